@@ -1,0 +1,12 @@
+//! The programs and decoder weights that Patchwire ships, embedded so that a binary runs alone.
+//! Each has a model card beside it.
+#![forbid(unsafe_code)]
+
+/// Classification program (`.nqe`), CIFAR-10 classes.
+pub static CLASSIFY: &[u8] = include_bytes!("classify.nqe");
+
+/// Compression program (`.nqe`), 256 bits per 32x32 patch.
+pub static COMPRESS: &[u8] = include_bytes!("compress.nqe");
+
+/// Decoder (`.safetensors`) of the latents that [`COMPRESS`] makes.
+pub static DECODER: &[u8] = include_bytes!("decoder.safetensors");
