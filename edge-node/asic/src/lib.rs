@@ -1,1 +1,52 @@
-//! Placeholder.
+//! Bit-exact emulation of a 1-megabit mixed-precision neural encoder ASIC.
+//!
+//! A [`Program`] is what is loaded into the chip: a layer table with packed weights, biases and shifts, for one
+//! [`Task`]. It comes as a `.nqe` file ([`format`] specifies it) and is refused unless it fits [`BUDGET_BITS`].
+//! An [`Emulator`] runs a program on 32x32 patches or on whole frames. [`reference`](mod@reference) is the golden model:
+//! plain scalar integer code that every faster path must equal bit for bit.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use nqe::{ConvSpec, Emulator, Output, OutputKind, ProgramBuilder, Task, WeightKind};
+//!
+//! // Eight latent bits a patch: is the patch's red channel bright in each of eight identical ways?
+//! let spec = ConvSpec {
+//!     out_channels: 8, kernel_height: 32, kernel_width: 32, stride: 1, padding: 0, groups: 1,
+//!     weights: WeightKind::Ternary, output: OutputKind::Latent, shift: 0, bias_bits: 24,
+//! };
+//! let weights = [1, 0, 0].repeat(8 * 32 * 32);
+//! let mut builder = ProgramBuilder::new(Task::Compress, "red", Vec::new())?;
+//! builder.conv(spec, weights, vec![-128 * 1024; 8])?;
+//! let emulator = Emulator::new(Arc::new(builder.finish()?));
+//! assert_eq!(emulator.run_patch(&[200; 32 * 32 * 3])?, Output::Bits(vec![0xff]));
+//! assert_eq!(emulator.run_patch(&[100; 32 * 32 * 3])?, Output::Bits(vec![0x00]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bits;
+mod builder;
+mod emulator;
+mod error;
+pub mod format;
+mod frame;
+mod id;
+mod memory;
+mod program;
+pub mod reference;
+
+pub use builder::ProgramBuilder;
+pub use emulator::{Emulator, Kernel};
+pub use error::{Field, FrameError, ProgramError};
+pub use id::{ParseIdError, ProgramId};
+pub use memory::{LayerMemory, MemoryMap};
+pub use program::{Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, Program, Task, WeightKind};
+pub use reference::Output;
+
+/// Bits on the chip: packed weights, biases, shifts and the largest pair of feature maps alive together.
+pub const BUDGET_BITS: u64 = 1_048_576;
+
+/// Side of a patch, in pixels.
+pub const PATCH: usize = 32;
+
+/// Bytes of one patch: 32 x 32 pixels of red, green, blue.
+pub const PATCH_BYTES: usize = PATCH * PATCH * 3;

@@ -1,0 +1,276 @@
+//! The `.nqe` file: one program, self-describing.
+//!
+//! All integers are little-endian. Bit streams fill each byte from its least significant bit.
+//!
+//! ```text
+//! magic         4   "NQE1"
+//! version       u16 1
+//! task          u8  0 classify, 1 compress
+//! reserved      u8  0
+//! body_len      u32 bytes from here to the digest, exclusive
+//! name          u8 length, then UTF-8 (0 to 64 bytes)
+//! input         u16 height, u16 width, u8 channels; 32, 32, 3 (pixels, u8, height-width-channel order)
+//! labels        u16 count, then each: u8 length, UTF-8 (count is 0 for compress)
+//! layers        u16 count (1 to 64), then each layer
+//! digest        32  SHA-256 of all bytes before it: the program's id
+//! ```
+//!
+//! A layer starts with its kind, u8:
+//!
+//! ```text
+//! 0 convolution
+//!     out_channels  u16  1 to 1024
+//!     kernel        u8 height, u8 width   1 to 32 each
+//!     stride        u8   1 to 32
+//!     padding       u8   0 to 16, zeros on all four sides
+//!     groups        u16  divides input and output channels
+//!     weights       u8   1 binary, 2 ternary, 3 quinary (= bits per weight)
+//!     output        u8   0 codes (2 bits), 1 latent bits, 2 logits (i32)
+//!     shift         u8   0 to 31; 0 unless output is codes
+//!     bias_bits     u8   1 to 32
+//!     packed weights   ceil(count * bits / 8) bytes, count = out * kh * kw * (in / groups),
+//!                      order: output channel, kernel row, kernel column, input channel of the group
+//!     packed biases    ceil(out * bias_bits / 8) bytes, two's complement
+//! 1 max pooling
+//!     kernel        u8   1 to 32, square
+//!     stride        u8   1 to 32        no padding; the output side is (in - kernel) / stride + 1
+//! ```
+//!
+//! Packed weights: binary 1 = +1, 0 = -1; ternary and quinary are two's complement in 2 and 3 bits.
+//!
+//! Invariants, each refused with its own error when broken:
+//! - every value is in its range, every weight in its set, unused bits of a last byte are 0, nothing trails;
+//! - a kernel fits the padded map it reads, groups divide the channels on both sides;
+//! - the last layer, and only it, outputs bits (compress: 8 to 4096, a multiple of 8) or logits (classify:
+//!   1 x 1 x count of labels); latent bit i of a patch is position (y, x, channel) in row-major order;
+//! - no accumulator can leave i32 for any input;
+//! - packed weights, biases, shifts (5 bits a convolution to codes) and the largest sum of a layer's input and
+//!   output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576 bits.
+//!
+//! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
+
+use crate::builder::{ProgramBuilder, weight_count};
+use crate::{
+    ConvSpec, Field, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind, bits,
+};
+
+const MAGIC: [u8; 4] = *b"NQE1";
+const VERSION: u16 = 1;
+const HEADER_LEN: usize = 12;
+const DIGEST_LEN: usize = 32;
+
+/// Everything of the file but the digest.
+pub(crate) fn content(program: &Program) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, &program.name);
+    body.extend((Map::INPUT.height as u16).to_le_bytes());
+    body.extend((Map::INPUT.width as u16).to_le_bytes());
+    body.push(Map::INPUT.channels as u8);
+    body.extend((program.labels.len() as u16).to_le_bytes());
+    for label in &program.labels {
+        text(&mut body, label);
+    }
+    body.extend((program.layers.len() as u16).to_le_bytes());
+    for layer in &program.layers {
+        match &layer.op {
+            Op::Conv(conv) => {
+                body.push(0);
+                conv_header(&mut body, &conv.spec);
+                let codes = conv.weights.iter().map(|&weight| match conv.spec.weights {
+                    WeightKind::Binary => i32::from(weight > 0),
+                    WeightKind::Ternary | WeightKind::Quinary => weight.into(),
+                });
+                body.extend(bits::pack(codes, conv.spec.weights.bits()));
+                body.extend(bits::pack(conv.biases.iter().copied(), conv.spec.bias_bits));
+            }
+            Op::Pool(pool) => body.extend([1, pool.kernel as u8, pool.stride as u8]),
+        }
+    }
+    let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + DIGEST_LEN);
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.push(match program.task {
+        Task::Classify => 0,
+        Task::Compress => 1,
+    });
+    bytes.push(0);
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+fn text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.push(text.len() as u8);
+    bytes.extend(text.as_bytes());
+}
+
+fn conv_header(bytes: &mut Vec<u8>, spec: &ConvSpec) {
+    bytes.extend((spec.out_channels as u16).to_le_bytes());
+    bytes.extend([spec.kernel_height as u8, spec.kernel_width as u8, spec.stride as u8, spec.padding as u8]);
+    bytes.extend((spec.groups as u16).to_le_bytes());
+    let output = match spec.output {
+        OutputKind::Codes => 0,
+        OutputKind::Latent => 1,
+        OutputKind::Logits => 2,
+    };
+    bytes.extend([spec.weights.bits() as u8, output, spec.shift as u8, spec.bias_bits as u8]);
+}
+
+/// Reads and checks a whole file.
+pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
+    let mut reader = Reader { rest: bytes, layer: None };
+    let magic = reader.array("magic")?;
+    if magic != MAGIC {
+        return Err(ProgramError::Magic { found: magic });
+    }
+    let version = reader.u16("version")?;
+    reader.check("version", version, version == VERSION.into(), "1")?;
+    let task = match reader.u8("task")? {
+        0 => Task::Classify,
+        1 => Task::Compress,
+        found => return Err(reader.refuse("task", found, "0 (classify) or 1 (compress)")),
+    };
+    let reserved = reader.u8("reserved")?;
+    reader.check("reserved", reserved, reserved == 0, "0")?;
+    let body_len = u32::from_le_bytes(reader.array("body_len")?);
+    let body = reader.take(u64::from(body_len), "body")?;
+    let digest = ProgramId::from(reader.array::<DIGEST_LEN>("digest")?);
+    reader.end("bytes after the digest")?;
+    let computed = ProgramId::of(&bytes[..bytes.len() - DIGEST_LEN]);
+    if digest != computed {
+        return Err(ProgramError::Digest { found: digest, computed });
+    }
+    read_body(task, Reader { rest: body, layer: None })
+}
+
+fn read_body(task: Task, mut reader: Reader<'_>) -> Result<Program, ProgramError> {
+    let name = reader.text("name")?;
+    for (field, side) in [("input height", Map::INPUT.height), ("input width", Map::INPUT.width)] {
+        let found = reader.u16(field)?;
+        reader.check(field, found, found == side, "32")?;
+    }
+    let channels = reader.u8("input channels")?;
+    reader.check("input channels", channels, channels == Map::INPUT.channels, "3")?;
+    let count = reader.u16("labels")?;
+    let labels = (0..count).map(|_| reader.text("label")).collect::<Result<Vec<_>, _>>()?;
+    let mut builder = ProgramBuilder::new(task, name, labels)?;
+    let count = reader.u16("layers")?;
+    reader.check("layers", count, (1..=64).contains(&count), "1 to 64")?;
+    for layer in 0..count as usize {
+        reader.layer = Some(layer);
+        match reader.u8("kind")? {
+            0 => read_conv(&mut reader, &mut builder)?,
+            1 => builder.pool(Pool { kernel: reader.u8("kernel")?, stride: reader.u8("stride")? })?,
+            found => return Err(reader.refuse("kind", found, "0 (convolution) or 1 (max pooling)")),
+        }
+    }
+    reader.layer = None;
+    reader.end("bytes after the last layer")?;
+    builder.finish()
+}
+
+fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<(), ProgramError> {
+    let spec = ConvSpec {
+        out_channels: reader.u16("out_channels")?,
+        kernel_height: reader.u8("kernel height")?,
+        kernel_width: reader.u8("kernel width")?,
+        stride: reader.u8("stride")?,
+        padding: reader.u8("padding")?,
+        groups: reader.u16("groups")?,
+        weights: match reader.u8("weights")? {
+            1 => WeightKind::Binary,
+            2 => WeightKind::Ternary,
+            3 => WeightKind::Quinary,
+            found => return Err(reader.refuse("weights", found, "1 (binary), 2 (ternary) or 3 (quinary)")),
+        },
+        output: match reader.u8("output")? {
+            0 => OutputKind::Codes,
+            1 => OutputKind::Latent,
+            2 => OutputKind::Logits,
+            found => return Err(reader.refuse("output", found, "0 (codes), 1 (latent bits) or 2 (logits)")),
+        },
+        shift: reader.u8("shift")?,
+        bias_bits: reader.u8("bias_bits")?,
+    };
+    builder.conv_output(&spec)?;
+    let width = spec.weights.bits();
+    let count = weight_count(&spec, builder.map());
+    let weights = reader.packed(count, width, "packed weights")?.map(|code| match spec.weights {
+        WeightKind::Binary => 2 * code as i8 - 1,
+        WeightKind::Ternary | WeightKind::Quinary => bits::sign_extend(code, width) as i8,
+    });
+    let weights = weights.collect();
+    let biases = reader.packed(spec.out_channels as usize, spec.bias_bits, "packed biases")?;
+    let biases = biases.map(|bias| bits::sign_extend(bias, spec.bias_bits)).collect();
+    builder.conv(spec, weights, biases)
+}
+
+/// The bytes still to read, and the layer they belong to.
+struct Reader<'a> {
+    rest: &'a [u8],
+    layer: Option<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn field(&self, name: &'static str) -> Field {
+        Field { layer: self.layer, name }
+    }
+
+    fn take(&mut self, count: u64, name: &'static str) -> Result<&'a [u8], ProgramError> {
+        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let Some((taken, rest)) = split else {
+            let left = self.rest.len() as u64;
+            return Err(ProgramError::Truncated { field: self.field(name), needed: count, left });
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], ProgramError> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N as u64, name)?);
+        Ok(bytes)
+    }
+
+    fn u8(&mut self, name: &'static str) -> Result<u32, ProgramError> {
+        Ok(self.array::<1>(name)?[0].into())
+    }
+
+    fn u16(&mut self, name: &'static str) -> Result<u32, ProgramError> {
+        Ok(u16::from_le_bytes(self.array(name)?).into())
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<String, ProgramError> {
+        let len = self.u8(name)?;
+        let bytes = self.take(len.into(), name)?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| ProgramError::Utf8 { field: self.field(name) })
+    }
+
+    /// `count` fields of `width` bits, as raw codes.
+    fn packed(
+        &mut self,
+        count: usize,
+        width: u32,
+        name: &'static str,
+    ) -> Result<impl Iterator<Item = u32> + use<'a>, ProgramError> {
+        let bytes = self.take(bits::packed_len(count, width) as u64, name)?;
+        match bits::spare(bytes, count * width as usize) {
+            0 => Ok((0..count).map(move |index| bits::get(bytes, index, width))),
+            found => Err(ProgramError::Spare { field: self.field(name), found }),
+        }
+    }
+
+    fn end(&self, name: &'static str) -> Result<(), ProgramError> {
+        let count = self.rest.len() as u64;
+        if count == 0 { Ok(()) } else { Err(self.refuse(name, count, "0")) }
+    }
+
+    fn check(&self, name: &'static str, found: u32, fits: bool, allowed: &str) -> Result<(), ProgramError> {
+        if fits { Ok(()) } else { Err(self.refuse(name, found, allowed)) }
+    }
+
+    fn refuse(&self, name: &'static str, found: impl TryInto<i64>, allowed: &str) -> ProgramError {
+        let found = found.try_into().unwrap_or(i64::MAX);
+        ProgramError::Value { field: self.field(name), found, allowed: allowed.to_owned() }
+    }
+}
