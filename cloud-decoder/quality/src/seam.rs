@@ -56,7 +56,7 @@ fn row_sums(luma: &Luma, y: usize, patch: usize) -> Sums {
                 .map(|(a, b)| (a - b).abs())
                 .sum::<f64>()
         };
-        if y % patch == 0 {
+        if y.is_multiple_of(patch) {
             sums.border += across();
             sums.borders += row.len();
         } else if y % patch == patch / 2 {

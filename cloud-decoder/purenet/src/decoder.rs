@@ -1,0 +1,297 @@
+//! From latents to a frame, in bands of patch rows.
+
+use crate::conv::{Finish, Packed};
+use crate::layout::Shape;
+use crate::loader::{Network, Stage};
+use crate::map::Map;
+use crate::simd::Isa;
+use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
+use ndarray::{Array3, s};
+use rayon::prelude::*;
+use std::fmt;
+use std::ops::Range;
+
+/// A loaded decoder: turns the latents of a frame into RGB.
+///
+/// It can be shared between threads and decodes on the rayon pool it is called from.
+pub struct Decoder {
+    network: Network,
+    isa: Isa,
+}
+
+/// A frame's size, in patches and pixels.
+#[derive(Clone, Copy)]
+struct Frame {
+    width: usize,
+    height: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// Decoded rows of a frame: `rows` of it, of which the first is row `offset` of `map`.
+struct Band<'a> {
+    map: &'a Map,
+    offset: usize,
+    rows: Range<usize>,
+}
+
+impl Decoder {
+    /// Loads a decoder from the bytes of a `.safetensors` file.
+    ///
+    /// Memory use is bounded by the size of `bytes` and [`MAX_WEIGHTS`](crate::MAX_WEIGHTS).
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names the first stage, tensor or metadata entry that is not as specified.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
+        Ok(Self {
+            network: Network::load(bytes)?,
+            isa: Isa::best(),
+        })
+    }
+
+    /// Id of the program whose latents this decodes.
+    pub fn program(&self) -> [u8; 32] {
+        self.network.program
+    }
+
+    /// Latent bits of a patch, a multiple of 8.
+    pub fn bits(&self) -> u32 {
+        self.network.bits as u32
+    }
+
+    /// Number of weights and biases.
+    pub fn parameters(&self) -> u64 {
+        self.network.parameters
+    }
+
+    /// Multiply-accumulates an output pixel, for sides that are multiples of 32.
+    pub fn macs_per_pixel(&self) -> f64 {
+        self.network.macs_per_patch as f64 / (PATCH * PATCH) as f64
+    }
+
+    /// Name of the instruction set in use: `avx512`, `avx2` or `portable`.
+    pub fn path(&self) -> &'static str {
+        self.isa.name()
+    }
+
+    /// Decodes a frame of `width` x `height` pixels to interleaved 8-bit RGB, `width * height * 3` bytes.
+    ///
+    /// `latents` holds the patches row by row, [`Decoder::bits`]` / 8` bytes each, for the frame padded to
+    /// multiples of 32. Values are clamped to 0..=1, scaled by 255 and rounded half to even.
+    ///
+    /// # Errors
+    /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the network is so
+    /// wide that one row of patches does not fit.
+    pub fn decode(&self, latents: &[u8], width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
+        let frame = self.frame(latents, width, height)?;
+        let mut rgb = vec![0; frame.width * frame.height * 3];
+        self.bands(latents, frame, MAX_ACTIVATION_BYTES, |band| {
+            let stride = frame.width * 3;
+            let rows = &mut rgb[band.rows.start * stride..band.rows.end * stride];
+            rows.par_chunks_exact_mut(stride)
+                .enumerate()
+                .for_each(|(y, out)| {
+                    for (out, &value) in out.iter_mut().zip(band.map.row(band.offset + y)) {
+                        *out = to_u8(value);
+                    }
+                });
+        })?;
+        Ok(rgb)
+    }
+
+    /// Decodes to unclamped planes, shape (3, height, width), nominally 0 to 1.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_planes(
+        &self,
+        latents: &[u8],
+        width: u32,
+        height: u32,
+    ) -> Result<Array3<f32>, DecodeError> {
+        self.planes_within(latents, width, height, MAX_ACTIVATION_BYTES)
+    }
+
+    fn planes_within(
+        &self,
+        latents: &[u8],
+        width: u32,
+        height: u32,
+        limit: usize,
+    ) -> Result<Array3<f32>, DecodeError> {
+        let frame = self.frame(latents, width, height)?;
+        let mut planes = Array3::zeros((3, frame.height, frame.width));
+        self.bands(latents, frame, limit, |band| {
+            for (index, y) in band.rows.enumerate() {
+                let row = band.map.row(band.offset + index);
+                for (channel, mut plane) in
+                    planes.slice_mut(s![.., y, ..]).outer_iter_mut().enumerate()
+                {
+                    let values = row[channel..].iter().step_by(3);
+                    plane
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(out, &value)| *out = value);
+                }
+            }
+        })?;
+        Ok(planes)
+    }
+
+    fn frame(&self, latents: &[u8], width: u32, height: u32) -> Result<Frame, DecodeError> {
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(DecodeError::Size { width, height });
+        }
+        let (width_px, height_px) = (width as usize, height as usize);
+        let (rows, columns) = (height_px.div_ceil(PATCH), width_px.div_ceil(PATCH));
+        let expected = rows * columns * self.network.bits / 8;
+        if latents.len() != expected {
+            return Err(DecodeError::Length {
+                found: latents.len(),
+                expected,
+                width,
+                height,
+            });
+        }
+        Ok(Frame {
+            width: width_px,
+            height: height_px,
+            rows,
+            columns,
+        })
+    }
+
+    /// Decodes band by band, each with as many patch rows around it as its pixels depend on, so that
+    /// feature maps stay within `limit` bytes.
+    fn bands(
+        &self,
+        latents: &[u8],
+        frame: Frame,
+        limit: usize,
+        mut sink: impl FnMut(Band<'_>),
+    ) -> Result<(), DecodeError> {
+        let halo = self.network.radius.div_ceil(PATCH);
+        let row_bytes = self.peak_values() * frame.columns * size_of::<f32>();
+        let fitting = limit / row_bytes;
+        let step = if fitting >= frame.rows {
+            frame.rows
+        } else {
+            fitting.saturating_sub(2 * halo)
+        };
+        if step == 0 {
+            let needed = (2 * halo + 1).min(frame.rows) * row_bytes;
+            return Err(DecodeError::Memory {
+                width: frame.width as u32,
+                needed,
+            });
+        }
+        let patch_row_bytes = frame.columns * self.network.bits / 8;
+        for start in (0..frame.rows).step_by(step) {
+            let end = (start + step).min(frame.rows);
+            let (top, bottom) = (start.saturating_sub(halo), (end + halo).min(frame.rows));
+            let map = self.run(
+                &latents[top * patch_row_bytes..bottom * patch_row_bytes],
+                frame.columns,
+            );
+            let rows = start * PATCH..(end * PATCH).min(frame.height);
+            sink(Band {
+                map: &map,
+                offset: (start - top) * PATCH,
+                rows,
+            });
+        }
+        Ok(())
+    }
+
+    /// Most values a patch that are alive at once.
+    fn peak_values(&self) -> usize {
+        let shapes = self.network.shapes.iter().map(|shape| shape.values());
+        let pairs = shapes
+            .clone()
+            .zip(shapes.clone().skip(1))
+            .map(|(input, output)| input + output);
+        let base = if self.network.base.is_some() {
+            shapes.clone().next().unwrap_or(0)
+        } else {
+            0
+        };
+        base + pairs.max().unwrap_or(0)
+    }
+
+    /// The whole network on some rows of patches.
+    fn run(&self, latents: &[u8], columns: usize) -> Map {
+        let rows = latents.len() * 8 / self.network.bits / columns;
+        let shapes = &self.network.shapes;
+        let mut map = self.synthesize(latents, Map::zeros(shapes[0], rows, columns), shapes[0]);
+        let base = self.network.base.map(|factor| (factor, map.clone()));
+        let mut hidden: Option<Map> = None;
+        for (stage, &shape) in self.network.stages.iter().zip(&shapes[1..]) {
+            match stage {
+                Stage::Conv { layer, relu } => {
+                    hidden = None;
+                    let finish = if *relu { Finish::Relu } else { Finish::Store };
+                    let mut output = Map::zeros(shape, rows, columns);
+                    layer.convolve(self.isa, &map, &mut output, finish);
+                    map = output;
+                }
+                Stage::Residual { first, second } => {
+                    let hidden = hidden.get_or_insert_with(|| Map::zeros(shape, rows, columns));
+                    first.convolve(self.isa, &map, hidden, Finish::Relu);
+                    second.convolve(self.isa, hidden, &mut map, Finish::Add);
+                }
+                Stage::PixelShuffle { factor } => {
+                    hidden = None;
+                    let mut output = Map::zeros(shape, rows, columns);
+                    output.pixel_shuffle(&map, *factor, false);
+                    map = output;
+                }
+            }
+        }
+        if let Some((factor, base)) = base {
+            map.pixel_shuffle(&base, factor, true);
+        }
+        map
+    }
+
+    /// The first stage: the bits of each patch, as -1 and +1, to its part of `map`.
+    fn synthesize(&self, latents: &[u8], mut map: Map, shape: Shape) -> Map {
+        let layer: &Packed = &self.network.first;
+        let columns = map.width() / shape.side;
+        let run = shape.side * shape.channels; // values of a patch in a row of the map
+        let patch_row_bytes = columns * self.network.bits / 8;
+        map.par_strips(shape.side, |first, rows| {
+            let latents = &latents[first / shape.side * patch_row_bytes..][..patch_row_bytes];
+            let signs: Vec<f32> = latents.iter().flat_map(|&byte| signs(byte)).collect();
+            let mut patches = vec![0.0; columns * layer.outputs()];
+            layer.linear(self.isa, &signs, &mut patches);
+            for (x, patch) in patches.chunks_exact(layer.outputs()).enumerate() {
+                for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {
+                    row[x * run..][..run].copy_from_slice(values);
+                }
+            }
+        });
+        map
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("bits", &self.bits())
+            .field("parameters", &self.parameters())
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bits of a latent byte, least significant first, as -1 and +1.
+fn signs(byte: u8) -> [f32; 8] {
+    std::array::from_fn(|bit| if byte >> bit & 1 == 1 { 1.0 } else { -1.0 })
+}
+
+/// Clamps to 0..=1, scales by 255 and rounds half to even.
+fn to_u8(value: f32) -> u8 {
+    // From 2^23 on, floats are the integers and the sum rounds half to even: the byte is the mantissa's
+    // lowest. `f32::round_ties_even` is a library call on plain x86-64.
+    (value.clamp(0.0, 1.0) * 255.0 + 8_388_608.0).to_bits() as u8
+}

@@ -1,0 +1,158 @@
+//! What can be wrong with a model file or with latents.
+
+/// Why a model file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Not a safetensors file.
+    #[error("not a valid safetensors file: {0}")]
+    Container(#[from] safetensors::SafeTensorError),
+    /// A metadata entry is absent.
+    #[error("metadata entry `{key}` is missing, needed are `format`, `program` and `stages`")]
+    MetadataMissing {
+        /// Name of the entry.
+        key: &'static str,
+    },
+    /// Another format or another version of it.
+    #[error("metadata `format` is {found:?}, must be \"patchwire-decoder-1\"")]
+    Format {
+        /// What the file says.
+        found: String,
+    },
+    /// The program id is malformed.
+    #[error("metadata `program` must be 64 lowercase hexadecimal digits")]
+    Program,
+    /// The network description does not parse.
+    #[error("metadata `stages` is not a network description: {0}")]
+    Stages(serde_json::Error),
+    /// Too few or too many stages.
+    #[error("network has {count} stages, must have 2 to {}", crate::MAX_STAGES)]
+    StageCount {
+        /// Stages found.
+        count: usize,
+    },
+    /// `patch_linear` is not exactly the first stage.
+    #[error("{stage}: the first stage, and only it, must be patch_linear")]
+    StageOrder {
+        /// Position, kind and name of the stage.
+        stage: String,
+    },
+    /// A number of a stage is out of range.
+    #[error("{stage}: {field} is {found}, allowed is {allowed}")]
+    Field {
+        /// Position, kind and name of the stage, or `base`.
+        stage: String,
+        /// Name of the number.
+        field: &'static str,
+        /// Its value.
+        found: usize,
+        /// The values that are allowed.
+        allowed: String,
+    },
+    /// Two stages share a name, and so their tensors.
+    #[error("{stage}: its name is taken by an earlier stage, names must be unique")]
+    DuplicateName {
+        /// Position, kind and name of the stage.
+        stage: String,
+    },
+    /// The last stage does not produce a frame.
+    #[error(
+        "network ends with {channels} channels at {side} x {side} positions a patch, \
+         must end with 3 channels at 32 x 32"
+    )]
+    Output {
+        /// Channels of the last feature map.
+        channels: usize,
+        /// Its positions along the side of a patch.
+        side: usize,
+    },
+    /// A tensor is absent.
+    #[error("{stage}: tensor `{tensor}` is missing")]
+    TensorMissing {
+        /// Position, kind and name of the stage.
+        stage: String,
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// A tensor has the wrong type.
+    #[error("tensor `{tensor}` has type {found}, must be F32")]
+    TensorType {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor has the wrong shape.
+    #[error("tensor `{tensor}` has shape {found:?}, must have {expected:?}")]
+    TensorShape {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape its stage calls for.
+        expected: Vec<usize>,
+    },
+    /// A tensor holds an infinity or NaN.
+    #[error("tensor `{tensor}` holds {value}, must be finite")]
+    TensorValue {
+        /// Name of the tensor.
+        tensor: String,
+        /// The offending value.
+        value: f32,
+    },
+    /// A tensor belongs to no stage.
+    #[error("tensor `{tensor}` belongs to no stage")]
+    TensorUnknown {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// The network is too large.
+    #[error(
+        "{stage}: the network needs more than {} weights (output channels rounded up to 32)",
+        crate::MAX_WEIGHTS
+    )]
+    TooLarge {
+        /// Position, kind and name of the first stage over the limit.
+        stage: String,
+    },
+}
+
+/// Why latents could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A side is zero or too long.
+    #[error(
+        "frame of {width} x {height} pixels, sides must be 1 to {}",
+        crate::MAX_SIDE
+    )]
+    Size {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// The payload does not match the frame's size.
+    #[error("latents of {found} bytes, a frame of {width} x {height} pixels needs {expected}")]
+    Length {
+        /// Bytes given.
+        found: usize,
+        /// Bytes needed.
+        expected: usize,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// Not even one row of patches with its surroundings fits in memory.
+    #[error(
+        "feature maps of a frame {width} pixels wide need {needed} bytes at once, the limit is {}",
+        crate::MAX_ACTIVATION_BYTES
+    )]
+    Memory {
+        /// Width in pixels.
+        width: u32,
+        /// Bytes needed.
+        needed: usize,
+    },
+}

@@ -1,0 +1,170 @@
+//! The inner kernel: a tile of pixels by a panel of output channels, accumulated over a window.
+//!
+//! With channels last, the window of a pixel is a few contiguous rows: `kernel` rows of
+//! `kernel * channels` values, the next pixel's being `channels` values further. A linear layer is the
+//! case of one row. Weights are packed so that each window value meets one [`Lanes`] of [`PANEL`] outputs.
+#![allow(unsafe_code)]
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+/// Output channels of a panel.
+pub(crate) const PANEL: usize = 32;
+
+/// One value for each output channel of a panel, on its own cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Lanes(pub(crate) [f32; PANEL]);
+
+const MAX_TILE: usize = 14;
+const SMALL_TILE: usize = 4;
+
+/// The windows of consecutive pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows<'a> {
+    /// Values from the first window's first on.
+    pub(crate) input: &'a [f32],
+    /// Rows of a window.
+    pub(crate) rows: usize,
+    /// Values of a row.
+    pub(crate) row_len: usize,
+    /// Values from a row to the next.
+    pub(crate) row_stride: usize,
+    /// Values from a pixel's window to the next pixel's.
+    pub(crate) pixel_stride: usize,
+}
+
+impl<'a> Windows<'a> {
+    fn skip(self, pixels: usize) -> Self {
+        Self {
+            input: &self.input[pixels * self.pixel_stride..],
+            ..self
+        }
+    }
+
+    /// Panics unless the windows of `pixels` pixels lie in the input and match the weights: what the
+    /// kernels rely on.
+    fn check(&self, pixels: usize, weights: &[Lanes]) {
+        assert_eq!(weights.len(), self.rows * self.row_len);
+        let last = (self.rows - 1) * self.row_stride + (pixels - 1) * self.pixel_stride;
+        assert!(last + self.row_len <= self.input.len());
+    }
+}
+
+/// An instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isa {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The fastest that this machine has.
+    pub(crate) fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Pixels of the tile that fills the registers.
+    fn tile(self) -> usize {
+        match self {
+            Self::Portable => SMALL_TILE,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 6,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => MAX_TILE,
+        }
+    }
+
+    /// Accumulates one panel over the windows of `pixels` consecutive pixels and hands the sums to
+    /// `sink` with the index of their first pixel, each pixel once and in order. Only the first `outputs`
+    /// lanes, rounded up to 16, are defined.
+    ///
+    /// # Panics
+    /// If a window leaves the input or the weights do not match.
+    pub(crate) fn for_tiles(
+        self,
+        pixels: usize,
+        windows: Windows<'_>,
+        weights: &[Lanes],
+        outputs: usize,
+        mut sink: impl FnMut(usize, &[Lanes]),
+    ) {
+        let widths = [self.tile(), SMALL_TILE, 1];
+        let width = widths
+            .into_iter()
+            .find(|width| *width <= pixels)
+            .unwrap_or(1);
+        let mut sums = [Lanes([0.0; PANEL]); MAX_TILE];
+        let mut done = 0;
+        while done < pixels {
+            // The last tile overlaps the one before; what both have is the same to the bit.
+            let start = done.min(pixels - width);
+            self.accumulate(windows.skip(start), weights, outputs, &mut sums[..width]);
+            sink(done, &sums[done - start..width]);
+            done = start + width;
+        }
+    }
+
+    /// One tile; `sums` has one entry a pixel: 1, 4 or the full tile.
+    fn accumulate(
+        self,
+        windows: Windows<'_>,
+        weights: &[Lanes],
+        outputs: usize,
+        sums: &mut [Lanes],
+    ) {
+        windows.check(sums.len(), weights);
+        let wide = outputs > PANEL / 2;
+        match (self, sums.len()) {
+            (Self::Portable, SMALL_TILE) => {
+                portable::accumulate::<SMALL_TILE>(windows, weights, wide, sums);
+            }
+            (Self::Portable, _) => portable::accumulate::<1>(windows, weights, wide, sums),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value exists only where the CPU has the instructions, `check` passed and
+            // `sums` has as many entries as the tile has pixels.
+            (Self::Avx2, tile) => unsafe {
+                match tile {
+                    6 => x86_64::avx2::<6>(windows, weights, wide, sums),
+                    SMALL_TILE => x86_64::avx2::<SMALL_TILE>(windows, weights, wide, sums),
+                    _ => x86_64::avx2::<1>(windows, weights, wide, sums),
+                }
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            (Self::Avx512, tile) => unsafe {
+                match (tile, wide) {
+                    (MAX_TILE, true) => x86_64::avx512::<MAX_TILE, 2>(windows, weights, sums),
+                    (MAX_TILE, false) => x86_64::avx512::<MAX_TILE, 1>(windows, weights, sums),
+                    (SMALL_TILE, true) => x86_64::avx512::<SMALL_TILE, 2>(windows, weights, sums),
+                    (SMALL_TILE, false) => x86_64::avx512::<SMALL_TILE, 1>(windows, weights, sums),
+                    (_, true) => x86_64::avx512::<1, 2>(windows, weights, sums),
+                    (_, false) => x86_64::avx512::<1, 1>(windows, weights, sums),
+                }
+            },
+        }
+    }
+}
