@@ -1,1 +1,293 @@
-//! Placeholder.
+//! The cloud side of Patchwire: takes encoded frames, keeps them, rebuilds full frames from their
+//! latents, measures them and shows them.
+//!
+//! A frame's way: [`uplink`] checks it, [`store`] makes it durable (objects, then its row), the ack
+//! goes out; a worker of [`decode`] later claims the row, rebuilds the picture and records its
+//! quality; every change of a row reaches the watchers through [`changes`].
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+mod changes;
+mod clock;
+pub mod config;
+mod decode;
+pub mod frame;
+mod grpc;
+mod http;
+mod metrics;
+pub mod objects;
+mod picture;
+mod store;
+mod uplink;
+
+use std::{
+    fs::{File, TryLockError},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use purenet::Decoder;
+use rayon::ThreadPoolBuilder;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use catalogue::SqliteCatalogue;
+use changes::Changes;
+use metrics::Metrics;
+use objects::Objects;
+use store::Store;
+
+pub use config::Config;
+
+/// How long a shutdown may take.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Most event streams and gRPC watchers at once.
+const MAX_WATCHERS: usize = 256;
+/// Services whose health follows readiness; the empty name is the server as a whole.
+const SERVICES: [&str; 3] = ["", "patchwire.v1.Uplink", "patchwire.v1.Catalogue"];
+
+/// Whether frames can be decoded.
+#[derive(Clone, Debug)]
+pub(crate) enum Readiness {
+    WarmingUp,
+    Ready,
+    Broken(String),
+}
+
+/// A started service.
+pub struct Running {
+    /// Where dashboard and HTTP API listen.
+    pub http_addr: SocketAddr,
+    /// Where the gRPC services listen.
+    pub grpc_addr: SocketAddr,
+    catalogue: Arc<SqliteCatalogue>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+    // Held so that no second process opens the same folder.
+    _lock: File,
+}
+
+impl Running {
+    /// Waits until the service ends by itself, which it only does when something broke.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Ok(()))) => continue,
+                Some(Ok(Err(error))) => return error,
+                Some(Err(panic)) => return panic.into(),
+                None => return anyhow::anyhow!("the service ended"),
+            }
+        }
+    }
+
+    /// Stops taking work, finishes what is under way, and closes the catalogue. Whatever has not
+    /// ended within 10 seconds is cut off; nothing acked is lost by that.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        let drain = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    tracing::warn!(%error, "while shutting down");
+                }
+            }
+            self.catalogue.close().await;
+        };
+        if timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!("not everything ended within 10 seconds");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+/// Starts the service and returns once both addresses are bound.
+///
+/// # Errors
+/// The configuration is out of range, the decoder cannot be loaded, the data folder cannot be used
+/// or is in use by another process, or an address cannot be bound.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    config.check()?;
+    let decoder = Arc::new(load_decoder(config.decoder.as_deref())?);
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(config.decode.threads)
+        .thread_name(|n| format!("decode-{n}"))
+        .build()
+        .context("decode threads cannot be started")?;
+    let pool = Arc::new(pool);
+
+    let lock = open_data_dir(&config.data_dir)?;
+    let objects = Objects::local(&config.data_dir.join("objects"))?;
+    let database = config.data_dir.join("catalogue.sqlite");
+    let catalogue = Arc::new(SqliteCatalogue::open(&database).await?);
+    let http_listener = bind("http", config.http.listen).await?;
+    let grpc_listener = bind("gRPC", config.grpc.listen).await?;
+    let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
+
+    let stop = CancellationToken::new();
+    let (changes, metrics) = (Changes::new(), Arc::new(Metrics::new()));
+    let queue = Arc::new(Notify::new());
+    let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
+    let store = Store::start(
+        catalogue.clone(),
+        objects.clone(),
+        changes.clone(),
+        queue.clone(),
+    );
+    let uplink = uplink::UplinkService::new(
+        store,
+        metrics.clone(),
+        uplink::Limits {
+            program: decoder.program(),
+            max_pixels: config.decode.max_pixels,
+            max_message_bytes: config.grpc.max_message_bytes,
+            window: config.grpc.window,
+        },
+        stop.clone(),
+    );
+    let catalogue_api = grpc::CatalogueService {
+        catalogue: catalogue.clone(),
+        changes: changes.clone(),
+        metrics: metrics.clone(),
+        watchers: watchers.clone(),
+        shutdown: stop.clone(),
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let (ready, readiness) = watch::channel(Readiness::WarmingUp);
+    set_health(&health, ServingStatus::NotServing).await;
+    let app = http::App {
+        catalogue: catalogue.clone(),
+        objects: objects.clone(),
+        changes: changes.clone(),
+        metrics: metrics.clone(),
+        decoder: http::DecoderInfo {
+            program_id: hex::encode(decoder.program()),
+            bits_per_patch: decoder.bits(),
+            parameters: decoder.parameters(),
+            macs_per_pixel: decoder.macs_per_pixel(),
+        },
+        readiness,
+        watchers,
+        shutdown: stop.clone(),
+    };
+    let worker = decode::Worker {
+        catalogue: catalogue.clone(),
+        objects,
+        changes,
+        metrics,
+        decoder,
+        pool,
+        max_attempts: config.decode.max_attempts,
+        queue,
+    };
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async { Ok(http::serve(http_listener, app).await?) });
+    tasks.spawn(grpc::serve(
+        grpc_listener,
+        uplink,
+        config.grpc.max_message_bytes,
+        catalogue_api,
+        health_service,
+        stop.clone(),
+    ));
+    let workers = config.decode.workers;
+    tasks.spawn(warm_up_then_decode(
+        worker,
+        workers,
+        ready,
+        health,
+        stop.clone(),
+    ));
+    tracing::info!(%http_addr, %grpc_addr, data = %config.data_dir.display(), "listening");
+    Ok(Running {
+        http_addr,
+        grpc_addr,
+        catalogue,
+        tasks,
+        stop,
+        _lock: lock,
+    })
+}
+
+async fn warm_up_then_decode(
+    worker: decode::Worker,
+    workers: usize,
+    ready: watch::Sender<Readiness>,
+    health: HealthReporter,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (decoder, pool) = (worker.decoder.clone(), worker.pool.clone());
+    let warmed = tokio::task::spawn_blocking(move || decode::warm_up(&decoder, &pool)).await;
+    let problem = match warmed {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("it panicked".to_owned()),
+    };
+    if let Some(problem) = problem {
+        // The API goes on: what is already decoded can be looked at, and new frames are queued.
+        tracing::error!(problem, "the warm-up frame did not decode");
+        ready.send_replace(Readiness::Broken(format!(
+            "the decoder does not work: {problem}"
+        )));
+        stop.cancelled().await;
+        return Ok(());
+    }
+    ready.send_replace(Readiness::Ready);
+    set_health(&health, ServingStatus::Serving).await;
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        running.spawn(worker.clone().run(stop.clone()));
+    }
+    stop.cancelled().await;
+    set_health(&health, ServingStatus::NotServing).await;
+    while let Some(ended) = running.join_next().await {
+        ended.context("decode worker")?;
+    }
+    Ok(())
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn load_decoder(file: Option<&Path>) -> anyhow::Result<Decoder> {
+    let Some(file) = file else {
+        return Decoder::from_safetensors(patchwire_models::DECODER)
+            .context("the embedded decoder cannot be loaded");
+    };
+    let bytes = std::fs::read(file)
+        .with_context(|| format!("decoder {} cannot be read", file.display()))?;
+    Decoder::from_safetensors(&bytes)
+        .with_context(|| format!("decoder {} cannot be loaded", file.display()))
+}
+
+fn open_data_dir(folder: &Path) -> anyhow::Result<File> {
+    let shown = folder.display();
+    std::fs::create_dir_all(folder.join("objects"))
+        .with_context(|| format!("data_dir {shown} cannot be created"))?;
+    let lock = File::create(folder.join("lock"))
+        .with_context(|| format!("data_dir {shown} cannot be written"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("data_dir {shown} is in use by another process"),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("data_dir {shown} cannot be locked"))
+        }
+    }
+}
+
+async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{what} address {address} cannot be bound"))
+}

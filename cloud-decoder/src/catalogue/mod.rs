@@ -1,0 +1,159 @@
+//! The catalogue: one row a frame, and the decode queue, which is the rows in state `queued`.
+
+mod row;
+mod sqlite;
+
+use serde::Serialize;
+use tonic::async_trait;
+use uuid::Uuid;
+
+use crate::frame::{Frame, NewFrame, Quality};
+
+pub use sqlite::SqliteCatalogue;
+
+/// Why the catalogue could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// The database failed.
+    #[error("catalogue database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("catalogue schema: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this version never writes.
+    #[error("catalogue row of frame {id}: {what}")]
+    Row {
+        /// The frame.
+        id: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Which frames to list, newest arrival first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// All cameras when `None`.
+    pub camera: Option<String>,
+    /// Frames that arrived before this one.
+    pub before: Option<Uuid>,
+    /// Most frames to return.
+    pub limit: u32,
+}
+
+/// What the catalogue knows of one camera.
+#[derive(Clone, Debug, Serialize)]
+pub struct Camera {
+    /// The camera's id.
+    pub camera: String,
+    /// The edge node that last sent a frame of it.
+    pub node: String,
+    /// Frames kept.
+    pub frames: u64,
+    /// Of these, reconstructed.
+    pub decoded: u64,
+    /// Of these, label only.
+    pub labelled: u64,
+    /// Of these, given up.
+    pub failed: u64,
+    /// Pixels of the frames with latents.
+    pub pixels: u64,
+    /// Bits of their latents.
+    pub latent_bits: u64,
+    /// Mean bits per pixel of the frames with latents.
+    pub mean_bpp: Option<f64>,
+    /// Decoded frames with an original and a finite PSNR.
+    pub measured: u64,
+    /// Mean PSNR in dB of all measured frames.
+    pub mean_psnr_db: Option<f64>,
+    /// Mean PSNR in dB of the measured ones among the last 50 frames.
+    pub recent_psnr_db: Option<f64>,
+    /// When the last frame arrived, milliseconds since the Unix epoch.
+    pub last_received_ms: i64,
+    /// The last frame.
+    pub last_frame: Uuid,
+}
+
+/// A number that is plotted over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// PSNR in dB.
+    PsnrDb,
+    /// SSIM.
+    Ssim,
+    /// MS-SSIM.
+    MsSsim,
+    /// Seam visibility.
+    SeamRatio,
+    /// Bits per pixel.
+    Bpp,
+    /// Share of set latent bits.
+    LatentOnes,
+    /// Milliseconds that the encoder took.
+    EncodeMs,
+    /// Milliseconds that the decoder took.
+    DecodeMs,
+}
+
+/// Points of one camera's metric, oldest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Series {
+    /// The camera's id.
+    pub camera: String,
+    /// When each frame was captured, milliseconds since the Unix epoch.
+    pub captured_ms: Vec<i64>,
+    /// The metric of each.
+    pub values: Vec<f64>,
+}
+
+/// Everything that is kept about frames, except their bytes.
+#[async_trait]
+pub trait Catalogue: Send + Sync {
+    /// Stores frames in one durable transaction. Each answer is the new row, or `None` when the
+    /// frame was there already and nothing changed.
+    async fn insert(&self, frames: Vec<NewFrame>) -> Result<Vec<Option<Frame>>, CatalogueError>;
+
+    /// One frame.
+    async fn get(&self, id: Uuid) -> Result<Option<Frame>, CatalogueError>;
+
+    /// A page of frames, newest arrival first; `None` when `page.before` is not kept.
+    async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError>;
+
+    /// Takes the oldest queued frame for decoding and counts the attempt. The claim lapses after
+    /// [`CLAIM_MS`], so that the frame of a worker that died is taken again.
+    async fn claim(&self) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Records a reconstruction. `None` when the frame was not queued any more.
+    async fn decoded(
+        &self,
+        id: Uuid,
+        quality: Quality,
+        decode_ns: u64,
+    ) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Gives a claimed frame back, to be claimed again after `delay_ms`.
+    async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError>;
+
+    /// Gives a frame up. `None` when it was not queued any more.
+    async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Frames waiting for the decoder, claimed ones included.
+    async fn queued(&self) -> Result<u64, CatalogueError>;
+
+    /// Cameras, the one that sent last first, at most [`MAX_CAMERAS`].
+    async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError>;
+
+    /// The last `limit` points of a metric for one camera.
+    async fn series(
+        &self,
+        camera: &str,
+        metric: Metric,
+        limit: u32,
+    ) -> Result<Series, CatalogueError>;
+}
+
+/// How long a claim holds, in milliseconds: longer than any frame takes to decode.
+pub const CLAIM_MS: i64 = 15 * 60 * 1000;
+/// Most cameras that one answer lists.
+pub const MAX_CAMERAS: u32 = 500;

@@ -1,0 +1,131 @@
+//! Rows of the `frames` and `cameras` tables as SQLite holds them.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Camera, CatalogueError};
+use crate::frame::{Frame, FrameState, Label, NewFrame, Quality};
+
+#[derive(FromRow)]
+pub(super) struct FrameRow {
+    frame_id: Vec<u8>,
+    node_id: String,
+    camera_id: String,
+    captured_ms: i64,
+    received_ms: i64,
+    width: u32,
+    height: u32,
+    source_format: String,
+    state: FrameState,
+    attempts: u32,
+    failure: String,
+    latent_bits: i64,
+    latent_ones: Option<f64>,
+    program_id: Option<Vec<u8>>,
+    label_program_id: Option<Vec<u8>>,
+    label_scores: Option<String>,
+    original_type: Option<String>,
+    encode_ns: i64,
+    decode_ns: i64,
+    psnr_db: Option<f64>,
+    ssim: Option<f64>,
+    ms_ssim: Option<f64>,
+    seam_ratio: Option<f64>,
+    original_seam_ratio: Option<f64>,
+}
+
+impl TryFrom<FrameRow> for Frame {
+    type Error = CatalogueError;
+
+    fn try_from(row: FrameRow) -> Result<Self, CatalogueError> {
+        let shown = hex::encode(&row.frame_id);
+        let bad = |what| CatalogueError::Row {
+            id: shown.clone(),
+            what,
+        };
+        let program = |bytes: Vec<u8>| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| bad("a program id is not 32 bytes"))
+        };
+        let label = match (row.label_program_id, row.label_scores) {
+            (Some(id), Some(scores)) => Some(Label {
+                program_id: program(id)?,
+                scores: serde_json::from_str(&scores).map_err(|_| bad("scores are not JSON"))?,
+            }),
+            _ => None,
+        };
+        let quality = (row.state == FrameState::Decoded).then_some(Quality {
+            psnr_db: row.psnr_db,
+            ssim: row.ssim,
+            ms_ssim: row.ms_ssim,
+            seam_ratio: row.seam_ratio,
+            original_seam_ratio: row.original_seam_ratio,
+        });
+        Ok(Self {
+            new: NewFrame {
+                id: Uuid::from_slice(&row.frame_id).map_err(|_| bad("the id is not 16 bytes"))?,
+                node_id: row.node_id,
+                camera_id: row.camera_id,
+                captured_ms: row.captured_ms,
+                received_ms: row.received_ms,
+                width: row.width,
+                height: row.height,
+                source_format: row.source_format,
+                latent_bits: row.latent_bits as u64,
+                latent_ones: row.latent_ones,
+                program_id: row.program_id.map(program).transpose()?,
+                label,
+                original_type: row.original_type,
+                encode_ns: row.encode_ns as u64,
+            },
+            state: row.state,
+            failure: row.failure,
+            attempts: row.attempts,
+            quality,
+            decode_ns: row.decode_ns as u64,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct CameraRow {
+    camera_id: String,
+    node_id: String,
+    frames: i64,
+    decoded: i64,
+    labelled: i64,
+    failed: i64,
+    pixels: i64,
+    latent_bits: i64,
+    measured: i64,
+    psnr_sum: f64,
+    last_received_ms: i64,
+    last_frame: Vec<u8>,
+    recent_psnr: Option<f64>,
+}
+
+impl TryFrom<CameraRow> for Camera {
+    type Error = CatalogueError;
+
+    fn try_from(row: CameraRow) -> Result<Self, CatalogueError> {
+        let mean = |sum: f64, count: i64| (count > 0).then(|| sum / count as f64);
+        Ok(Self {
+            frames: row.frames as u64,
+            decoded: row.decoded as u64,
+            labelled: row.labelled as u64,
+            failed: row.failed as u64,
+            pixels: row.pixels as u64,
+            latent_bits: row.latent_bits as u64,
+            mean_bpp: mean(row.latent_bits as f64, row.pixels),
+            measured: row.measured as u64,
+            mean_psnr_db: mean(row.psnr_sum, row.measured),
+            recent_psnr_db: row.recent_psnr,
+            last_received_ms: row.last_received_ms,
+            last_frame: Uuid::from_slice(&row.last_frame).map_err(|_| CatalogueError::Row {
+                id: hex::encode(&row.last_frame),
+                what: "the id is not 16 bytes",
+            })?,
+            camera: row.camera_id,
+            node: row.node_id,
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Decode workers: claim a queued frame, rebuild it, measure it, store it, say so.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use image::RgbImage;
+use patchwire_proto::latent::LatentFrame;
+use purenet::Decoder;
+use rayon::ThreadPool;
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalogue::{Catalogue, CatalogueError},
+    changes::Changes,
+    frame::{Frame, Quality},
+    metrics::Metrics,
+    objects::{Kind, ObjectError, Objects},
+    picture,
+};
+
+/// How often an idle worker looks for frames whose retry has come due.
+const POLL: Duration = Duration::from_millis(500);
+/// Pause before a second attempt in milliseconds, doubled for each further one.
+const RETRY_MS: i64 = 250;
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+enum DecodeError {
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    #[error("the {0} object is missing")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Latents(#[from] patchwire_proto::latent::LatentError),
+    #[error("latents were made by program {made}, the decoder decodes those of program {decodes}")]
+    Program { made: String, decodes: String },
+    #[error(transparent)]
+    Network(#[from] purenet::DecodeError),
+    #[error(transparent)]
+    Quality(#[from] quality::QualityError),
+    #[error("original does not decode: {0}")]
+    Original(image::ImageError),
+    #[error("reconstruction cannot be written: {0}")]
+    Write(image::ImageError),
+    #[error("decoder panicked")]
+    Panic,
+}
+
+/// What every decode worker needs.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) objects: Objects,
+    pub(crate) changes: Changes,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) pool: Arc<ThreadPool>,
+    pub(crate) max_attempts: u32,
+    /// Notified when frames were queued.
+    pub(crate) queue: Arc<Notify>,
+}
+
+/// A frame rebuilt from its latents.
+struct Rebuilt {
+    png: Bytes,
+    thumbnail: Bytes,
+    quality: Quality,
+    decode_ns: u64,
+}
+
+impl Worker {
+    /// Works until `stop`; the frame under way is finished first.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let pause = match self.work_off_one().await {
+                Ok(true) => continue,
+                Ok(false) => POLL,
+                Err(error) => {
+                    tracing::error!(%error, "decode queue");
+                    POLL * 4
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // Either way, the queue is looked at again.
+                _ = timeout(pause, self.queue.notified()) => {}
+            }
+        }
+    }
+
+    /// `false` when no frame is waiting.
+    async fn work_off_one(&self) -> Result<bool, CatalogueError> {
+        let Some(frame) = self.catalogue.claim().await? else {
+            return Ok(false);
+        };
+        // Another worker may be idle while more frames wait.
+        self.queue.notify_one();
+        let id = frame.new.id;
+        let row = match self.decode(&frame).await {
+            Ok((quality, decode_ns)) => {
+                let row = self.catalogue.decoded(id, quality, decode_ns).await?;
+                self.metrics.decoded.inc();
+                self.metrics.decode_seconds.observe(decode_ns as f64 / 1e9);
+                self.metrics.measured(&quality);
+                row
+            }
+            Err(error) => {
+                self.metrics.attempts_failed.inc();
+                let attempts = frame.attempts;
+                tracing::warn!(frame = %id, attempts, %error, "decoding failed");
+                if attempts < self.max_attempts {
+                    let delay = RETRY_MS << (attempts - 1).min(10);
+                    self.catalogue.retry(id, delay).await?;
+                    None
+                } else {
+                    self.metrics.failed.inc();
+                    self.catalogue.failed(id, &error.to_string()).await?
+                }
+            }
+        };
+        if let Some(frame) = row {
+            self.changes.publish(frame);
+        }
+        Ok(true)
+    }
+
+    async fn decode(&self, frame: &Frame) -> Result<(Quality, u64), DecodeError> {
+        let id = frame.new.id;
+        let latents = self.objects.get(Kind::Latents, id).await?;
+        let latents = LatentFrame::decode(latents.ok_or(DecodeError::Missing("latents"))?)?;
+        let original = match &frame.new.original_type {
+            None => None,
+            Some(media_type) => {
+                let data = self.objects.get(Kind::Original, id).await?;
+                let data = data.ok_or(DecodeError::Missing("original"))?;
+                Some((media_type.clone(), data))
+            }
+        };
+        let (decoder, pool) = (self.decoder.clone(), self.pool.clone());
+        let work = move || pool.install(|| rebuild(&decoder, &latents, original));
+        let rebuilt = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| DecodeError::Panic)??;
+        self.objects
+            .put(Kind::Thumbnail, id, rebuilt.thumbnail)
+            .await?;
+        self.objects
+            .put(Kind::Reconstruction, id, rebuilt.png)
+            .await?;
+        Ok((rebuilt.quality, rebuilt.decode_ns))
+    }
+}
+
+fn rebuild(
+    decoder: &Decoder,
+    latents: &LatentFrame,
+    original: Option<(String, Bytes)>,
+) -> Result<Rebuilt, DecodeError> {
+    if latents.program != decoder.program() {
+        return Err(DecodeError::Program {
+            made: hex::encode(latents.program),
+            decodes: hex::encode(decoder.program()),
+        });
+    }
+    let (width, height) = (latents.width, latents.height);
+    let start = Instant::now();
+    let rgb = decoder.decode(&latents.payload, width, height)?;
+    let decode_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+
+    let quality = match original {
+        None => Quality {
+            seam_ratio: quality::seam_ratio(&rgb, width, height, quality::PATCH)?,
+            ..Quality::default()
+        },
+        Some((media_type, data)) => {
+            let original =
+                picture::read(&media_type, &data, width, height).map_err(DecodeError::Original)?;
+            let measured = quality::measure(&original, &rgb, width, height)?;
+            Quality {
+                psnr_db: Some(measured.psnr_db),
+                ssim: Some(measured.ssim),
+                ms_ssim: measured.ms_ssim,
+                seam_ratio: measured.seam_ratio,
+                original_seam_ratio: measured.original_seam_ratio,
+            }
+        }
+    };
+    let picture = RgbImage::from_raw(width, height, rgb).expect("decoder returns the frame's size");
+    Ok(Rebuilt {
+        png: picture::png(&picture).map_err(DecodeError::Write)?,
+        thumbnail: picture::small_jpeg(&picture).map_err(DecodeError::Write)?,
+        quality,
+        decode_ns,
+    })
+}
+
+/// Decodes one small frame of zeros, so that a service that says it is ready can decode.
+pub(crate) fn warm_up(decoder: &Decoder, pool: &ThreadPool) -> Result<(), purenet::DecodeError> {
+    let payload = vec![0; 4 * decoder.bits() as usize / 8];
+    pool.install(|| decoder.decode(&payload, 64, 64)).map(drop)
+}

@@ -1,0 +1,245 @@
+//! A frame as the cloud keeps it, and its two faces: JSON for the dashboard, protobuf for gRPC.
+
+use patchwire_proto::v1;
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+/// Where a frame is on its way from ingest to reconstruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(rename_all = "lowercase")]
+pub enum FrameState {
+    /// Durable, waiting for the decoder.
+    Queued,
+    /// Reconstructed and measured.
+    Decoded,
+    /// Only a label was sent.
+    Labelled,
+    /// Decoding failed for good.
+    Failed,
+}
+
+/// One class of a label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Name of the class.
+    pub label: String,
+    /// Softmax of the logits, 0 to 1.
+    pub score: f32,
+}
+
+/// What the classification program saw, most likely class first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Label {
+    /// The classification program.
+    #[serde(serialize_with = "hex_id")]
+    pub program_id: [u8; 32],
+    /// At most 16 classes.
+    pub scores: Vec<Score>,
+}
+
+/// Measured quality of a reconstruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Quality {
+    /// Over RGB in dB; absent without an original.
+    pub psnr_db: Option<f64>,
+    /// On luma; absent without an original.
+    pub ssim: Option<f64>,
+    /// On luma; absent without an original or when a side is too small for five scales.
+    pub ms_ssim: Option<f64>,
+    /// Gradient across patch borders over that inside; absent when no border is inside the frame.
+    pub seam_ratio: Option<f64>,
+    /// The original's own seam ratio.
+    pub original_seam_ratio: Option<f64>,
+}
+
+/// What ingest knows of a frame, checked.
+#[derive(Clone, Debug)]
+pub struct NewFrame {
+    /// UUIDv7 made at the edge, the idempotency key.
+    pub id: Uuid,
+    /// The edge node.
+    pub node_id: String,
+    /// The camera.
+    pub camera_id: String,
+    /// When the edge accepted the frame, milliseconds since the Unix epoch.
+    pub captured_ms: i64,
+    /// When the cloud took it, milliseconds since the Unix epoch.
+    pub received_ms: i64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Format and decoder of the camera's bytes.
+    pub source_format: String,
+    /// Bits of latents, container excluded; 0 for a frame that only has a label.
+    pub latent_bits: u64,
+    /// Share of set bits in the latents.
+    pub latent_ones: Option<f64>,
+    /// Program that made the latents.
+    pub program_id: Option<[u8; 32]>,
+    /// Label, if the edge classified the frame.
+    pub label: Option<Label>,
+    /// Media type of the original, if one is attached.
+    pub original_type: Option<String>,
+    /// Nanoseconds that the encoder took.
+    pub encode_ns: u64,
+}
+
+impl NewFrame {
+    /// Queued when there is something to decode.
+    pub fn state(&self) -> FrameState {
+        match self.program_id {
+            Some(_) => FrameState::Queued,
+            None => FrameState::Labelled,
+        }
+    }
+}
+
+/// A frame's row in the catalogue.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// What ingest stored.
+    pub new: NewFrame,
+    /// Progress.
+    pub state: FrameState,
+    /// Why decoding failed, empty otherwise.
+    pub failure: String,
+    /// Times that decoding was begun.
+    pub attempts: u32,
+    /// Set once decoded.
+    pub quality: Option<Quality>,
+    /// Nanoseconds that the decoder took.
+    pub decode_ns: u64,
+}
+
+impl Frame {
+    /// Latent bits over width * height; 0 for a frame without latents.
+    pub fn bits_per_pixel(&self) -> f64 {
+        let pixels = f64::from(self.new.width) * f64::from(self.new.height);
+        self.new.latent_bits as f64 / pixels
+    }
+}
+
+/// The frame's JSON. Numbers that do not apply are null; an infinite PSNR is null too.
+#[derive(Debug, Serialize)]
+pub struct FrameJson<'a> {
+    id: Uuid,
+    node: &'a str,
+    camera: &'a str,
+    captured_ms: i64,
+    received_ms: i64,
+    width: u32,
+    height: u32,
+    source_format: &'a str,
+    state: FrameState,
+    failure: &'a str,
+    latent_bits: u64,
+    latent_ones: Option<f64>,
+    bpp: f64,
+    program_id: Option<String>,
+    label: Option<&'a Label>,
+    quality: Option<Quality>,
+    encode_ms: f64,
+    decode_ms: f64,
+    images: Images,
+}
+
+/// Addresses of a frame's images, null where there is none.
+#[derive(Debug, Serialize)]
+struct Images {
+    original: Option<String>,
+    reconstruction: Option<String>,
+    thumbnail: Option<String>,
+}
+
+impl<'a> From<&'a Frame> for FrameJson<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        let new = &frame.new;
+        let base = format!("/api/v1/frames/{}", new.id);
+        let decoded = frame.state == FrameState::Decoded;
+        Self {
+            id: new.id,
+            node: &new.node_id,
+            camera: &new.camera_id,
+            captured_ms: new.captured_ms,
+            received_ms: new.received_ms,
+            width: new.width,
+            height: new.height,
+            source_format: &new.source_format,
+            state: frame.state,
+            failure: &frame.failure,
+            latent_bits: new.latent_bits,
+            latent_ones: new.latent_ones,
+            bpp: frame.bits_per_pixel(),
+            program_id: new.program_id.map(hex::encode),
+            label: new.label.as_ref(),
+            quality: frame.quality,
+            encode_ms: new.encode_ns as f64 / 1e6,
+            decode_ms: frame.decode_ns as f64 / 1e6,
+            images: Images {
+                original: new
+                    .original_type
+                    .as_ref()
+                    .map(|_| format!("{base}/original")),
+                reconstruction: decoded.then(|| format!("{base}/reconstruction.png")),
+                thumbnail: decoded.then(|| format!("{base}/thumbnail.jpg")),
+            },
+        }
+    }
+}
+
+impl From<&Frame> for v1::FrameRecord {
+    fn from(frame: &Frame) -> Self {
+        let new = &frame.new;
+        let state = match frame.state {
+            FrameState::Queued => v1::FrameState::Queued,
+            FrameState::Decoded => v1::FrameState::Decoded,
+            FrameState::Labelled => v1::FrameState::Labelled,
+            FrameState::Failed => v1::FrameState::Failed,
+        };
+        Self {
+            frame_id: new.id.as_bytes().to_vec().into(),
+            node_id: new.node_id.clone(),
+            camera_id: new.camera_id.clone(),
+            captured_unix_ms: new.captured_ms,
+            received_unix_ms: new.received_ms,
+            width: new.width,
+            height: new.height,
+            state: state.into(),
+            failure: frame.failure.clone(),
+            latent_bits: new.latent_bits,
+            bits_per_pixel: frame.bits_per_pixel(),
+            program_id: new
+                .program_id
+                .map(|id| id.to_vec())
+                .unwrap_or_default()
+                .into(),
+            label: new.label.as_ref().map(|label| v1::Label {
+                program_id: label.program_id.to_vec().into(),
+                scores: label
+                    .scores
+                    .iter()
+                    .map(|s| v1::Score {
+                        label: s.label.clone(),
+                        score: s.score,
+                    })
+                    .collect(),
+            }),
+            has_original: new.original_type.is_some(),
+            quality: frame.quality.map(|q| v1::Quality {
+                psnr_db: q.psnr_db,
+                ssim: q.ssim,
+                ms_ssim: q.ms_ssim,
+                seam_ratio: q.seam_ratio,
+                original_seam_ratio: q.original_seam_ratio,
+            }),
+            encode_ns: new.encode_ns,
+            decode_ns: frame.decode_ns,
+        }
+    }
+}
+
+fn hex_id<S: Serializer>(id: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(id))
+}

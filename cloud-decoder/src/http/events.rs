@@ -1,0 +1,47 @@
+//! `GET /api/v1/events`: every change of a frame's record, as server-sent events.
+//!
+//! A `frame` event carries the record. A `reload` event tells a client that fell behind to read the
+//! frames again.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures::StreamExt;
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::{App, error::ApiError};
+use crate::{frame::FrameJson, metrics::Raised};
+
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn events(State(app): State<App>) -> Result<Response, ApiError> {
+    let Ok(slot) = app.watchers.clone().try_acquire_owned() else {
+        return Err(ApiError::unavailable("too many event streams are open"));
+    };
+    let held = (slot, Raised::new(&app.metrics.watchers));
+    let changes = BroadcastStream::new(app.changes.subscribe());
+    let events = changes
+        .map(move |change| {
+            let _ = &held;
+            let event = match change {
+                Ok(frame) => Event::default()
+                    .event("frame")
+                    .json_data(FrameJson::from(&*frame))
+                    .unwrap_or_else(|_| Event::default().event("reload").data("")),
+                Err(_) => Event::default().event("reload").data("fell behind"),
+            };
+            Ok::<_, Infallible>(event)
+        })
+        .take_until(app.shutdown.clone().cancelled_owned());
+    // The first event tells the client that from here on nothing is missed.
+    let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("")) });
+    Ok(Sse::new(hello.chain(events))
+        .keep_alive(KeepAlive::new().interval(KEEPALIVE))
+        .into_response())
+}

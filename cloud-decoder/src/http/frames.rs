@@ -1,0 +1,87 @@
+//! `GET /api/v1/frames` and `/api/v1/frames/{id}`.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+};
+use patchwire_proto::limits;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{App, error::ApiError};
+use crate::{
+    catalogue::Page,
+    frame::{Frame, FrameJson},
+};
+
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 500;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    camera: Option<String>,
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+/// Newest arrival first; `next` is the `before` of the next page, null on the last.
+pub(super) async fn list(
+    State(app): State<App>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let page = Page {
+        camera: camera(query.camera)?,
+        before: query.before.as_deref().map(frame_id).transpose()?,
+        limit: limit + 1,
+    };
+    let Some(mut frames) = app.catalogue.list(&page).await? else {
+        return Err(ApiError::bad_request(
+            "before is not the id of a frame here",
+        ));
+    };
+    let more = frames.len() > limit as usize;
+    frames.truncate(limit as usize);
+    let next = frames.last().filter(|_| more).map(|frame| frame.new.id);
+    let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
+    Ok(Json(json!({ "frames": frames, "next": next })))
+}
+
+/// One frame's record.
+pub(super) async fn one(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let frame = find(&app, &id).await?;
+    Ok(Json(json!(FrameJson::from(&frame))))
+}
+
+pub(super) async fn find(app: &App, id: &str) -> Result<Frame, ApiError> {
+    let id = frame_id(id)?;
+    let frame = app.catalogue.get(id).await?;
+    frame.ok_or_else(|| ApiError::not_found(format!("no frame {id} here")))
+}
+
+pub(super) fn camera(id: Option<String>) -> Result<Option<String>, ApiError> {
+    let id = id.filter(|id| !id.is_empty());
+    if let Some(id) = &id {
+        limits::check_id("camera", id).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    }
+    Ok(id)
+}
+
+pub(super) fn limit(limit: Option<u32>, default: u32, max: u32) -> Result<u32, ApiError> {
+    match limit.unwrap_or(default) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        limit => Err(ApiError::bad_request(format!(
+            "limit is {limit}, allowed are 1 to {max}"
+        ))),
+    }
+}
+
+fn frame_id(text: &str) -> Result<Uuid, ApiError> {
+    Uuid::parse_str(text).map_err(|_| ApiError::bad_request("a frame id is a UUID"))
+}

@@ -1,0 +1,96 @@
+//! A frame's images. They never change once they are there, so browsers may keep them.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{App, error::ApiError, frames::find};
+use crate::{
+    frame::{Frame, FrameState},
+    objects::Kind,
+};
+
+const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+
+pub(super) async fn reconstruction(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(&app, &id).await?;
+    rebuilt(&frame)?;
+    image(&app, &frame, Kind::Reconstruction, "image/png", &headers).await
+}
+
+pub(super) async fn thumbnail(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(&app, &id).await?;
+    rebuilt(&frame)?;
+    image(&app, &frame, Kind::Thumbnail, "image/jpeg", &headers).await
+}
+
+pub(super) async fn original(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(&app, &id).await?;
+    let Some(media_type) = &frame.new.original_type else {
+        return Err(ApiError::not_found(format!(
+            "frame {} came without an original",
+            frame.new.id
+        )));
+    };
+    image(&app, &frame, Kind::Original, media_type, &headers).await
+}
+
+fn rebuilt(frame: &Frame) -> Result<(), ApiError> {
+    let id = frame.new.id;
+    match frame.state {
+        FrameState::Decoded => Ok(()),
+        FrameState::Queued => Err(ApiError::not_found(format!(
+            "frame {id} is not decoded yet"
+        ))),
+        FrameState::Labelled => Err(ApiError::not_found(format!(
+            "frame {id} came with a label only"
+        ))),
+        FrameState::Failed => Err(ApiError::not_found(format!(
+            "frame {id} could not be decoded: {}",
+            frame.failure
+        ))),
+    }
+}
+
+async fn image(
+    app: &App,
+    frame: &Frame,
+    kind: Kind,
+    media_type: &str,
+    request: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = frame.new.id;
+    let etag = format!("\"{id}-{kind:?}\"");
+    let caching = [
+        (header::CACHE_CONTROL, IMMUTABLE.to_owned()),
+        (header::ETAG, etag.clone()),
+    ];
+    let known = request
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|tags| tags == "*" || tags.contains(&etag));
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    let Some(bytes) = app.objects.get(kind, id).await? else {
+        return Err(ApiError::not_found(format!(
+            "the image of frame {id} is gone"
+        )));
+    };
+    let content_type = [(header::CONTENT_TYPE, media_type.to_owned())];
+    Ok((caching, content_type, bytes).into_response())
+}

@@ -1,0 +1,102 @@
+//! The HTTP side: JSON API, images, live events, probes, metrics and the dashboard.
+
+mod assets;
+mod error;
+mod events;
+mod frames;
+mod images;
+mod probes;
+mod stats;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::{
+    Readiness, catalogue::Catalogue, changes::Changes, metrics::Metrics, objects::Objects,
+};
+use error::ApiError;
+
+/// How long a request may take to be answered; event streams go on after that.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What handlers need.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) objects: Objects,
+    pub(crate) changes: Changes,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) decoder: stats::DecoderInfo,
+    pub(crate) readiness: watch::Receiver<Readiness>,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+pub(crate) use stats::DecoderInfo;
+
+/// Serves until `shutdown`, then until the last request is answered.
+pub(crate) async fn serve(listener: TcpListener, app: App) -> std::io::Result<()> {
+    let shutdown = app.shutdown.clone();
+    axum::serve(listener, router(app))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+fn router(app: App) -> Router {
+    let api = Router::new()
+        .route("/frames", get(frames::list))
+        .route("/frames/{id}", get(frames::one))
+        .route(
+            "/frames/{id}/reconstruction.png",
+            get(images::reconstruction),
+        )
+        .route("/frames/{id}/original", get(images::original))
+        .route("/frames/{id}/thumbnail.jpg", get(images::thumbnail))
+        .route("/cameras", get(stats::cameras))
+        .route("/summary", get(stats::summary))
+        .route("/series", get(stats::series))
+        .route("/events", get(events::events));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
+        .fallback(assets::serve)
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TIMEOUT,
+        ))
+        .layer(middleware::from_fn(security_headers))
+        .with_state(app)
+}
+
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

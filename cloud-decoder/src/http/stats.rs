@@ -1,0 +1,124 @@
+//! `GET /api/v1/cameras`, `/api/v1/summary` and `/api/v1/series`.
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    error::ApiError,
+    frames::{camera, limit},
+};
+use crate::{
+    catalogue::{Camera, Metric},
+    clock::now_ms,
+};
+
+/// A camera is live when a frame of it arrived this recently, in milliseconds.
+const LIVE_MS: i64 = 60_000;
+/// Cameras of one series answer when none is named.
+const MAX_SERIES: usize = 24;
+const DEFAULT_POINTS: u32 = 300;
+const MAX_POINTS: u32 = 2000;
+
+/// The loaded decoder, as the summary shows it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DecoderInfo {
+    pub(crate) program_id: String,
+    pub(crate) bits_per_patch: u32,
+    pub(crate) parameters: u64,
+    pub(crate) macs_per_pixel: f64,
+}
+
+#[derive(Serialize)]
+struct CameraJson {
+    live: bool,
+    #[serde(flatten)]
+    camera: Camera,
+}
+
+/// Cameras, the one that sent last first.
+pub(super) async fn cameras(State(app): State<App>) -> Result<Json<Value>, ApiError> {
+    let oldest = now_ms() - LIVE_MS;
+    let cameras: Vec<_> = app
+        .catalogue
+        .cameras()
+        .await?
+        .into_iter()
+        .map(|camera| CameraJson {
+            live: camera.last_received_ms >= oldest,
+            camera,
+        })
+        .collect();
+    Ok(Json(json!({ "cameras": cameras })))
+}
+
+/// Totals over all cameras, the queue, the decoder and the service itself.
+pub(super) async fn summary(State(app): State<App>) -> Result<Json<Value>, ApiError> {
+    let cameras = app.catalogue.cameras().await?;
+    let queued = app.catalogue.queued().await?;
+    let oldest = now_ms() - LIVE_MS;
+    let live = cameras.iter().filter(|c| c.last_received_ms >= oldest);
+    let sum = |of: fn(&Camera) -> u64| cameras.iter().map(of).sum::<u64>();
+    let (pixels, bits, measured) = (
+        sum(|c| c.pixels),
+        sum(|c| c.latent_bits),
+        sum(|c| c.measured),
+    );
+    let psnr_sum: f64 = cameras
+        .iter()
+        .filter_map(|c| Some(c.mean_psnr_db? * c.measured as f64))
+        .sum();
+    let ratio = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
+    let mean_bpp = ratio(bits as f64, pixels);
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "decoder": app.decoder,
+        "frames": sum(|c| c.frames),
+        "decoded": sum(|c| c.decoded),
+        "labelled": sum(|c| c.labelled),
+        "failed": sum(|c| c.failed),
+        "queued": queued,
+        "cameras": cameras.len(),
+        "cameras_live": live.count(),
+        "live_ms": LIVE_MS,
+        "latent_bytes": bits / 8,
+        "raw_bytes": pixels * 3,
+        "mean_bpp": mean_bpp,
+        "mean_psnr_db": ratio(psnr_sum, measured),
+        "saved": mean_bpp.map(|bpp| 1.0 - bpp / 24.0),
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeriesQuery {
+    metric: Metric,
+    camera: Option<String>,
+    limit: Option<u32>,
+}
+
+/// The last points of a metric, of one camera or of the most recent ones.
+pub(super) async fn series(
+    State(app): State<App>,
+    query: Result<Query<SeriesQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let limit = limit(query.limit, DEFAULT_POINTS, MAX_POINTS)?;
+    let cameras = match camera(query.camera)? {
+        Some(camera) => vec![camera],
+        None => {
+            let cameras = app.catalogue.cameras().await?;
+            let names = cameras.into_iter().map(|c| c.camera);
+            names.take(MAX_SERIES).collect()
+        }
+    };
+    let mut series = Vec::with_capacity(cameras.len());
+    for camera in &cameras {
+        series.push(app.catalogue.series(camera, query.metric, limit).await?);
+    }
+    Ok(Json(json!({ "series": series })))
+}

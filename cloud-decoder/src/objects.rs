@@ -1,0 +1,123 @@
+//! A frame's bytes: latents, original, reconstruction and thumbnail, each one object.
+//!
+//! A key is `KIND/YYYY/MM/DD/FRAME_ID`, with the day that is in the frame's UUIDv7, so that a
+//! resend writes the same keys. Objects are written before their catalogue row: a crash between
+//! the two leaves an object that nothing refers to, which the resend overwrites.
+
+use std::{path::Path as FilePath, sync::Arc};
+
+use bytes::Bytes;
+use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
+use uuid::Uuid;
+
+/// What an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The latent container.
+    Latents,
+    /// The camera's own pixels, PNG or WebP.
+    Original,
+    /// The reconstruction, PNG.
+    Reconstruction,
+    /// The reconstruction in small, JPEG.
+    Thumbnail,
+}
+
+/// Why an object could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("object store: {0}")]
+pub struct ObjectError(#[from] object_store::Error);
+
+/// Frames' objects in any [`ObjectStore`]; a successful [`put`](Objects::put) is durable.
+#[derive(Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Objects {
+    /// Objects in a store whose successful writes are durable.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// Objects as files below a folder, which must exist. Each write is staged, synchronized to
+    /// disk, renamed into place, and its new directory entries synchronized too.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn local(folder: &FilePath) -> Result<Self, ObjectError> {
+        let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self::new(Arc::new(store)))
+    }
+
+    /// Writes an object, replacing one that is there.
+    ///
+    /// # Errors
+    /// The store failed; nothing or the whole object was written.
+    pub async fn put(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<(), ObjectError> {
+        self.store.put(&key(kind, frame), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Reads an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn get(&self, kind: Kind, frame: Uuid) -> Result<Option<Bytes>, ObjectError> {
+        match self.store.get(&key(kind, frame)).await {
+            Ok(object) => Ok(Some(object.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn key(kind: Kind, frame: Uuid) -> Path {
+    let seconds = frame.get_timestamp().map_or(0, |time| time.to_unix().0);
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let (folder, extension) = match kind {
+        Kind::Latents => ("latents", "pwl"),
+        Kind::Original => ("originals", "img"),
+        Kind::Reconstruction => ("reconstructions", "png"),
+        Kind::Thumbnail => ("thumbnails", "jpg"),
+    };
+    Path::from(format!(
+        "{folder}/{year:04}/{month:02}/{day:02}/{frame}.{extension}"
+    ))
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant, `civil_from_days`,
+/// <https://howardhinnant.github.io/date_algorithms.html>).
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_the_day_of_the_frame_id() {
+        for (seconds, day) in [
+            (0, "1970/01/01"),
+            (951_782_400, "2000/02/29"),
+            (1_798_761_599, "2026/12/31"),
+        ] {
+            let id = Uuid::new_v7(uuid::Timestamp::from_unix_time(seconds, 0, 0, 0));
+            let want = format!("latents/{day}/{id}.pwl");
+            assert_eq!(key(Kind::Latents, id).as_ref(), want);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The uplink: an edge node's stream of encoded frames, each acked once it is durable.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use patchwire_proto::{
+    limits,
+    v1::{
+        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome,
+        cloud_message::Body as CloudBody, edge_message::Body as EdgeBody, uplink_server::Uplink,
+    },
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::{
+    clock::now_ms,
+    frame::{Label, NewFrame, Score},
+    metrics::{Metrics, Outcome, Raised},
+    store::Store,
+};
+
+/// Most uplink streams at once.
+const MAX_STREAMS: usize = 256;
+/// Bytes of frames that all streams together hold while they are stored.
+const IN_FLIGHT_BYTES: u32 = 512 << 20;
+/// How long a node may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every uplink stream needs.
+pub(crate) struct UplinkService {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    metrics: Arc<Metrics>,
+    program: [u8; 32],
+    max_pixels: u64,
+    max_message_bytes: usize,
+    window: u32,
+    streams: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// Limits of the uplink, from the configuration and the decoder.
+pub(crate) struct Limits {
+    /// The program whose latents the decoder decodes.
+    pub(crate) program: [u8; 32],
+    pub(crate) max_pixels: u64,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) window: u32,
+}
+
+impl UplinkService {
+    pub(crate) fn new(
+        store: Store,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let in_flight = IN_FLIGHT_BYTES.max(limits.max_message_bytes as u32);
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                metrics,
+                program: limits.program,
+                max_pixels: limits.max_pixels,
+                max_message_bytes: limits.max_message_bytes,
+                window: limits.window,
+                streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                in_flight: Arc::new(Semaphore::new(in_flight as usize)),
+                shutdown,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Uplink for UplinkService {
+    type StreamStream = ReceiverStream<Result<CloudMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<EdgeMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let shared = self.shared.clone();
+        let Ok(slot) = shared.streams.clone().try_acquire_owned() else {
+            return Err(Status::resource_exhausted(format!(
+                "{MAX_STREAMS} uplink streams are open, which is the most allowed"
+            )));
+        };
+        let (acks, outbound) = mpsc::channel(shared.window as usize + 1);
+        tokio::spawn(async move {
+            let raised = Raised::new(&shared.metrics.uplinks);
+            let stop = shared.shutdown.clone();
+            let served = serve_node(shared, request.into_inner(), acks.clone(), stop).await;
+            if let Err(status) = served {
+                tracing::info!(%status, "uplink ended");
+                // The node may be gone, and then has no use for the status.
+                acks.send(Err(status)).await.ok();
+            }
+            drop((slot, raised));
+        });
+        Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+type Acks = mpsc::Sender<Result<CloudMessage, Status>>;
+
+async fn serve_node(
+    shared: Arc<Shared>,
+    mut inbound: Streaming<EdgeMessage>,
+    acks: Acks,
+    stop: CancellationToken,
+) -> Result<(), Status> {
+    let hello = match timeout(HELLO_TIMEOUT, inbound.message()).await {
+        Err(_) => return Err(Status::deadline_exceeded("no hello within 10 seconds")),
+        Ok(message) => match message?.and_then(|m| m.body) {
+            Some(EdgeBody::Hello(hello)) => hello,
+            _ => return Err(Status::invalid_argument("the first message is not a hello")),
+        },
+    };
+    limits::check_hello(&hello).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let node: Arc<str> = welcome(&shared, hello, &acks).await?.into();
+
+    let mut storing: JoinSet<Result<(), Status>> = JoinSet::new();
+    let result = loop {
+        let message = tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            Some(stored) = storing.join_next() => match stored {
+                Ok(Ok(())) => continue,
+                Ok(Err(status)) => break Err(status),
+                Err(panic) => break Err(Status::internal(panic.to_string())),
+            },
+            message = inbound.message(), if storing.len() < shared.window as usize => message,
+        };
+        let frame = match message {
+            Ok(Some(EdgeMessage { body })) => match body {
+                Some(EdgeBody::Frame(frame)) => frame,
+                Some(EdgeBody::Hello(_)) => {
+                    break Err(Status::invalid_argument("a second hello on one stream"));
+                }
+                None => break Err(Status::invalid_argument("an empty message")),
+            },
+            Ok(None) => break Ok(()),
+            Err(status) => break Err(status),
+        };
+        // Not reading on until there is room is what holds a fast node back.
+        let room = room(&shared, &frame).await?;
+        let (shared, node, acks) = (shared.clone(), node.clone(), acks.clone());
+        storing.spawn(async move {
+            let ack = accept(&shared, &node, frame).await?;
+            drop(room);
+            let body = Some(CloudBody::Ack(ack));
+            acks.send(Ok(CloudMessage { body })).await.ok();
+            Ok(())
+        });
+    };
+    // What was begun is finished and acked, however the stream ended.
+    while storing.join_next().await.is_some() {}
+    result
+}
+
+async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<String, Status> {
+    tracing::info!(
+        node = hello.node_id,
+        version = hello.software_version,
+        "uplink opened"
+    );
+    let welcome = Welcome {
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        max_message_bytes: shared.max_message_bytes as u64,
+        window: shared.window,
+    };
+    let body = Some(CloudBody::Welcome(welcome));
+    acks.send(Ok(CloudMessage { body }))
+        .await
+        .map_err(|_| Status::cancelled("the node left"))?;
+    Ok(hello.node_id)
+}
+
+async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePermit, Status> {
+    let bytes = frame.latents.len() + frame.original.as_ref().map_or(0, |o| o.data.len());
+    let bytes = u32::try_from(bytes.min(shared.max_message_bytes)).unwrap_or(u32::MAX);
+    let room = shared.in_flight.clone().acquire_many_owned(bytes).await;
+    room.map_err(|_| Status::unavailable("the service is shutting down"))
+}
+
+/// Stores a frame or says why not. An error means that it could not be stored now.
+async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack, Status> {
+    let frame_id = frame.frame_id.clone();
+    let (outcome, status, reason) = match check(shared, node, frame) {
+        Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
+        Ok(parts) => match store(shared, parts).await? {
+            true => (Outcome::Accepted, AckStatus::Accepted, String::new()),
+            false => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
+        },
+    };
+    shared.metrics.received(outcome);
+    if outcome == Outcome::Rejected {
+        tracing::warn!(
+            node,
+            frame = hex::encode(&frame_id),
+            reason,
+            "frame rejected"
+        );
+    }
+    Ok(Ack {
+        frame_id,
+        status: status.into(),
+        reason,
+    })
+}
+
+type Parts = (NewFrame, Bytes, Bytes);
+
+async fn store(shared: &Shared, (frame, latents, original): Parts) -> Result<bool, Status> {
+    let unavailable = |e| Status::unavailable(format!("frames cannot be stored now: {e}"));
+    if shared.store.contains(frame.id).await.map_err(unavailable)? {
+        return Ok(false);
+    }
+    let bytes = (latents.len() + original.len()) as u64;
+    let ones = frame.latent_ones;
+    let stored = shared.store.put(frame, latents, original).await;
+    let stored = stored.map_err(unavailable)?;
+    if stored {
+        shared.metrics.ingest_bytes.inc_by(bytes);
+        if let Some(ones) = ones {
+            shared.metrics.latent_ones.observe(ones);
+        }
+    }
+    Ok(stored)
+}
+
+/// Takes a frame apart, or says in one sentence why it will never be accepted.
+fn check(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+    let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
+    let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
+    let pixels = u64::from(frame.width) * u64::from(frame.height);
+    if pixels > shared.max_pixels {
+        return Err(format!(
+            "frame of {pixels} pixels is larger than the {} that this service decodes",
+            shared.max_pixels
+        ));
+    }
+    if let Some(latents) = &latents
+        && latents.program != shared.program
+    {
+        return Err(format!(
+            "latents were made by program {}, this service decodes those of program {}",
+            hex::encode(latents.program),
+            hex::encode(shared.program)
+        ));
+    }
+    let (original_type, original) = match frame.original {
+        Some(original) => {
+            check_original_size(
+                &original.media_type,
+                &original.data,
+                frame.width,
+                frame.height,
+            )?;
+            (Some(original.media_type), original.data)
+        }
+        None => (None, Bytes::new()),
+    };
+    let label = frame.label.map(|label| Label {
+        program_id: (&*label.program_id)
+            .try_into()
+            .expect("checked to be 32 bytes"),
+        scores: label
+            .scores
+            .into_iter()
+            .map(|s| Score {
+                label: s.label,
+                score: s.score,
+            })
+            .collect(),
+    });
+    let new = NewFrame {
+        id,
+        node_id: node.to_owned(),
+        camera_id: frame.camera_id,
+        captured_ms: frame.captured_unix_ms,
+        received_ms: now_ms(),
+        width: frame.width,
+        height: frame.height,
+        source_format: frame.source_format,
+        latent_bits: latents.as_ref().map_or(0, |l| l.total_bits()),
+        latent_ones: latents.as_ref().map(|l| ones(&l.payload)),
+        program_id: latents.as_ref().map(|l| l.program),
+        label,
+        original_type,
+        encode_ns: frame.encode_ns,
+    };
+    Ok((new, frame.latents, original))
+}
+
+fn check_original_size(
+    media_type: &str,
+    data: &[u8],
+    width: u32,
+    height: u32,
+) -> Result<(), String> {
+    let size = crate::picture::size(media_type, data)
+        .map_err(|e| format!("original is not a readable {media_type}: {e}"))?;
+    if size != (width, height) {
+        return Err(format!(
+            "original is of {}x{} pixels, the frame is {width}x{height}",
+            size.0, size.1
+        ));
+    }
+    Ok(())
+}
+
+/// Share of set bits.
+fn ones(payload: &[u8]) -> f64 {
+    let ones: u64 = payload.iter().map(|b| u64::from(b.count_ones())).sum();
+    ones as f64 / (payload.len() * 8) as f64
+}
