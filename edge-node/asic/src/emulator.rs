@@ -1,30 +1,51 @@
 //! Runs a program on patches and frames by the fastest path the machine has.
 
-use std::{fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 use rayon::prelude::*;
 
 use crate::frame::Frame;
+use crate::pack::{Packed, Scratch, Target};
+use crate::simd::Simd;
 use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
+
+/// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2` or `avx512vnni`.
+const PATH_VARIABLE: &str = "NQE_PATH";
 
 /// A way to compute; all give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// The reference model itself.
     Scalar,
+    /// AVX2: `vpmaddubsw` and `vpmaddwd`.
+    Avx2,
+    /// AVX-512 with VNNI: `vpdpbusd`.
+    Avx512Vnni,
 }
 
 impl Kernel {
     /// The paths this machine can run, slowest first; never empty.
     pub fn available() -> Vec<Self> {
-        vec![Self::Scalar]
+        let simd = [Self::Avx2, Self::Avx512Vnni]
+            .into_iter()
+            .filter(|&kernel| Simd::detect(kernel).is_some());
+        [Self::Scalar].into_iter().chain(simd).collect()
     }
 
     /// `scalar`, `avx2` or `avx512vnni`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512Vnni => "avx512vnni",
         }
+    }
+
+    /// What the environment asks for, else the fastest; a path that this machine cannot run is not taken.
+    fn choose(asked: Option<&str>) -> Self {
+        let available = Self::available();
+        let named = available.iter().find(|kernel| Some(kernel.name()) == asked);
+        named.or(available.last()).copied().unwrap_or(Self::Scalar)
     }
 }
 
@@ -34,17 +55,41 @@ impl fmt::Display for Kernel {
     }
 }
 
+thread_local! {
+    /// Buffers that a thread keeps from patch to patch.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 /// A program ready to run. Shared freely between threads.
 #[derive(Debug)]
 pub struct Emulator {
     program: Arc<Program>,
     kernel: Kernel,
+    /// None for the scalar path, which runs the program as it is.
+    packed: Option<Packed>,
 }
 
 impl Emulator {
-    /// Prepares a program for the fastest path of this machine.
+    /// Prepares a program for the fastest path of this machine. The environment variable `NQE_PATH` (`scalar`,
+    /// `avx2`, `avx512vnni`) chooses another; a value that this machine cannot run is ignored.
     pub fn new(program: Arc<Program>) -> Self {
-        Self { program, kernel: Kernel::Scalar }
+        let kernel = Kernel::choose(std::env::var(PATH_VARIABLE).ok().as_deref());
+        let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));
+        Self {
+            program,
+            kernel,
+            packed,
+        }
+    }
+
+    /// Prepares a program for one path; none when this machine cannot run it.
+    pub fn with_kernel(program: Arc<Program>, kernel: Kernel) -> Option<Self> {
+        let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));
+        (kernel == Kernel::Scalar || packed.is_some()).then_some(Self {
+            program,
+            kernel,
+            packed,
+        })
     }
 
     /// The program that runs.
@@ -68,13 +113,14 @@ impl Emulator {
         let frame = Frame::new(rgb, width, height)?;
         let patch_len = self.program.output().count() as usize / 8;
         let mut latents = vec![0; frame.patches() * patch_len];
-        latents.par_chunks_exact_mut(patch_len).enumerate().for_each(|(index, latent)| {
-            let mut pixels = [0; PATCH_BYTES];
-            frame.patch(index, &mut pixels);
-            if let Output::Bits(bits) = self.run(&pixels) {
-                latent.copy_from_slice(&bits);
-            }
-        });
+        latents
+            .par_chunks_exact_mut(patch_len)
+            .enumerate()
+            .for_each(|(index, latent)| {
+                let mut pixels = [0; PATCH_BYTES];
+                frame.patch(index, &mut pixels);
+                self.run(&pixels, &mut Target::Bits(latent));
+            });
         Ok(latents)
     }
 
@@ -83,12 +129,17 @@ impl Emulator {
     ///
     /// # Errors
     /// When the program does not classify, a side is 0, or `rgb` is not `width * height * 3` bytes.
-    pub fn classify_frame(&self, rgb: &[u8], width: u32, height: u32) -> Result<Vec<i32>, FrameError> {
+    pub fn classify_frame(
+        &self,
+        rgb: &[u8],
+        width: u32,
+        height: u32,
+    ) -> Result<Vec<i32>, FrameError> {
         self.require(Task::Classify)?;
-        match self.run(&Frame::new(rgb, width, height)?.average()) {
-            Output::Logits(logits) => Ok(logits),
-            Output::Bits(_) => unreachable!("a classification program outputs logits"),
-        }
+        let frame = Frame::new(rgb, width, height)?;
+        let mut logits = vec![0; self.program.labels().len()];
+        self.run(&frame.average(), &mut Target::Logits(&mut logits));
+        Ok(logits)
     }
 
     /// Runs the program on one 32x32x3 patch.
@@ -96,16 +147,42 @@ impl Emulator {
     /// # Errors
     /// When `pixels` are not 3072 bytes.
     pub fn run_patch(&self, pixels: &[u8]) -> Result<Output, FrameError> {
-        let pixels = pixels.try_into().map_err(|_| FrameError::PatchLength { found: pixels.len() })?;
-        Ok(self.run(pixels))
+        let pixels = pixels.try_into().map_err(|_| FrameError::PatchLength {
+            found: pixels.len(),
+        })?;
+        let count = self.program.output().count() as usize;
+        Ok(match self.program.task() {
+            Task::Compress => {
+                let mut bits = vec![0; count / 8];
+                self.run(pixels, &mut Target::Bits(&mut bits));
+                Output::Bits(bits)
+            }
+            Task::Classify => {
+                let mut logits = vec![0; count];
+                self.run(pixels, &mut Target::Logits(&mut logits));
+                Output::Logits(logits)
+            }
+        })
     }
 
-    fn run(&self, pixels: &[u8; PATCH_BYTES]) -> Output {
-        reference::run(&self.program, pixels).expect("the patch has its size")
+    /// Runs a patch into a target of the program's kind and size.
+    fn run(&self, pixels: &[u8; PATCH_BYTES], target: &mut Target<'_>) {
+        match &self.packed {
+            Some(packed) => SCRATCH.with_borrow_mut(|scratch| packed.run(pixels, scratch, target)),
+            None => match (reference::run(&self.program, pixels), target) {
+                (Output::Bits(bits), Target::Bits(target)) => target.copy_from_slice(&bits),
+                (Output::Logits(logits), Target::Logits(target)) => target.copy_from_slice(&logits),
+                _ => unreachable!("the target has the kind of the program's output"),
+            },
+        }
     }
 
     fn require(&self, needed: Task) -> Result<(), FrameError> {
         let found = self.program.task();
-        if found == needed { Ok(()) } else { Err(FrameError::Task { found, needed }) }
+        if found == needed {
+            Ok(())
+        } else {
+            Err(FrameError::Task { found, needed })
+        }
     }
 }

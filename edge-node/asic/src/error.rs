@@ -97,7 +97,9 @@ pub enum ProgramError {
         bits: u64,
     },
     /// A sum could leave 32 bits.
-    #[error("layer {layer} channel {channel} can sum to {low}..={high}, allowed: 32-bit signed integers")]
+    #[error(
+        "layer {layer} channel {channel} can sum to {low}..={high}, allowed: 32-bit signed integers"
+    )]
     Accumulator {
         /// The layer.
         layer: usize,

@@ -51,7 +51,8 @@
 
 use crate::builder::{ProgramBuilder, weight_count};
 use crate::{
-    ConvSpec, Field, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind, bits,
+    ConvSpec, Field, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind,
+    bits,
 };
 
 const MAGIC: [u8; 4] = *b"NQE1";
@@ -106,19 +107,32 @@ fn text(bytes: &mut Vec<u8>, text: &str) {
 
 fn conv_header(bytes: &mut Vec<u8>, spec: &ConvSpec) {
     bytes.extend((spec.out_channels as u16).to_le_bytes());
-    bytes.extend([spec.kernel_height as u8, spec.kernel_width as u8, spec.stride as u8, spec.padding as u8]);
+    bytes.extend([
+        spec.kernel_height as u8,
+        spec.kernel_width as u8,
+        spec.stride as u8,
+        spec.padding as u8,
+    ]);
     bytes.extend((spec.groups as u16).to_le_bytes());
     let output = match spec.output {
         OutputKind::Codes => 0,
         OutputKind::Latent => 1,
         OutputKind::Logits => 2,
     };
-    bytes.extend([spec.weights.bits() as u8, output, spec.shift as u8, spec.bias_bits as u8]);
+    bytes.extend([
+        spec.weights.bits() as u8,
+        output,
+        spec.shift as u8,
+        spec.bias_bits as u8,
+    ]);
 }
 
 /// Reads and checks a whole file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
-    let mut reader = Reader { rest: bytes, layer: None };
+    let mut reader = Reader {
+        rest: bytes,
+        layer: None,
+    };
     let magic = reader.array("magic")?;
     if magic != MAGIC {
         return Err(ProgramError::Magic { found: magic });
@@ -138,21 +152,40 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
     reader.end("bytes after the digest")?;
     let computed = ProgramId::of(&bytes[..bytes.len() - DIGEST_LEN]);
     if digest != computed {
-        return Err(ProgramError::Digest { found: digest, computed });
+        return Err(ProgramError::Digest {
+            found: digest,
+            computed,
+        });
     }
-    read_body(task, Reader { rest: body, layer: None })
+    read_body(
+        task,
+        Reader {
+            rest: body,
+            layer: None,
+        },
+    )
 }
 
 fn read_body(task: Task, mut reader: Reader<'_>) -> Result<Program, ProgramError> {
     let name = reader.text("name")?;
-    for (field, side) in [("input height", Map::INPUT.height), ("input width", Map::INPUT.width)] {
+    for (field, side) in [
+        ("input height", Map::INPUT.height),
+        ("input width", Map::INPUT.width),
+    ] {
         let found = reader.u16(field)?;
         reader.check(field, found, found == side, "32")?;
     }
     let channels = reader.u8("input channels")?;
-    reader.check("input channels", channels, channels == Map::INPUT.channels, "3")?;
+    reader.check(
+        "input channels",
+        channels,
+        channels == Map::INPUT.channels,
+        "3",
+    )?;
     let count = reader.u16("labels")?;
-    let labels = (0..count).map(|_| reader.text("label")).collect::<Result<Vec<_>, _>>()?;
+    let labels = (0..count)
+        .map(|_| reader.text("label"))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut builder = ProgramBuilder::new(task, name, labels)?;
     let count = reader.u16("layers")?;
     reader.check("layers", count, (1..=64).contains(&count), "1 to 64")?;
@@ -160,8 +193,13 @@ fn read_body(task: Task, mut reader: Reader<'_>) -> Result<Program, ProgramError
         reader.layer = Some(layer);
         match reader.u8("kind")? {
             0 => read_conv(&mut reader, &mut builder)?,
-            1 => builder.pool(Pool { kernel: reader.u8("kernel")?, stride: reader.u8("stride")? })?,
-            found => return Err(reader.refuse("kind", found, "0 (convolution) or 1 (max pooling)")),
+            1 => builder.pool(Pool {
+                kernel: reader.u8("kernel")?,
+                stride: reader.u8("stride")?,
+            })?,
+            found => {
+                return Err(reader.refuse("kind", found, "0 (convolution) or 1 (max pooling)"));
+            }
         }
     }
     reader.layer = None;
@@ -181,13 +219,25 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
             1 => WeightKind::Binary,
             2 => WeightKind::Ternary,
             3 => WeightKind::Quinary,
-            found => return Err(reader.refuse("weights", found, "1 (binary), 2 (ternary) or 3 (quinary)")),
+            found => {
+                return Err(reader.refuse(
+                    "weights",
+                    found,
+                    "1 (binary), 2 (ternary) or 3 (quinary)",
+                ));
+            }
         },
         output: match reader.u8("output")? {
             0 => OutputKind::Codes,
             1 => OutputKind::Latent,
             2 => OutputKind::Logits,
-            found => return Err(reader.refuse("output", found, "0 (codes), 1 (latent bits) or 2 (logits)")),
+            found => {
+                return Err(reader.refuse(
+                    "output",
+                    found,
+                    "0 (codes), 1 (latent bits) or 2 (logits)",
+                ));
+            }
         },
         shift: reader.u8("shift")?,
         bias_bits: reader.u8("bias_bits")?,
@@ -195,13 +245,17 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
     builder.conv_output(&spec)?;
     let width = spec.weights.bits();
     let count = weight_count(&spec, builder.map());
-    let weights = reader.packed(count, width, "packed weights")?.map(|code| match spec.weights {
-        WeightKind::Binary => 2 * code as i8 - 1,
-        WeightKind::Ternary | WeightKind::Quinary => bits::sign_extend(code, width) as i8,
-    });
+    let weights = reader
+        .packed(count, width, "packed weights")?
+        .map(|code| match spec.weights {
+            WeightKind::Binary => 2 * code as i8 - 1,
+            WeightKind::Ternary | WeightKind::Quinary => bits::sign_extend(code, width) as i8,
+        });
     let weights = weights.collect();
     let biases = reader.packed(spec.out_channels as usize, spec.bias_bits, "packed biases")?;
-    let biases = biases.map(|bias| bits::sign_extend(bias, spec.bias_bits)).collect();
+    let biases = biases
+        .map(|bias| bits::sign_extend(bias, spec.bias_bits))
+        .collect();
     builder.conv(spec, weights, biases)
 }
 
@@ -213,14 +267,23 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn field(&self, name: &'static str) -> Field {
-        Field { layer: self.layer, name }
+        Field {
+            layer: self.layer,
+            name,
+        }
     }
 
     fn take(&mut self, count: u64, name: &'static str) -> Result<&'a [u8], ProgramError> {
-        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let split = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.rest.split_at_checked(count));
         let Some((taken, rest)) = split else {
             let left = self.rest.len() as u64;
-            return Err(ProgramError::Truncated { field: self.field(name), needed: count, left });
+            return Err(ProgramError::Truncated {
+                field: self.field(name),
+                needed: count,
+                left,
+            });
         };
         self.rest = rest;
         Ok(taken)
@@ -243,7 +306,9 @@ impl<'a> Reader<'a> {
     fn text(&mut self, name: &'static str) -> Result<String, ProgramError> {
         let len = self.u8(name)?;
         let bytes = self.take(len.into(), name)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| ProgramError::Utf8 { field: self.field(name) })
+        String::from_utf8(bytes.to_vec()).map_err(|_| ProgramError::Utf8 {
+            field: self.field(name),
+        })
     }
 
     /// `count` fields of `width` bits, as raw codes.
@@ -256,21 +321,42 @@ impl<'a> Reader<'a> {
         let bytes = self.take(bits::packed_len(count, width) as u64, name)?;
         match bits::spare(bytes, count * width as usize) {
             0 => Ok((0..count).map(move |index| bits::get(bytes, index, width))),
-            found => Err(ProgramError::Spare { field: self.field(name), found }),
+            found => Err(ProgramError::Spare {
+                field: self.field(name),
+                found,
+            }),
         }
     }
 
     fn end(&self, name: &'static str) -> Result<(), ProgramError> {
         let count = self.rest.len() as u64;
-        if count == 0 { Ok(()) } else { Err(self.refuse(name, count, "0")) }
+        if count == 0 {
+            Ok(())
+        } else {
+            Err(self.refuse(name, count, "0"))
+        }
     }
 
-    fn check(&self, name: &'static str, found: u32, fits: bool, allowed: &str) -> Result<(), ProgramError> {
-        if fits { Ok(()) } else { Err(self.refuse(name, found, allowed)) }
+    fn check(
+        &self,
+        name: &'static str,
+        found: u32,
+        fits: bool,
+        allowed: &str,
+    ) -> Result<(), ProgramError> {
+        if fits {
+            Ok(())
+        } else {
+            Err(self.refuse(name, found, allowed))
+        }
     }
 
     fn refuse(&self, name: &'static str, found: impl TryInto<i64>, allowed: &str) -> ProgramError {
         let found = found.try_into().unwrap_or(i64::MAX);
-        ProgramError::Value { field: self.field(name), found, allowed: allowed.to_owned() }
+        ProgramError::Value {
+            field: self.field(name),
+            found,
+            allowed: allowed.to_owned(),
+        }
     }
 }

@@ -19,9 +19,18 @@ impl<'a> Frame<'a> {
         }
         let needed = u128::from(width) * u128::from(height) * 3;
         if rgb.len() as u128 != needed {
-            return Err(FrameError::FrameLength { width, height, found: rgb.len(), needed });
+            return Err(FrameError::FrameLength {
+                width,
+                height,
+                found: rgb.len(),
+                needed,
+            });
         }
-        Ok(Self { rgb, width: width as usize, height: height as usize })
+        Ok(Self {
+            rgb,
+            width: width as usize,
+            height: height as usize,
+        })
     }
 
     pub(crate) fn patches_x(&self) -> usize {
@@ -38,7 +47,10 @@ impl<'a> Frame<'a> {
 
     /// Patch `index` in row-major order; beyond the frame the nearest pixel repeats.
     pub(crate) fn patch(&self, index: usize, patch: &mut [u8; PATCH_BYTES]) {
-        let (top, left) = (index / self.patches_x() * PATCH, index % self.patches_x() * PATCH);
+        let (top, left) = (
+            index / self.patches_x() * PATCH,
+            index % self.patches_x() * PATCH,
+        );
         let inside = (self.width - left).min(PATCH) * 3;
         for (dy, target) in patch.chunks_exact_mut(PATCH * 3).enumerate() {
             let row = self.row((top + dy).min(self.height - 1));
@@ -64,22 +76,25 @@ impl<'a> Frame<'a> {
     pub(crate) fn average(&self) -> [u8; PATCH_BYTES] {
         let area = self.width as u64 * self.height as u64;
         let mut patch = [0; PATCH_BYTES];
-        patch.par_chunks_exact_mut(PATCH * 3).enumerate().for_each(|(i, target)| {
-            let mut sums = [0u64; PATCH * 3];
-            for (y, wy) in overlaps(i, self.height) {
-                let row = self.row(y);
-                for (j, sum) in sums.chunks_exact_mut(3).enumerate() {
-                    for (x, wx) in overlaps(j, self.width) {
-                        for (sum, &value) in sum.iter_mut().zip(&row[x * 3..x * 3 + 3]) {
-                            *sum += wx * wy * u64::from(value);
+        patch
+            .par_chunks_exact_mut(PATCH * 3)
+            .enumerate()
+            .for_each(|(i, target)| {
+                let mut sums = [0u64; PATCH * 3];
+                for (y, wy) in overlaps(i, self.height) {
+                    let row = self.row(y);
+                    for (j, sum) in sums.chunks_exact_mut(3).enumerate() {
+                        for (x, wx) in overlaps(j, self.width) {
+                            for (sum, &value) in sum.iter_mut().zip(&row[x * 3..x * 3 + 3]) {
+                                *sum += wx * wy * u64::from(value);
+                            }
                         }
                     }
                 }
-            }
-            for (target, sum) in target.iter_mut().zip(sums) {
-                *target = ((sum + area / 2) / area) as u8;
-            }
-        });
+                for (target, sum) in target.iter_mut().zip(sums) {
+                    *target = ((sum + area / 2) / area) as u8;
+                }
+            });
         patch
     }
 }

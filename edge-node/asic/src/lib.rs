@@ -31,15 +31,19 @@ pub mod format;
 mod frame;
 mod id;
 mod memory;
+mod pack;
 mod program;
 pub mod reference;
+mod simd;
 
 pub use builder::ProgramBuilder;
 pub use emulator::{Emulator, Kernel};
 pub use error::{Field, FrameError, ProgramError};
 pub use id::{ParseIdError, ProgramId};
 pub use memory::{LayerMemory, MemoryMap};
-pub use program::{Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, Program, Task, WeightKind};
+pub use program::{
+    Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, Program, Task, WeightKind,
+};
 pub use reference::Output;
 
 /// Bits on the chip: packed weights, biases, shifts and the largest pair of feature maps alive together.

@@ -28,12 +28,23 @@ impl LayerMemory {
             Op::Conv(conv) => (
                 conv.weights.len() as u64 * u64::from(conv.spec.weights.bits()),
                 conv.biases.len() as u64 * u64::from(conv.spec.bias_bits),
-                if conv.spec.output == OutputKind::Codes { SHIFT_BITS } else { 0 },
+                if conv.spec.output == OutputKind::Codes {
+                    SHIFT_BITS
+                } else {
+                    0
+                },
             ),
             Op::Pool(_) => (0, 0, 0),
         };
         let (input_map, output_map) = (layer.input.bits(), layer.output.bits());
-        Self { weights, biases, shift, input_map, output_map, macs: layer.macs() }
+        Self {
+            weights,
+            biases,
+            shift,
+            input_map,
+            output_map,
+            macs: layer.macs(),
+        }
     }
 
     /// What stays on the chip between patches: weights, biases and shift.
@@ -56,7 +67,9 @@ pub struct MemoryMap {
 
 impl MemoryMap {
     pub(crate) fn of(program: &Program) -> Self {
-        Self { layers: program.layers().iter().map(LayerMemory::of).collect() }
+        Self {
+            layers: program.layers().iter().map(LayerMemory::of).collect(),
+        }
     }
 
     /// Packed weights of all layers.

@@ -142,7 +142,12 @@ pub struct Map {
 
 impl Map {
     /// The map that every program takes: one patch of RGB pixels.
-    pub const INPUT: Map = Map { height: PATCH as u32, width: PATCH as u32, channels: 3, element: Element::Pixel };
+    pub const INPUT: Map = Map {
+        height: PATCH as u32,
+        width: PATCH as u32,
+        channels: 3,
+        element: Element::Pixel,
+    };
 
     /// Elements of the map. At most (32 + 64 * 32)^2 * 1024 in any program, so 64 bits hold it.
     pub fn count(&self) -> u64 {
@@ -225,7 +230,9 @@ impl Layer {
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => {
-                u64::from(self.output.height) * u64::from(self.output.width) * conv.weights.len() as u64
+                u64::from(self.output.height)
+                    * u64::from(self.output.width)
+                    * conv.weights.len() as u64
             }
             Op::Pool(_) => 0,
         }

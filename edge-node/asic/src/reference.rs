@@ -11,7 +11,7 @@
 //! where n is the input channels of a group, g the group of channel c, and positions outside the map count 0.
 //! The loader has proved that acc fits 32 bits for every input.
 
-use crate::{Conv, FrameError, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
+use crate::{Conv, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
 
 /// What a program makes of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +23,7 @@ pub enum Output {
 }
 
 /// Runs a program on one 32x32x3 patch.
-///
-/// # Errors
-/// When `pixels` are not 3072 bytes.
-pub fn run(program: &Program, pixels: &[u8]) -> Result<Output, FrameError> {
-    if pixels.len() != PATCH_BYTES {
-        return Err(FrameError::PatchLength { found: pixels.len() });
-    }
+pub fn run(program: &Program, pixels: &[u8; PATCH_BYTES]) -> Output {
     let mut map = pixels.to_vec();
     for layer in program.layers() {
         match &layer.op {
@@ -37,9 +31,14 @@ pub fn run(program: &Program, pixels: &[u8]) -> Result<Output, FrameError> {
             Op::Conv(conv) => {
                 let sums = convolve(conv, &layer.input, &layer.output, &map);
                 match conv.spec.output {
-                    OutputKind::Codes => map = sums.iter().map(|&acc| quantize(acc, conv.spec.shift)).collect(),
-                    OutputKind::Latent => return Ok(Output::Bits(latent(&sums))),
-                    OutputKind::Logits => return Ok(Output::Logits(sums)),
+                    OutputKind::Codes => {
+                        map = sums
+                            .iter()
+                            .map(|&acc| quantize(acc, conv.spec.shift))
+                            .collect()
+                    }
+                    OutputKind::Latent => return Output::Bits(latent(&sums)),
+                    OutputKind::Logits => return Output::Logits(sums),
                 }
             }
         }
@@ -68,10 +67,17 @@ fn convolve(conv: &Conv, input: &Map, output: &Map, map: &[u8]) -> Vec<i32> {
                 let mut acc = conv.biases[channel as usize];
                 for ky in 0..spec.kernel_height {
                     for kx in 0..spec.kernel_width {
-                        let row = (y * spec.stride + ky).checked_sub(spec.padding).filter(|&row| row < input.height);
-                        let col = (x * spec.stride + kx).checked_sub(spec.padding).filter(|&col| col < input.width);
-                        let (Some(row), Some(col)) = (row, col) else { continue };
-                        let pixel = ((row * input.width + col) * input.channels) as usize + first_in;
+                        let row = (y * spec.stride + ky)
+                            .checked_sub(spec.padding)
+                            .filter(|&row| row < input.height);
+                        let col = (x * spec.stride + kx)
+                            .checked_sub(spec.padding)
+                            .filter(|&col| col < input.width);
+                        let (Some(row), Some(col)) = (row, col) else {
+                            continue;
+                        };
+                        let pixel =
+                            ((row * input.width + col) * input.channels) as usize + first_in;
                         let tap = (channel * spec.kernel_height + ky) * spec.kernel_width + kx;
                         for i in 0..group_in {
                             let weight = conv.weights[tap as usize * group_in + i];
@@ -94,7 +100,9 @@ fn max_pool(pool: &Pool, input: &Map, output: &Map, map: &[u8]) -> Vec<u8> {
                 let mut max = 0;
                 for row in y * pool.stride..y * pool.stride + pool.kernel {
                     for col in x * pool.stride..x * pool.stride + pool.kernel {
-                        max = max.max(map[((row * input.width + col) * input.channels + channel) as usize]);
+                        max = max.max(
+                            map[((row * input.width + col) * input.channels + channel) as usize],
+                        );
                     }
                 }
                 pooled.push(max);

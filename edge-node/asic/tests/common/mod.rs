@@ -1,0 +1,157 @@
+//! Random programs and patches for the tests.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use nqe::{ConvSpec, Element, OutputKind, Pool, Program, ProgramBuilder, Task, WeightKind};
+use proptest::prelude::*;
+
+/// A small deterministic generator: weights and pixels need no shrinking.
+pub(crate) struct Noise(pub(crate) u64);
+
+impl Noise {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.next() as usize % limit
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next() as u8).collect()
+    }
+
+    pub(crate) fn weights(&mut self, kind: WeightKind, count: usize) -> Vec<i8> {
+        (0..count)
+            .map(|_| kind.levels()[self.below(kind.levels().len())])
+            .collect()
+    }
+
+    pub(crate) fn biases(&mut self, bits: u32, count: usize) -> Vec<i32> {
+        let reach = 1i64 << (bits - 1);
+        (0..count)
+            .map(|_| (self.next() as i64 % (2 * reach) - reach) as i32)
+            .collect()
+    }
+}
+
+/// A layer as drawn; it is skipped when it does not fit the map it would read.
+#[derive(Clone, Debug)]
+pub(crate) enum Drawn {
+    Conv {
+        out_per_group: u32,
+        kernel: (u32, u32),
+        stride: u32,
+        padding: u32,
+        groups: u32,
+        kind: WeightKind,
+        shift: u32,
+    },
+    Pool(Pool),
+}
+
+pub(crate) fn kinds() -> impl Strategy<Value = WeightKind> {
+    prop_oneof![
+        Just(WeightKind::Binary),
+        Just(WeightKind::Ternary),
+        Just(WeightKind::Quinary)
+    ]
+}
+
+fn layers() -> impl Strategy<Value = Drawn> {
+    let groups = prop_oneof![Just(1u32), Just(2), Just(3), Just(4), Just(6)];
+    prop_oneof![
+        4 => ((1u32..40, 1u32..=5, 1u32..=5), (1u32..=4, 0u32..=3, groups), (kinds(), 0u32..8)).prop_map(
+            |((out_per_group, height, width), (stride, padding, groups), (kind, shift))| Drawn::Conv {
+                out_per_group, kernel: (height, width), stride, padding, groups, kind, shift,
+            }
+        ),
+        1 => (1u32..=3, 1u32..=3).prop_map(|(kernel, stride)| Drawn::Pool(Pool { kernel, stride })),
+    ]
+}
+
+/// None when the drawn layers leave no room for the last one.
+fn build(task: Task, drawn: &[Drawn], last: (u32, WeightKind), seed: u64) -> Option<Program> {
+    let mut noise = Noise(seed);
+    let outputs = 8 * last.0;
+    let labels = match task {
+        Task::Classify => (0..outputs).map(|label| format!("label {label}")).collect(),
+        Task::Compress => Vec::new(),
+    };
+    let mut builder = ProgramBuilder::new(task, format!("random {seed}"), labels).unwrap();
+    for layer in drawn.iter().cloned() {
+        // A layer that does not fit is refused and leaves the builder as it was.
+        let _refused = match layer {
+            Drawn::Pool(pool) => builder.pool(pool).is_err(),
+            Drawn::Conv {
+                out_per_group,
+                kernel,
+                stride,
+                padding,
+                groups,
+                kind,
+                shift,
+            } => {
+                let shift = if builder.map().element == Element::Pixel {
+                    shift + 4
+                } else {
+                    shift
+                };
+                let spec = ConvSpec {
+                    out_channels: out_per_group * groups,
+                    kernel_height: kernel.0,
+                    kernel_width: kernel.1,
+                    stride,
+                    padding,
+                    groups,
+                    weights: kind,
+                    output: OutputKind::Codes,
+                    shift,
+                    bias_bits: 1 + shift,
+                };
+                conv(&mut builder, spec, &mut noise).is_err()
+            }
+        };
+    }
+    let map = builder.map();
+    let spec = ConvSpec {
+        out_channels: outputs,
+        kernel_height: map.height,
+        kernel_width: map.width,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+        weights: last.1,
+        output: task.output(),
+        shift: 0,
+        bias_bits: 9,
+    };
+    conv(&mut builder, spec, &mut noise).ok()?;
+    builder.finish().ok()
+}
+
+/// Adds a convolution with random numbers.
+pub(crate) fn conv(
+    builder: &mut ProgramBuilder,
+    spec: ConvSpec,
+    noise: &mut Noise,
+) -> Result<(), nqe::ProgramError> {
+    let taps =
+        spec.kernel_height * spec.kernel_width * (builder.map().channels / spec.groups.max(1));
+    let weights = noise.weights(spec.weights, (spec.out_channels * taps) as usize);
+    let biases = noise.biases(spec.bias_bits, spec.out_channels as usize);
+    builder.conv(spec, weights, biases)
+}
+
+/// Programs of one to seven layers, of both tasks, with every kind of weight, group, padding and pool.
+pub(crate) fn programs() -> impl Strategy<Value = Program> {
+    let task = prop_oneof![Just(Task::Classify), Just(Task::Compress)];
+    let drawn = prop::collection::vec(layers(), 0..6);
+    (task, drawn, (1u32..6, kinds()), any::<u64>())
+        .prop_filter_map("no room for the last layer", |(task, drawn, last, seed)| {
+            build(task, &drawn, last, seed)
+        })
+}
