@@ -295,3 +295,46 @@ fn to_u8(value: f32) -> u8 {
     // lowest. `f32::round_ties_even` is a library call on plain x86-64.
     (value.clamp(0.0, 1.0) * 255.0 + 8_388_608.0).to_bits() as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> Decoder {
+        let bytes = include_bytes!("../tests/golden/decoder.safetensors");
+        Decoder::from_safetensors(bytes).expect("the golden decoder loads")
+    }
+
+    #[test]
+    fn bands_do_not_show() {
+        let (width, height) = (70, 230);
+        let latents: Vec<u8> = (0..3 * 8 * 2u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8)
+            .collect();
+        let row_bytes = decoder().peak_values() * 3 * size_of::<f32>();
+        let whole = decoder()
+            .planes_within(&latents, width, height, 8 * row_bytes)
+            .unwrap();
+        for rows in 3..8 {
+            let banded = decoder()
+                .planes_within(&latents, width, height, rows * row_bytes)
+                .unwrap();
+            assert_eq!(banded, whole, "bands of {rows} patch rows");
+        }
+        let needed = 3 * row_bytes;
+        let refused = decoder()
+            .planes_within(&latents, width, height, needed - 1)
+            .unwrap_err();
+        assert_eq!(refused, DecodeError::Memory { width, needed });
+    }
+
+    #[test]
+    fn bytes_round_half_to_even() {
+        let halves = (0..=510).map(|i| i as f32 / 510.0);
+        let near = halves.flat_map(|v| [v.next_down(), v, v.next_up()]);
+        for value in near.chain([-1.0, -0.0, 2.0, f32::INFINITY, f32::NEG_INFINITY]) {
+            let expected = (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+            assert_eq!(to_u8(value), expected, "{value}");
+        }
+    }
+}

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 mod portable;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

@@ -1,0 +1,244 @@
+//! Files that are not exactly a decoder are refused, by name and without harm.
+
+use proptest::prelude::*;
+use purenet::{Decoder, ModelError};
+use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const GOLDEN: &[u8] = include_bytes!("golden/decoder.safetensors");
+
+/// A decoder file taken apart, to be changed and put together again.
+struct Parts {
+    metadata: HashMap<String, String>,
+    tensors: HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Parts {
+    fn golden() -> Self {
+        let (_, header) = SafeTensors::read_metadata(GOLDEN).unwrap();
+        let file = SafeTensors::deserialize(GOLDEN).unwrap();
+        let part =
+            |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        let tensors = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, part(view)))
+            .collect();
+        Self {
+            metadata: header.metadata().clone().unwrap(),
+            tensors,
+        }
+    }
+
+    /// The golden decoder with its network description edited.
+    fn with_layout(edit: impl FnOnce(&mut Value)) -> Self {
+        let mut parts = Self::golden();
+        let mut layout = serde_json::from_str(&parts.metadata["stages"]).unwrap();
+        edit(&mut layout);
+        parts.metadata.insert("stages".into(), layout.to_string());
+        parts
+    }
+
+    /// The golden decoder with one tensor edited.
+    fn with_tensor(name: &str, edit: impl FnOnce(&mut (Dtype, Vec<usize>, Vec<u8>))) -> Self {
+        let mut parts = Self::golden();
+        edit(parts.tensors.get_mut(name).unwrap());
+        parts
+    }
+
+    fn load(self) -> Result<Decoder, ModelError> {
+        let views = self.tensors.iter().map(|(name, (dtype, shape, data))| {
+            (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+        });
+        Decoder::from_safetensors(&serialize(views, Some(self.metadata)).unwrap())
+    }
+
+    #[track_caller]
+    fn refused(self, message: &str) {
+        let error = self
+            .load()
+            .expect_err("the file should be refused")
+            .to_string();
+        assert!(
+            error.contains(message),
+            "{error:?} does not say {message:?}"
+        );
+    }
+}
+
+#[test]
+fn parts_put_together_load() {
+    assert_eq!(Parts::golden().load().unwrap().bits(), 16);
+}
+
+#[test]
+fn metadata_is_checked() {
+    for key in ["format", "program", "stages"] {
+        let mut parts = Parts::golden();
+        parts.metadata.remove(key);
+        parts.refused(&format!("metadata entry `{key}` is missing"));
+    }
+    let with = |key: &str, value: &str| {
+        let mut parts = Parts::golden();
+        parts.metadata.insert(key.into(), value.into());
+        parts
+    };
+    with("format", "patchwire-decoder-2").refused("must be \"patchwire-decoder-1\"");
+    for id in [
+        "",
+        "00",
+        &"0".repeat(63),
+        &"0".repeat(66),
+        &"A".repeat(64),
+        &"g".repeat(64),
+    ] {
+        with("program", id).refused("64 lowercase hexadecimal digits");
+    }
+    with("stages", "[").refused("not a network description");
+    with("stages", &"[".repeat(100_000)).refused("not a network description");
+}
+
+#[test]
+fn stages_are_checked() {
+    let cases: [(&str, Value, &str); 14] = [
+        (
+            "/stages/0/bits",
+            json!(12),
+            "stage 0 (patch_linear `synthesis`): bits is 12, allowed is a mult",
+        ),
+        (
+            "/stages/0/grid",
+            json!(6),
+            "grid is 6, allowed is 1, 2, 4, 8, 16 or 32",
+        ),
+        (
+            "/stages/0/channels",
+            json!(1025),
+            "channels is 1025, allowed is 1 to 1024",
+        ),
+        (
+            "/stages/1/in",
+            json!(47),
+            "stage 1 (conv `head`): in is 47, allowed is 48, the channels of",
+        ),
+        ("/stages/1/out", json!(0), "out is 0, allowed is 1 to 1024"),
+        (
+            "/stages/1/kernel",
+            json!(7),
+            "kernel is 7, allowed is 1, 3 or 5",
+        ),
+        (
+            "/stages/2/channels",
+            json!(17),
+            "stage 2 (residual `body8.0`): channels is 17, allowed is 16",
+        ),
+        (
+            "/stages/4/factor",
+            json!(8),
+            "stage 4 (pixel_shuffle): factor is 8, allowed is a power of two",
+        ),
+        (
+            "/stages/4/factor",
+            json!(4),
+            "one whose square divides 72 channels",
+        ),
+        (
+            "/stages/3/name",
+            json!("head"),
+            "stage 3 (conv `head`): its name is taken",
+        ),
+        (
+            "/stages/3/kind",
+            json!("deconv"),
+            "unknown variant `deconv`",
+        ),
+        (
+            "/stages/7",
+            json!({"kind": "pixel_shuffle", "factor": 2, "x": 1}),
+            "unknown field `x`",
+        ),
+        ("/base/factor", json!(8), "base: factor is 8, allowed is 4"),
+        (
+            "/base/channels",
+            json!(47),
+            "base: channels is 47, allowed is 48",
+        ),
+    ];
+    for (place, value, message) in cases {
+        Parts::with_layout(|layout| *layout.pointer_mut(place).unwrap() = value).refused(message);
+    }
+    let stages = |edit: fn(&mut Vec<Value>)| {
+        Parts::with_layout(|layout| edit(layout["stages"].as_array_mut().unwrap()))
+    };
+    stages(Vec::clear).refused("network has 0 stages, must have 2 to 64");
+    stages(|stages| stages.resize(65, stages[4].clone())).refused("network has 65 stages");
+    stages(|stages| stages.swap(0, 1))
+        .refused("stage 0 (conv `head`): the first stage, and only it");
+    stages(|stages| {
+        stages.insert(
+            1,
+            json!({"kind": "patch_linear", "name": "again", "bits": 8, "grid": 8, "channels": 48}),
+        )
+    })
+    .refused("stage 1 (patch_linear `again`): the first stage, and only it");
+    stages(|stages| stages.truncate(7)).refused("ends with 12 channels at 16 x 16 positions");
+}
+
+#[test]
+fn tensors_are_checked() {
+    let mut parts = Parts::golden();
+    parts.tensors.remove("body4.0.conv2.bias");
+    parts.refused("stage 5 (residual `body4.0`): tensor `body4.0.conv2.bias` is missing");
+
+    let mut parts = Parts::golden();
+    let extra = parts.tensors["up.bias"].clone();
+    parts.tensors.insert("extra".into(), extra);
+    parts.refused("tensor `extra` belongs to no stage");
+
+    Parts::with_tensor("up.bias", |(_, shape, _)| *shape = vec![8, 9])
+        .refused("tensor `up.bias` has shape [8, 9], must have [72]");
+    Parts::with_tensor("up.bias", |(dtype, ..)| *dtype = Dtype::I32)
+        .refused("tensor `up.bias` has type I32, must be F32");
+    Parts::with_tensor("up.bias", |(.., data)| {
+        data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
+    })
+    .refused("tensor `up.bias` holds NaN, must be finite");
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_much_memory() {
+    let huge = Parts::with_layout(|layout| {
+        layout["stages"][0]["bits"] = json!(4096);
+        layout["stages"][0]["grid"] = json!(32);
+        layout["stages"][0]["channels"] = json!(1024);
+        layout["stages"][1]["in"] = json!(1024);
+        layout["stages"][1]["out"] = json!(3);
+        layout["stages"].as_array_mut().unwrap().truncate(2);
+        layout["base"] = Value::Null;
+    });
+    huge.refused(
+        "stage 0 (patch_linear `synthesis`): the network needs more than 33554432 weights",
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn damaged_files_do_no_harm(
+        edits in prop::collection::vec((0usize..2600, any::<u8>()), 0..4),
+        length in prop_oneof![Just(GOLDEN.len()), 0..GOLDEN.len()],
+    ) {
+        let mut bytes = GOLDEN[..length].to_vec();
+        for (place, value) in edits {
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte = value;
+            }
+        }
+        if let Ok(decoder) = Decoder::from_safetensors(&bytes) {
+            let latents = vec![0xa5; decoder.bits() as usize / 8];
+            prop_assert_eq!(decoder.decode(&latents, 7, 9).map(|rgb| rgb.len()), Ok(7 * 9 * 3));
+        }
+    }
+}
