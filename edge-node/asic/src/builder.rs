@@ -1,8 +1,9 @@
 //! Builds programs layer by layer; the one place where their rules are checked, for makers and the loader alike.
 
+use crate::rules::{self, header, value};
 use crate::{
-    BUDGET_BITS, Conv, ConvSpec, Element, Field, Layer, LayerMemory, Map, Op, OutputKind, Pool,
-    Program, ProgramError, ProgramId, Task, format,
+    BUDGET_BITS, Conv, ConvSpec, Element, Layer, LayerMemory, Map, Op, OutputKind, Pool, Program,
+    ProgramError, ProgramId, Task, format,
 };
 
 pub(crate) const MAX_LAYERS: usize = 64;
@@ -71,43 +72,12 @@ impl ProgramBuilder {
     ) -> Result<(), ProgramError> {
         let (layer, input) = (self.layers.len(), self.map());
         let output = self.conv_output(&spec)?;
-        let count = weight_count(&spec, input);
-        value(
-            layer,
-            "weights",
-            weights.len(),
-            weights.len() == count,
-            || format!("{count} weights"),
-        )?;
-        let count = spec.out_channels as usize;
-        value(layer, "biases", biases.len(), biases.len() == count, || {
-            format!("{count} biases")
-        })?;
-        let levels = spec.weights.levels();
-        if let Some(index) = weights.iter().position(|weight| !levels.contains(weight)) {
-            return Err(ProgramError::Weight {
-                layer,
-                index,
-                found: weights[index].into(),
-                kind: spec.weights,
-            });
-        }
-        let reach = 1i64 << (spec.bias_bits - 1);
-        for &bias in &biases {
-            value(
-                layer,
-                "bias",
-                bias,
-                (-reach..reach).contains(&bias.into()),
-                || format!("{} to {} in {} bits", -reach, reach - 1, spec.bias_bits),
-            )?;
-        }
         let conv = Conv {
             spec,
             weights,
             biases,
         };
-        check_accumulators(layer, &conv, input)?;
+        rules::check_numbers(layer, &conv, input)?;
         self.push(Layer {
             op: Op::Conv(conv),
             input,
@@ -117,36 +87,12 @@ impl ProgramBuilder {
 
     /// Adds a max pooling.
     pub fn pool(&mut self, pool: Pool) -> Result<(), ProgramError> {
-        let layer = self.next_layer()?;
         let input = self.map();
-        value(
-            layer,
-            "kernel",
-            pool.kernel,
-            (1..=32).contains(&pool.kernel),
-            || "1 to 32".into(),
-        )?;
-        value(
-            layer,
-            "stride",
-            pool.stride,
-            (1..=32).contains(&pool.stride),
-            || "1 to 32".into(),
-        )?;
-        let side = input.height.min(input.width);
-        value(layer, "kernel", pool.kernel, pool.kernel <= side, || {
-            format!("up to the input's side, {side}")
-        })?;
-        let height = (input.height - pool.kernel) / pool.stride + 1;
-        let width = (input.width - pool.kernel) / pool.stride + 1;
+        let output = rules::pool_output(self.next_layer()?, &pool, input)?;
         self.push(Layer {
             op: Op::Pool(pool),
             input,
-            output: Map {
-                height,
-                width,
-                ..input
-            },
+            output,
         })
     }
 
@@ -215,66 +161,7 @@ impl ProgramBuilder {
 
     /// Checks a convolution's shape against the map it would read, and gives the map it would write.
     pub(crate) fn conv_output(&self, spec: &ConvSpec) -> Result<Map, ProgramError> {
-        let layer = self.next_layer()?;
-        let input = self.map();
-        let ranges = [
-            ("out_channels", spec.out_channels, 1, 1024),
-            ("kernel height", spec.kernel_height, 1, 32),
-            ("kernel width", spec.kernel_width, 1, 32),
-            ("stride", spec.stride, 1, 32),
-            ("padding", spec.padding, 0, 16),
-            ("groups", spec.groups, 1, 1024),
-            (
-                "shift",
-                spec.shift,
-                0,
-                if spec.output == OutputKind::Codes {
-                    31
-                } else {
-                    0
-                },
-            ),
-            ("bias_bits", spec.bias_bits, 1, 32),
-        ];
-        for (name, found, low, high) in ranges {
-            value(layer, name, found, (low..=high).contains(&found), || {
-                format!("{low} to {high}")
-            })?;
-        }
-        let divides = input.channels % spec.groups == 0 && spec.out_channels % spec.groups == 0;
-        value(layer, "groups", spec.groups, divides, || {
-            format!(
-                "divisors of {} input and {} output channels",
-                input.channels, spec.out_channels
-            )
-        })?;
-        let height = input.height + 2 * spec.padding;
-        let width = input.width + 2 * spec.padding;
-        let allowed = |side| move || format!("up to the padded input's side, {side}");
-        value(
-            layer,
-            "kernel height",
-            spec.kernel_height,
-            spec.kernel_height <= height,
-            allowed(height),
-        )?;
-        value(
-            layer,
-            "kernel width",
-            spec.kernel_width,
-            spec.kernel_width <= width,
-            allowed(width),
-        )?;
-        Ok(Map {
-            height: (height - spec.kernel_height) / spec.stride + 1,
-            width: (width - spec.kernel_width) / spec.stride + 1,
-            channels: spec.out_channels,
-            element: match spec.output {
-                OutputKind::Codes => Element::Code,
-                OutputKind::Latent => Element::Latent,
-                OutputKind::Logits => Element::Logit,
-            },
-        })
+        rules::conv_output(self.next_layer()?, spec, self.map())
     }
 
     /// The number of the layer to add, if there may be another.
@@ -309,74 +196,4 @@ impl ProgramBuilder {
         self.layers.push(layer);
         Ok(())
     }
-}
-
-/// Weights of a checked convolution that reads `input`; at most 2^30.
-pub(crate) fn weight_count(spec: &ConvSpec, input: Map) -> usize {
-    (spec.out_channels * spec.kernel_height * spec.kernel_width * (input.channels / spec.groups))
-        as usize
-}
-
-/// Any partial sum, in any order, lies between the bias plus all negative and the bias plus all positive products.
-fn check_accumulators(layer: usize, conv: &Conv, input: Map) -> Result<(), ProgramError> {
-    let largest = if input.element == Element::Pixel {
-        255
-    } else {
-        3
-    };
-    let per_channel = conv
-        .weights
-        .chunks_exact(conv.weights.len() / conv.biases.len());
-    for (channel, (&bias, weights)) in conv.biases.iter().zip(per_channel).enumerate() {
-        let sum = |sign: i64| {
-            weights
-                .iter()
-                .map(|&w| i64::from(w))
-                .filter(|w| w * sign > 0)
-                .sum::<i64>()
-        };
-        let (low, high) = (
-            i64::from(bias) + sum(-1) * largest,
-            i64::from(bias) + sum(1) * largest,
-        );
-        if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
-            return Err(ProgramError::Accumulator {
-                layer,
-                channel,
-                low,
-                high,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn header(name: &'static str, found: usize, fits: bool, allowed: &str) -> Result<(), ProgramError> {
-    let refused = || ProgramError::Value {
-        field: Field { layer: None, name },
-        found: found as i64,
-        allowed: allowed.to_owned(),
-    };
-    if fits { Ok(()) } else { Err(refused()) }
-}
-
-fn value(
-    layer: usize,
-    name: &'static str,
-    found: impl TryInto<i64>,
-    fits: bool,
-    allowed: impl FnOnce() -> String,
-) -> Result<(), ProgramError> {
-    if fits {
-        return Ok(());
-    }
-    let found = found.try_into().unwrap_or(i64::MAX);
-    Err(ProgramError::Value {
-        field: Field {
-            layer: Some(layer),
-            name,
-        },
-        found,
-        allowed: allowed(),
-    })
 }

@@ -49,10 +49,11 @@
 //!
 //! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
 
-use crate::builder::{ProgramBuilder, weight_count};
+use crate::builder::ProgramBuilder;
+use crate::reader::Reader;
+use crate::rules::weight_count;
 use crate::{
-    ConvSpec, Field, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind,
-    bits,
+    ConvSpec, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind, bits,
 };
 
 const MAGIC: [u8; 4] = *b"NQE1";
@@ -257,106 +258,4 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
         .map(|bias| bits::sign_extend(bias, spec.bias_bits))
         .collect();
     builder.conv(spec, weights, biases)
-}
-
-/// The bytes still to read, and the layer they belong to.
-struct Reader<'a> {
-    rest: &'a [u8],
-    layer: Option<usize>,
-}
-
-impl<'a> Reader<'a> {
-    fn field(&self, name: &'static str) -> Field {
-        Field {
-            layer: self.layer,
-            name,
-        }
-    }
-
-    fn take(&mut self, count: u64, name: &'static str) -> Result<&'a [u8], ProgramError> {
-        let split = usize::try_from(count)
-            .ok()
-            .and_then(|count| self.rest.split_at_checked(count));
-        let Some((taken, rest)) = split else {
-            let left = self.rest.len() as u64;
-            return Err(ProgramError::Truncated {
-                field: self.field(name),
-                needed: count,
-                left,
-            });
-        };
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, name: &'static str) -> Result<[u8; N], ProgramError> {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(self.take(N as u64, name)?);
-        Ok(bytes)
-    }
-
-    fn u8(&mut self, name: &'static str) -> Result<u32, ProgramError> {
-        Ok(self.array::<1>(name)?[0].into())
-    }
-
-    fn u16(&mut self, name: &'static str) -> Result<u32, ProgramError> {
-        Ok(u16::from_le_bytes(self.array(name)?).into())
-    }
-
-    fn text(&mut self, name: &'static str) -> Result<String, ProgramError> {
-        let len = self.u8(name)?;
-        let bytes = self.take(len.into(), name)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| ProgramError::Utf8 {
-            field: self.field(name),
-        })
-    }
-
-    /// `count` fields of `width` bits, as raw codes.
-    fn packed(
-        &mut self,
-        count: usize,
-        width: u32,
-        name: &'static str,
-    ) -> Result<impl Iterator<Item = u32> + use<'a>, ProgramError> {
-        let bytes = self.take(bits::packed_len(count, width) as u64, name)?;
-        match bits::spare(bytes, count * width as usize) {
-            0 => Ok((0..count).map(move |index| bits::get(bytes, index, width))),
-            found => Err(ProgramError::Spare {
-                field: self.field(name),
-                found,
-            }),
-        }
-    }
-
-    fn end(&self, name: &'static str) -> Result<(), ProgramError> {
-        let count = self.rest.len() as u64;
-        if count == 0 {
-            Ok(())
-        } else {
-            Err(self.refuse(name, count, "0"))
-        }
-    }
-
-    fn check(
-        &self,
-        name: &'static str,
-        found: u32,
-        fits: bool,
-        allowed: &str,
-    ) -> Result<(), ProgramError> {
-        if fits {
-            Ok(())
-        } else {
-            Err(self.refuse(name, found, allowed))
-        }
-    }
-
-    fn refuse(&self, name: &'static str, found: impl TryInto<i64>, allowed: &str) -> ProgramError {
-        let found = found.try_into().unwrap_or(i64::MAX);
-        ProgramError::Value {
-            field: self.field(name),
-            found,
-            allowed: allowed.to_owned(),
-        }
-    }
 }

@@ -30,20 +30,23 @@ mod error;
 pub mod format;
 mod frame;
 mod id;
+mod layer;
+mod layout;
 mod memory;
 mod pack;
 mod program;
+mod reader;
 pub mod reference;
+mod rules;
 mod simd;
 
 pub use builder::ProgramBuilder;
 pub use emulator::{Emulator, Kernel};
 pub use error::{Field, FrameError, ProgramError};
 pub use id::{ParseIdError, ProgramId};
+pub use layer::{Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, WeightKind};
 pub use memory::{LayerMemory, MemoryMap};
-pub use program::{
-    Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, Program, Task, WeightKind,
-};
+pub use program::{Program, Task};
 pub use reference::Output;
 
 /// Bits on the chip: packed weights, biases, shifts and the largest pair of feature maps alive together.

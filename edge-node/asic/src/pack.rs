@@ -1,71 +1,12 @@
 //! A program repacked for the vector kernels.
 //!
-//! Every map lies in memory as its reader wants it: with the reader's zero border, and each group's channels padded
-//! with zeros to a multiple of four. A convolution is then a table of tap offsets, the same for every window, and
-//! weights in lines of 16 output channels x 4 input channels, zero where channels are padded.
+//! A convolution becomes a table of tap offsets, the same for every window of the padded map ([`Layout`]), and weights
+//! in lines of 16 output channels x 4 input channels, zero where channels are padded.
 
+use crate::layout::{Layout, clear, max_pool};
 use crate::reference::quantize;
 use crate::simd::{BLOCKS, LANES, Lanes, Line, Simd, TILE, Taps};
 use crate::{Conv, Layer, Map, Op, PATCH, PATCH_BYTES, Pool, Program};
-
-/// How a map lies in memory.
-#[derive(Debug)]
-struct Layout {
-    map: Map,
-    border: usize,
-    /// Bytes of a row and of a pixel.
-    row: usize,
-    pixel: usize,
-    /// Bytes of a group.
-    group: usize,
-    /// Channel c's byte in its pixel.
-    channels: Vec<usize>,
-}
-
-impl Layout {
-    /// The layout of `layer`'s input map.
-    fn read_by(layer: &Layer) -> Self {
-        let (border, groups) = match &layer.op {
-            Op::Conv(conv) => (conv.spec.padding as usize, conv.spec.groups as usize),
-            Op::Pool(_) => (0, 1),
-        };
-        let map = layer.input;
-        let group_channels = map.channels as usize / groups;
-        let group = group_channels.next_multiple_of(4);
-        let pixel = groups * group;
-        let channel = |c: usize| c / group_channels * group + c % group_channels;
-        let channels = (0..map.channels as usize).map(channel).collect();
-        Self {
-            map,
-            border,
-            row: (map.width as usize + 2 * border) * pixel,
-            pixel,
-            group,
-            channels,
-        }
-    }
-
-    fn len(&self) -> usize {
-        (self.map.height as usize + 2 * self.border) * self.row
-    }
-
-    /// First byte of the pixel at (y, x), not counting the border.
-    fn at(&self, y: usize, x: usize) -> usize {
-        (y + self.border) * self.row + (x + self.border) * self.pixel
-    }
-
-    /// Writes channels from `first` on at `pixel`.
-    fn put(&self, bytes: &mut [u8], pixel: usize, first: usize, values: &[u8]) {
-        let channels = &self.channels[first..first + values.len()];
-        if channels[values.len() - 1] - channels[0] == values.len() - 1 {
-            bytes[pixel + channels[0]..][..values.len()].copy_from_slice(values);
-        } else {
-            for (channel, value) in channels.iter().zip(values) {
-                bytes[pixel + channel] = *value;
-            }
-        }
-    }
-}
 
 /// One output group's weights and biases, in blocks of 16 channels.
 #[derive(Debug)]
@@ -328,28 +269,4 @@ struct Part<'a> {
     index: usize,
     group: &'a Group,
     first: usize,
-}
-
-fn max_pool(pool: &Pool, layout: &Layout, input: &[u8], next: &Layout, output: &mut [u8]) {
-    let (kernel, stride) = (pool.kernel as usize, pool.stride as usize);
-    let channels = next.map.channels as usize;
-    for y in 0..next.map.height as usize {
-        for x in 0..next.map.width as usize {
-            let pixel = next.at(y, x);
-            for dy in 0..kernel {
-                for dx in 0..kernel {
-                    let from = layout.at(y * stride + dy, x * stride + dx);
-                    for (&value, &to) in input[from..from + channels].iter().zip(&next.channels) {
-                        let max = &mut output[pixel + to];
-                        *max = value.max(*max);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn clear(bytes: &mut Vec<u8>, layout: &Layout) {
-    bytes.clear();
-    bytes.resize(layout.len(), 0);
 }

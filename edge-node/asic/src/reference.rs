@@ -111,3 +111,71 @@ fn max_pool(pool: &Pool, input: &Map, output: &Map, map: &[u8]) -> Vec<u8> {
     }
     pooled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConvSpec, Element, WeightKind};
+
+    fn map(height: u32, width: u32, channels: u32) -> Map {
+        Map {
+            height,
+            width,
+            channels,
+            element: Element::Code,
+        }
+    }
+
+    #[test]
+    fn codes_are_floors_clamped_to_two_bits() {
+        let codes = [-1, 0, 3, 4, 11, 12, 15, 16, i32::MAX, i32::MIN].map(|acc| quantize(acc, 2));
+        assert_eq!(codes, [0, 0, 0, 1, 2, 3, 3, 3, 3, 0]);
+    }
+
+    #[test]
+    fn a_bit_is_set_from_zero_on() {
+        assert_eq!(
+            latent(&[0, -1, 5, i32::MIN, -1, -1, -1, 1, 0]),
+            [0b1000_0101, 0b1]
+        );
+    }
+
+    #[test]
+    fn a_padded_strided_grouped_convolution_by_hand() {
+        let spec = ConvSpec {
+            out_channels: 2,
+            kernel_height: 2,
+            kernel_width: 1,
+            stride: 2,
+            padding: 1,
+            groups: 2,
+            weights: WeightKind::Quinary,
+            output: OutputKind::Codes,
+            shift: 0,
+            bias_bits: 8,
+        };
+        // Output channel 0 sees input channel 0 with rows (1, 2), channel 1 sees channel 1 with rows (-1, -2).
+        let conv = Conv {
+            spec,
+            weights: vec![1, 2, -1, -2],
+            biases: vec![100, 0],
+        };
+        let input = [1, 10, 2, 20, 3, 30, 4, 40, 5, 50, 6, 60];
+        // The 2 x 3 map padded to 4 x 5: windows start at rows -1 and 1, columns -1, 1 and 3.
+        let sums = convolve(&conv, &map(2, 3, 2), &map(2, 3, 2), &input);
+        assert_eq!(sums, [100, 0, 104, -40, 100, 0, 100, 0, 105, -50, 100, 0]);
+    }
+
+    #[test]
+    fn pooling_takes_each_channels_maximum() {
+        let input = [3, 0, 1, 1, 0, 2, 2, 0, 0, 3, 1, 0];
+        let pool = Pool {
+            kernel: 2,
+            stride: 1,
+        };
+        assert_eq!(
+            max_pool(&pool, &map(2, 3, 2), &map(1, 2, 2), &input),
+            [3, 3, 1, 3]
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! Layers and the feature maps between them.
+
+use std::fmt;
+
+use crate::PATCH;
+
+/// The set a layer's weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightKind {
+    /// -1, 1 in 1 bit.
+    Binary,
+    /// -1, 0, 1 in 2 bits.
+    Ternary,
+    /// -2 to 2 in 3 bits.
+    Quinary,
+}
+
+impl WeightKind {
+    /// Bits a packed weight takes.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Binary => 1,
+            Self::Ternary => 2,
+            Self::Quinary => 3,
+        }
+    }
+
+    /// Every value of the set, ascending.
+    pub fn levels(self) -> &'static [i8] {
+        match self {
+            Self::Binary => &[-1, 1],
+            Self::Ternary => &[-1, 0, 1],
+            Self::Quinary => &[-2, -1, 0, 1, 2],
+        }
+    }
+
+    pub(crate) fn values(self) -> &'static str {
+        match self {
+            Self::Binary => "-1 or 1",
+            Self::Ternary => "-1 to 1",
+            Self::Quinary => "-2 to 2",
+        }
+    }
+}
+
+impl fmt::Display for WeightKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Binary => "binary",
+            Self::Ternary => "ternary",
+            Self::Quinary => "quinary",
+        })
+    }
+}
+
+/// What a layer does with its accumulators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputKind {
+    /// 2-bit codes: clamp(acc >> shift, 0, 3).
+    Codes,
+    /// One bit: acc >= 0.
+    Latent,
+    /// The accumulator as it is.
+    Logits,
+}
+
+impl fmt::Display for OutputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Codes => "codes",
+            Self::Latent => "latent bits",
+            Self::Logits => "logits",
+        })
+    }
+}
+
+/// What the elements of a feature map are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// A pixel value, 0 to 255.
+    Pixel,
+    /// A 2-bit code, 0 to 3.
+    Code,
+    /// One latent bit.
+    Latent,
+    /// A 32-bit logit.
+    Logit,
+}
+
+impl Element {
+    /// Bits one element takes on the chip.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Pixel => 8,
+            Self::Code => 2,
+            Self::Latent => 1,
+            Self::Logit => 32,
+        }
+    }
+}
+
+/// A feature map's shape; elements are in height-width-channel order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+    /// Channels.
+    pub channels: u32,
+    /// What the elements are.
+    pub element: Element,
+}
+
+impl Map {
+    /// The map that every program takes: one patch of RGB pixels.
+    pub const INPUT: Map = Map {
+        height: PATCH as u32,
+        width: PATCH as u32,
+        channels: 3,
+        element: Element::Pixel,
+    };
+
+    /// Elements of the map. At most (32 + 64 * 32)^2 * 1024 in any program, so 64 bits hold it.
+    pub fn count(&self) -> u64 {
+        u64::from(self.height) * u64::from(self.width) * u64::from(self.channels)
+    }
+
+    /// Bits the map takes on the chip.
+    pub fn bits(&self) -> u64 {
+        self.count() * u64::from(self.element.bits())
+    }
+}
+
+/// A convolution without its numbers. The ranges are those of [`format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvSpec {
+    /// Output channels, 1 to 1024.
+    pub out_channels: u32,
+    /// Kernel rows, 1 to 32.
+    pub kernel_height: u32,
+    /// Kernel columns, 1 to 32.
+    pub kernel_width: u32,
+    /// Step in both directions, 1 to 32.
+    pub stride: u32,
+    /// Zeros on all four sides, 0 to 16.
+    pub padding: u32,
+    /// Groups, a divisor of input and output channels.
+    pub groups: u32,
+    /// The weights' set.
+    pub weights: WeightKind,
+    /// What becomes of the accumulators.
+    pub output: OutputKind,
+    /// Right shift before the clamp, 0 to 31; 0 unless the output is codes.
+    pub shift: u32,
+    /// Bits of a stored bias, 1 to 32.
+    pub bias_bits: u32,
+}
+
+/// A convolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Its shape and kinds.
+    pub spec: ConvSpec,
+    /// Weights: output channel, kernel row, kernel column, input channel of the group.
+    pub weights: Vec<i8>,
+    /// One bias an output channel.
+    pub biases: Vec<i32>,
+}
+
+/// A square max pooling without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Side of the window, 1 to 32.
+    pub kernel: u32,
+    /// Step in both directions, 1 to 32.
+    pub stride: u32,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Convolution, then codes, bits or logits.
+    Conv(Conv),
+    /// Max pooling.
+    Pool(Pool),
+}
+
+/// One layer with the shapes it works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// What it computes.
+    pub op: Op,
+    /// The map it reads.
+    pub input: Map,
+    /// The map it writes.
+    pub output: Map,
+}
+
+impl Layer {
+    /// Multiply-accumulates a patch, padding included; 0 for pooling.
+    pub fn macs(&self) -> u64 {
+        match &self.op {
+            Op::Conv(conv) => {
+                u64::from(self.output.height)
+                    * u64::from(self.output.width)
+                    * conv.weights.len() as u64
+            }
+            Op::Pool(_) => 0,
+        }
+    }
+}
