@@ -1,8 +1,6 @@
 //! From latents to a frame, in bands of patch rows.
 
-use crate::conv::{Finish, Packed};
-use crate::layout::Shape;
-use crate::loader::{Network, Stage};
+use crate::loader::Network;
 use crate::map::Map;
 use crate::simd::Isa;
 use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
@@ -171,7 +169,7 @@ impl Decoder {
         mut sink: impl FnMut(Band<'_>),
     ) -> Result<(), DecodeError> {
         let halo = self.network.radius.div_ceil(PATCH);
-        let row_bytes = self.peak_values() * frame.columns * size_of::<f32>();
+        let row_bytes = self.network.peak_values() * frame.columns * size_of::<f32>();
         let fitting = limit / row_bytes;
         let step = if fitting >= frame.rows {
             frame.rows
@@ -189,10 +187,8 @@ impl Decoder {
         for start in (0..frame.rows).step_by(step) {
             let end = (start + step).min(frame.rows);
             let (top, bottom) = (start.saturating_sub(halo), (end + halo).min(frame.rows));
-            let map = self.run(
-                &latents[top * patch_row_bytes..bottom * patch_row_bytes],
-                frame.columns,
-            );
+            let latents = &latents[top * patch_row_bytes..bottom * patch_row_bytes];
+            let map = self.network.run(self.isa, latents, frame.columns);
             let rows = start * PATCH..(end * PATCH).min(frame.height);
             sink(Band {
                 map: &map,
@@ -201,76 +197,6 @@ impl Decoder {
             });
         }
         Ok(())
-    }
-
-    /// Most values a patch that are alive at once.
-    fn peak_values(&self) -> usize {
-        let shapes = self.network.shapes.iter().map(|shape| shape.values());
-        let pairs = shapes
-            .clone()
-            .zip(shapes.clone().skip(1))
-            .map(|(input, output)| input + output);
-        let base = if self.network.base.is_some() {
-            shapes.clone().next().unwrap_or(0)
-        } else {
-            0
-        };
-        base + pairs.max().unwrap_or(0)
-    }
-
-    /// The whole network on some rows of patches.
-    fn run(&self, latents: &[u8], columns: usize) -> Map {
-        let rows = latents.len() * 8 / self.network.bits / columns;
-        let shapes = &self.network.shapes;
-        let mut map = self.synthesize(latents, Map::zeros(shapes[0], rows, columns), shapes[0]);
-        let base = self.network.base.map(|factor| (factor, map.clone()));
-        let mut hidden: Option<Map> = None;
-        for (stage, &shape) in self.network.stages.iter().zip(&shapes[1..]) {
-            match stage {
-                Stage::Conv { layer, relu } => {
-                    hidden = None;
-                    let finish = if *relu { Finish::Relu } else { Finish::Store };
-                    let mut output = Map::zeros(shape, rows, columns);
-                    layer.convolve(self.isa, &map, &mut output, finish);
-                    map = output;
-                }
-                Stage::Residual { first, second } => {
-                    let hidden = hidden.get_or_insert_with(|| Map::zeros(shape, rows, columns));
-                    first.convolve(self.isa, &map, hidden, Finish::Relu);
-                    second.convolve(self.isa, hidden, &mut map, Finish::Add);
-                }
-                Stage::PixelShuffle { factor } => {
-                    hidden = None;
-                    let mut output = Map::zeros(shape, rows, columns);
-                    output.pixel_shuffle(&map, *factor, false);
-                    map = output;
-                }
-            }
-        }
-        if let Some((factor, base)) = base {
-            map.pixel_shuffle(&base, factor, true);
-        }
-        map
-    }
-
-    /// The first stage: the bits of each patch, as -1 and +1, to its part of `map`.
-    fn synthesize(&self, latents: &[u8], mut map: Map, shape: Shape) -> Map {
-        let layer: &Packed = &self.network.first;
-        let columns = map.width() / shape.side;
-        let run = shape.side * shape.channels; // values of a patch in a row of the map
-        let patch_row_bytes = columns * self.network.bits / 8;
-        map.par_strips(shape.side, |first, rows| {
-            let latents = &latents[first / shape.side * patch_row_bytes..][..patch_row_bytes];
-            let signs: Vec<f32> = latents.iter().flat_map(|&byte| signs(byte)).collect();
-            let mut patches = vec![0.0; columns * layer.outputs()];
-            layer.linear(self.isa, &signs, &mut patches);
-            for (x, patch) in patches.chunks_exact(layer.outputs()).enumerate() {
-                for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {
-                    row[x * run..][..run].copy_from_slice(values);
-                }
-            }
-        });
-        map
     }
 }
 
@@ -282,11 +208,6 @@ impl fmt::Debug for Decoder {
             .field("path", &self.path())
             .finish_non_exhaustive()
     }
-}
-
-/// Bits of a latent byte, least significant first, as -1 and +1.
-fn signs(byte: u8) -> [f32; 8] {
-    std::array::from_fn(|bit| if byte >> bit & 1 == 1 { 1.0 } else { -1.0 })
 }
 
 /// Clamps to 0..=1, scales by 255 and rounds half to even.
@@ -311,7 +232,7 @@ mod tests {
         let latents: Vec<u8> = (0..3 * 8 * 2u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8)
             .collect();
-        let row_bytes = decoder().peak_values() * 3 * size_of::<f32>();
+        let row_bytes = decoder().network.peak_values() * 3 * size_of::<f32>();
         let whole = decoder()
             .planes_within(&latents, width, height, 8 * row_bytes)
             .unwrap();
@@ -326,6 +247,17 @@ mod tests {
             .planes_within(&latents, width, height, needed - 1)
             .unwrap_err();
         assert_eq!(refused, DecodeError::Memory { width, needed });
+    }
+
+    #[test]
+    fn instruction_sets_agree() {
+        let mut decoder = decoder();
+        let latents = [0x3c; 3 * 2 * 2];
+        let fast = decoder.decode_planes(&latents, 70, 45).unwrap();
+        decoder.isa = Isa::Portable;
+        let portable = decoder.decode_planes(&latents, 70, 45).unwrap();
+        let worst = (&fast - &portable).abs().fold(0.0f32, |a, &b| a.max(b));
+        assert!(worst < 1e-4, "off by {worst}");
     }
 
     #[test]

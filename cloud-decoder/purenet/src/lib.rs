@@ -15,6 +15,7 @@
 mod conv;
 mod decoder;
 mod error;
+mod forward;
 mod layout;
 mod loader;
 mod map;

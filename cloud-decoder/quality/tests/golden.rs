@@ -10,7 +10,11 @@ fn folder() -> &'static Path {
 
 fn load(name: &Value) -> (Vec<u8>, u32, u32) {
     let path = folder().join(format!("{}.png", name.as_str().unwrap()));
-    let image = image::ImageReader::open(path).unwrap().decode().unwrap().into_rgb8();
+    let image = image::ImageReader::open(path)
+        .unwrap()
+        .decode()
+        .unwrap()
+        .into_rgb8();
     let (width, height) = image.dimensions();
     (image.into_raw(), width, height)
 }

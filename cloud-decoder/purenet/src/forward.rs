@@ -1,0 +1,79 @@
+//! The network on some rows of patches.
+
+use crate::conv::Finish;
+use crate::loader::{Network, Stage};
+use crate::map::Map;
+use crate::simd::Isa;
+
+impl Network {
+    /// Most values a patch that are alive at once.
+    pub(crate) fn peak_values(&self) -> usize {
+        let values = |index: usize| self.shapes[index].values();
+        let base = self.base.map_or(0, |_| values(0));
+        let pairs = (1..self.shapes.len()).map(|index| values(index - 1) + values(index));
+        // The first stage holds its result twice: patch by patch and as a map.
+        pairs
+            .map(|pair| base + pair)
+            .fold(2 * values(0), usize::max)
+    }
+
+    /// Decodes `latents` of whole rows of `columns` patches: 3 channels, one position a pixel.
+    pub(crate) fn run(&self, isa: Isa, latents: &[u8], columns: usize) -> Map {
+        let rows = latents.len() * 8 / self.bits / columns;
+        let shapes = &self.shapes;
+        let mut map = Map::zeros(shapes[0], rows, columns);
+        self.synthesize(isa, latents, &mut map);
+        let base = self.base.map(|factor| (factor, map.clone()));
+        let mut hidden: Option<Map> = None;
+        for (stage, &shape) in self.stages.iter().zip(&shapes[1..]) {
+            match stage {
+                Stage::Conv { layer, relu } => {
+                    hidden = None;
+                    let finish = if *relu { Finish::Relu } else { Finish::Store };
+                    let mut output = Map::zeros(shape, rows, columns);
+                    layer.convolve(isa, &map, &mut output, finish);
+                    map = output;
+                }
+                Stage::Residual { first, second } => {
+                    let hidden = hidden.get_or_insert_with(|| Map::zeros(shape, rows, columns));
+                    first.convolve(isa, &map, hidden, Finish::Relu);
+                    second.convolve(isa, hidden, &mut map, Finish::Add);
+                }
+                Stage::PixelShuffle { factor } => {
+                    hidden = None;
+                    let mut output = Map::zeros(shape, rows, columns);
+                    output.pixel_shuffle(&map, *factor, false);
+                    map = output;
+                }
+            }
+        }
+        if let Some((factor, base)) = base {
+            map.pixel_shuffle(&base, factor, true);
+        }
+        map
+    }
+
+    /// The first stage: the bits of each patch, as -1 and +1, to its part of `map`.
+    fn synthesize(&self, isa: Isa, latents: &[u8], map: &mut Map) {
+        let (layer, shape) = (&self.first, self.shapes[0]);
+        let columns = map.width() / shape.side;
+        let run = shape.side * shape.channels; // values of a patch in a row of the map
+        let patch_row_bytes = columns * self.bits / 8;
+        map.par_strips(shape.side, |first, rows| {
+            let latents = &latents[first / shape.side * patch_row_bytes..][..patch_row_bytes];
+            let signs: Vec<f32> = latents.iter().flat_map(|&byte| signs(byte)).collect();
+            let mut patches = vec![0.0; columns * layer.outputs()];
+            layer.linear(isa, &signs, &mut patches);
+            for (x, patch) in patches.chunks_exact(layer.outputs()).enumerate() {
+                for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {
+                    row[x * run..][..run].copy_from_slice(values);
+                }
+            }
+        });
+    }
+}
+
+/// Bits of a latent byte, least significant first, as -1 and +1.
+fn signs(byte: u8) -> [f32; 8] {
+    std::array::from_fn(|bit| if byte >> bit & 1 == 1 { 1.0 } else { -1.0 })
+}
