@@ -1,1 +1,121 @@
-//! Placeholder.
+//! The edge daemon: takes camera frames over HTTP, encodes them on the emulated ASIC, keeps them in
+//! a durable spool and sends them to the cloud.
+//!
+//! A frame flows through [`intake`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
+//! and [`uplink`] (the cloud's stream). [`start`] runs all of it in this process.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod encode;
+mod http;
+pub mod intake;
+pub mod metrics;
+mod node;
+pub mod spool;
+pub mod uplink;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use patchwire_proto::v1::Hello;
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::{JoinHandle, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::config::{Config, ConfigError};
+use self::{encode::Encoder, metrics::Metrics, node::Node, spool::Spool, uplink::Uplink};
+
+/// A node that runs.
+#[must_use = "a node is stopped by `shutdown`"]
+pub struct Running {
+    /// Where HTTP is bound.
+    pub http_addr: SocketAddr,
+    stop: CancellationToken,
+    http: JoinHandle<()>,
+    uplink: JoinHandle<()>,
+    expiry: JoinHandle<()>,
+    spool: Arc<Spool>,
+}
+
+/// Loads the programs and runs a warm-up patch through each, opens the spool, binds HTTP and starts
+/// calling the cloud, which need not be there.
+///
+/// # Errors
+/// A configuration that is out of range, programs or a spool that cannot be opened, an address
+/// that cannot be bound.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    config.check()?;
+    let loading = config.clone();
+    let encoder = spawn_blocking(move || Encoder::load(&loading)).await??;
+    let metrics = Metrics::new();
+    let spool = Spool::open(&config.spool, metrics.clone())
+        .await
+        .with_context(|| format!("spool {}", config.spool.path.display()))?;
+    let spool = Arc::new(spool);
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
+    let http_addr = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let hello = hello(&config, &encoder);
+    let uplink = Uplink::new(
+        config.uplink.clone(),
+        hello,
+        Arc::clone(&spool),
+        metrics.clone(),
+    )?;
+    let node = Arc::new(Node {
+        link: uplink.link(),
+        slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
+        spool: Arc::clone(&spool),
+        stop: stop.clone(),
+        started: Instant::now(),
+        encoder,
+        metrics,
+        config: config.clone(),
+    });
+    tracing::info!(http = %http_addr, endpoint = config.uplink.endpoint, "edge node is up");
+    let router = http::router(Arc::clone(&node));
+    let drain = config.shutdown();
+    Ok(Running {
+        http_addr,
+        http: tokio::spawn(http::serve(
+            listener,
+            router,
+            config.http,
+            drain,
+            stop.clone(),
+        )),
+        uplink: tokio::spawn(uplink.run(stop.clone())),
+        expiry: tokio::spawn(node.expire()),
+        stop,
+        spool,
+    })
+}
+
+impl Running {
+    /// Stops: no new connections, requests in progress are finished within the configured bound,
+    /// the spool is closed. What was not delivered stays in it.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        for task in [self.http, self.uplink, self.expiry] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task ended badly");
+            }
+        }
+        self.spool.close().await;
+    }
+}
+
+fn hello(config: &Config, encoder: &Encoder) -> Hello {
+    let id = |emulator: &nqe::Emulator| Bytes::copy_from_slice(emulator.program().id().as_bytes());
+    Hello {
+        node_id: config.node_id.clone(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        program_ids: encoder.emulators().map(id).to_vec(),
+    }
+}

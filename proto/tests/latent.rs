@@ -112,7 +112,10 @@ proptest! {
 
     #[test]
     fn hostile_bytes_never_panic(bytes: Vec<u8>) {
-        let _ = LatentFrame::decode(bytes.into()).is_ok();
+        let bytes = Bytes::from(bytes);
+        if let Ok(frame) = LatentFrame::decode(bytes.clone()) {
+            prop_assert_eq!(frame.encode(), bytes);
+        }
     }
 
     #[test]

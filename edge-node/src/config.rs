@@ -1,0 +1,332 @@
+//! Configuration: built-in defaults, then a TOML file, then the environment, then flags.
+//!
+//! Environment variables are `EDGE_NODE_` and the key in capitals, with two underscores between a
+//! section and its key: `EDGE_NODE_UPLINK__ENDPOINT`.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{Environment, File, FileFormat};
+use patchwire_proto::limits::{self, MAX_MESSAGE_BYTES};
+use serde::{Deserialize, Serialize};
+
+/// Prefix of environment variables.
+const ENV_PREFIX: &str = "EDGE_NODE";
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node in the cloud: 1 to 64 characters of `[A-Za-z0-9._-]`.
+    pub node_id: String,
+    /// Share of compressed frames, 0 to 1, whose original travels along for quality measurement.
+    pub originals_share: f64,
+    /// Worker threads of the encoder; 0 means one for each core.
+    pub threads: usize,
+    /// Longest that a shutdown waits for requests in progress, in seconds.
+    pub shutdown_s: u64,
+    /// The HTTP side.
+    pub http: Http,
+    /// What is loaded into the chip.
+    pub programs: Programs,
+    /// The durable queue of encoded frames.
+    pub spool: Spool,
+    /// The way to the cloud.
+    pub uplink: Uplink,
+    /// Logging.
+    pub log: Log,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address to bind; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// Largest frame in pixels.
+    pub max_pixels: u64,
+    /// Frames handled at once; one more is answered 429.
+    pub max_concurrent: usize,
+    /// Open connections; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Longest that a request may take to arrive, in seconds.
+    pub request_timeout_s: u64,
+}
+
+/// Program files; the shipped program where none is named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Programs {
+    /// Compression program (`.nqe`).
+    pub compress: Option<PathBuf>,
+    /// Classification program (`.nqe`).
+    pub classify: Option<PathBuf>,
+}
+
+/// The durable queue of encoded frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spool {
+    /// SQLite file; its folder must exist.
+    pub path: PathBuf,
+    /// Most bytes of the database file.
+    pub max_bytes: u64,
+    /// What happens to a new frame when the spool is full.
+    pub on_full: OnFull,
+    /// Age in seconds after which an undelivered frame is dropped; never when absent.
+    pub ttl_s: Option<u64>,
+}
+
+/// What happens to a new frame when the spool is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// Answer 503 with Retry-After; what is stored stays.
+    RejectNew,
+    /// Drop the oldest frames until the new one fits, and count them.
+    DropOldest,
+}
+
+/// The way to the cloud.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Uplink {
+    /// The cloud decoder's gRPC address, `http://HOST:PORT`.
+    pub endpoint: String,
+    /// Most frames sent and not yet acknowledged; the cloud may ask for fewer.
+    pub window: u32,
+    /// Largest message either way in bytes; the cloud may take less.
+    pub max_message_bytes: usize,
+    /// Longest wait for a connection and for the cloud's welcome, in seconds.
+    pub connect_timeout_s: u64,
+    /// Seconds between HTTP/2 pings, and the wait for an answer before the link is given up.
+    pub keepalive_s: u64,
+    /// Upper bound of the first wait before reconnecting, in milliseconds; doubles each time.
+    pub backoff_min_ms: u64,
+    /// Upper bound of all waits before reconnecting, in milliseconds.
+    pub backoff_max_ms: u64,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration is refused, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, variable or flag does not parse, or names a key that does not exist.
+    #[error("configuration cannot be read: {0}")]
+    Read(#[from] config::ConfigError),
+    /// A value is out of range.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Dotted name of the key.
+        key: &'static str,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_id: "edge-1".into(),
+            originals_share: 0.01,
+            threads: 0,
+            shutdown_s: 10,
+            http: Http::default(),
+            programs: Programs::default(),
+            spool: Spool::default(),
+            uplink: Uplink::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_body_bytes: 64 << 20,
+            max_pixels: 64_000_000,
+            max_concurrent: 8,
+            max_connections: 256,
+            request_timeout_s: 30,
+        }
+    }
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            path: "edge-node.sqlite".into(),
+            max_bytes: 1 << 30,
+            on_full: OnFull::RejectNew,
+            ttl_s: None,
+        }
+    }
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self {
+            endpoint: "http://127.0.0.1:50051".into(),
+            window: 32,
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            connect_timeout_s: 5,
+            keepalive_s: 20,
+            backoff_min_ms: 250,
+            backoff_max_ms: 30_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration: `file` if given, then `env` (all variables; those with another
+    /// prefix are skipped), then `flags` as pairs of dotted key and value.
+    ///
+    /// # Errors
+    /// What does not parse, unknown keys, and values that [`check`](Self::check) refuses.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        // Names the file of settings; it is not one of them.
+        let variables: HashMap<_, _> = env
+            .into_iter()
+            .filter(|(key, _)| key != "EDGE_NODE_CONFIG")
+            .collect();
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        builder = builder.add_source(
+            Environment::with_prefix(ENV_PREFIX)
+                .prefix_separator("_")
+                .separator("__")
+                .source(Some(variables)),
+        );
+        for (key, value) in flags {
+            builder = builder.set_override(key, value.as_str())?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the first key that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let (http, spool, uplink) = (&self.http, &self.spool, &self.uplink);
+        limits::check_id("node_id", &self.node_id).map_err(|error| ConfigError::Value {
+            key: "node_id",
+            reason: error.to_string(),
+        })?;
+        if !(0.0..=1.0).contains(&self.originals_share) {
+            return Err(wrong(
+                "originals_share",
+                self.originals_share,
+                "from 0 to 1",
+            ));
+        }
+        within("threads", self.threads as u64, 0, 1024)?;
+        within("shutdown_s", self.shutdown_s, 0, 600)?;
+        within(
+            "http.max_body_bytes",
+            http.max_body_bytes as u64,
+            1024,
+            1 << 30,
+        )?;
+        within("http.max_pixels", http.max_pixels, 1, 1 << 28)?;
+        within("http.max_concurrent", http.max_concurrent as u64, 1, 4096)?;
+        within(
+            "http.max_connections",
+            http.max_connections as u64,
+            1,
+            65_536,
+        )?;
+        within("http.request_timeout_s", http.request_timeout_s, 1, 3600)?;
+        within("spool.max_bytes", spool.max_bytes, 1 << 20, 1 << 42)?;
+        if let Some(ttl_s) = spool.ttl_s {
+            within("spool.ttl_s", ttl_s, 1, 10 * 365 * 86_400)?;
+        }
+        within("uplink.window", uplink.window.into(), 1, 4096)?;
+        within(
+            "uplink.max_message_bytes",
+            uplink.max_message_bytes as u64,
+            1 << 16,
+            1 << 30,
+        )?;
+        within("uplink.connect_timeout_s", uplink.connect_timeout_s, 1, 600)?;
+        within("uplink.keepalive_s", uplink.keepalive_s, 1, 3600)?;
+        within("uplink.backoff_min_ms", uplink.backoff_min_ms, 1, 60_000)?;
+        within(
+            "uplink.backoff_max_ms",
+            uplink.backoff_max_ms,
+            uplink.backoff_min_ms,
+            3_600_000,
+        )?;
+        let plain = uplink.endpoint.starts_with("http://");
+        if !plain || tonic::transport::Endpoint::from_shared(uplink.endpoint.clone()).is_err() {
+            return Err(wrong(
+                "uplink.endpoint",
+                &uplink.endpoint,
+                "of the form http://HOST:PORT",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Longest that a shutdown waits for requests in progress.
+    pub fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_s)
+    }
+}
+
+fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(key, value, &format!("from {min} to {max}")))
+}
+
+fn wrong(key: &'static str, value: impl std::fmt::Debug, allowed: &str) -> ConfigError {
+    ConfigError::Value {
+        key,
+        reason: format!("{value:?} is not {allowed}"),
+    }
+}

@@ -1,0 +1,115 @@
+//! Refusals: one sentence as JSON, with the right status.
+
+use std::fmt;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
+
+/// Seconds after which a client is told to try again when the node is busy.
+const RETRY_BUSY_S: u16 = 1;
+/// The same when the spool is full, which takes longer to pass.
+const RETRY_FULL_S: u16 = 10;
+
+/// A refusal as the client sees it.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    status: StatusCode,
+    sentence: String,
+    retry_after_s: Option<u16>,
+}
+
+impl HttpError {
+    pub(crate) fn new(status: StatusCode, sentence: impl fmt::Display) -> Self {
+        Self {
+            status,
+            sentence: sentence.to_string(),
+            retry_after_s: None,
+        }
+    }
+
+    pub(crate) fn bad_request(sentence: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, sentence)
+    }
+
+    pub(crate) fn too_large(sentence: impl fmt::Display) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    }
+
+    /// Details are in the log, not in the answer.
+    pub(crate) fn internal(error: impl fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the node failed on this request",
+        )
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let sentence = "too many frames are being handled, try again later";
+        Self {
+            retry_after_s: Some(RETRY_BUSY_S),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, sentence)
+        }
+    }
+
+    /// What the metrics call it.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Refusal::UnsupportedType,
+            StatusCode::REQUEST_TIMEOUT => Refusal::Timeout,
+            StatusCode::TOO_MANY_REQUESTS => Refusal::Overloaded,
+            StatusCode::SERVICE_UNAVAILABLE => Refusal::SpoolFull,
+            status if status.is_client_error() => Refusal::BadRequest,
+            _ => Refusal::Internal,
+        }
+    }
+}
+
+impl From<IntakeError> for HttpError {
+    fn from(error: IntakeError) -> Self {
+        use IntakeError as E;
+        let status = match &error {
+            E::NoType | E::Type(_) | E::Mismatch { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            E::Side(..) | E::Pixels { .. } | E::Memory(..) => StatusCode::PAYLOAD_TOO_LARGE,
+            E::Empty
+            | E::RawSize
+            | E::RawLength { .. }
+            | E::NoPixels(..)
+            | E::TruncatedJpeg
+            | E::Damaged(..) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error)
+    }
+}
+
+impl From<SpoolError> for HttpError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Full => Self {
+                retry_after_s: Some(RETRY_FULL_S),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            },
+            SpoolError::TooLarge { .. } => Self::too_large(error),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({ "error": self.sentence }))).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,213 @@
+//! Frames in, and what became of them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{FromRequest as _, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use patchwire_proto::limits::{MAX_SIDE, check_id};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::HttpError;
+use crate::{
+    encode::{Score, Task},
+    metrics::{RefusalLabel, TaskLabel},
+    node::{Node, Submission},
+    spool::FrameState,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Params {
+    camera: Option<String>,
+    task: Option<String>,
+}
+
+/// The answer to an accepted frame.
+#[derive(Serialize)]
+struct Accepted {
+    frame_id: Uuid,
+    camera: String,
+    task: Task,
+    width: u32,
+    height: u32,
+    /// Patches that travel; 0 when the task was only to classify.
+    patches: u64,
+    /// Bits of latents, container overhead excluded.
+    bits: u64,
+    bits_per_pixel: f64,
+    /// Id of the program that made the latents, or else the label.
+    program: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Vec<Score>>,
+    original_attached: bool,
+    encode_ms: f64,
+}
+
+#[derive(Serialize)]
+struct FrameStatus {
+    frame_id: Uuid,
+    #[serde(flatten)]
+    state: FrameState,
+}
+
+/// `POST /v1/frames?camera=ID&task=compress|classify|both`; compress when no task is named.
+pub(super) async fn post(
+    State(node): State<Arc<Node>>,
+    params: Result<Query<Params>, QueryRejection>,
+    request: Request,
+) -> Response {
+    match accept(&node, params, request).await {
+        Ok(accepted) => {
+            node.metrics
+                .accepted
+                .get_or_create(&TaskLabel {
+                    task: accepted.task,
+                })
+                .inc();
+            (StatusCode::ACCEPTED, Json(accepted)).into_response()
+        }
+        Err(error) => {
+            let label = RefusalLabel {
+                reason: error.refusal(),
+            };
+            node.metrics.refused.get_or_create(&label).inc();
+            error.into_response()
+        }
+    }
+}
+
+async fn accept(
+    node: &Arc<Node>,
+    params: Result<Query<Params>, QueryRejection>,
+    request: Request,
+) -> Result<Accepted, HttpError> {
+    let Query(params) = params.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    let camera = params
+        .camera
+        .ok_or_else(|| HttpError::bad_request("camera is missing in the query"))?;
+    check_id("camera", &camera).map_err(HttpError::bad_request)?;
+    let task = task(params.task.as_deref())?;
+    let content_type = text_header(request.headers(), header::CONTENT_TYPE.as_str())?;
+    let raw_size = raw_size(request.headers())?;
+    // Held until the frame is stored, so that what is in memory is bounded.
+    let permit = node.admit().ok_or_else(HttpError::overloaded)?;
+    let body = body(node, request).await?;
+    let submission = Submission {
+        camera: camera.clone(),
+        task,
+        body,
+        content_type,
+        raw_size,
+        permit,
+    };
+    let stored = Arc::clone(node).submit(submission).await?;
+    let encoded = stored.encoded;
+    let program = encoded
+        .latents
+        .as_ref()
+        .map_or(node.encoder.classifier(), |l| l.program);
+    Ok(Accepted {
+        frame_id: stored.frame_id,
+        camera,
+        task,
+        width: stored.width,
+        height: stored.height,
+        patches: encoded.latents.as_ref().map_or(0, |l| l.patches()),
+        bits: encoded.latents.as_ref().map_or(0, |l| l.total_bits()),
+        bits_per_pixel: encoded.latents.as_ref().map_or(0.0, |l| l.bits_per_pixel()),
+        program: hex::encode(program),
+        label: encoded
+            .scores
+            .as_ref()
+            .and_then(|s| s.first())
+            .map(|top| top.label.clone()),
+        scores: encoded.scores,
+        original_attached: stored.original_attached,
+        encode_ms: encoded.elapsed_ns as f64 / 1e6,
+    })
+}
+
+/// Reads the body within the limits of size and time.
+async fn body(node: &Node, request: Request) -> Result<Bytes, HttpError> {
+    let most = node.config.http.max_body_bytes;
+    let too_large = || HttpError::too_large(format!("body is larger than {most} bytes"));
+    let announced = text_header(request.headers(), header::CONTENT_LENGTH.as_str())?;
+    if announced
+        .and_then(|length| length.parse::<u64>().ok())
+        .is_some_and(|l| l > most as u64)
+    {
+        return Err(too_large());
+    }
+    let patience = Duration::from_secs(node.config.http.request_timeout_s);
+    // The router's body limit caps this read.
+    match tokio::time::timeout(patience, Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Ok(Err(_)) => Err(HttpError::bad_request("body ended before it was complete")),
+        Err(_) => {
+            let sentence = format!("body did not arrive within {} seconds", patience.as_secs());
+            Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, sentence))
+        }
+    }
+}
+
+fn task(name: Option<&str>) -> Result<Task, HttpError> {
+    match name {
+        None | Some("compress") => Ok(Task::Compress),
+        Some("classify") => Ok(Task::Classify),
+        Some("both") => Ok(Task::Both),
+        Some(other) => {
+            let other: String = other.chars().take(40).collect();
+            let allowed = "allowed are compress, classify and both";
+            Err(HttpError::bad_request(format!(
+                "task {other:?} is not known, {allowed}"
+            )))
+        }
+    }
+}
+
+fn raw_size(headers: &HeaderMap) -> Result<Option<(u32, u32)>, HttpError> {
+    let side = |name: &'static str| -> Result<Option<u32>, HttpError> {
+        let Some(text) = text_header(headers, name)? else {
+            return Ok(None);
+        };
+        let wrong =
+            || HttpError::bad_request(format!("{name} is not a number from 1 to {MAX_SIDE}"));
+        text.parse().map(Some).map_err(|_| wrong())
+    };
+    Ok(side("x-frame-width")?.zip(side("x-frame-height")?))
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpError> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| HttpError::bad_request(format!("header {name} is not plain text")))?;
+    Ok(Some(text.to_owned()))
+}
+
+/// `GET /v1/frames/{id}`
+pub(super) async fn get(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+) -> Result<Response, HttpError> {
+    let frame_id =
+        Uuid::try_parse(&id).map_err(|_| HttpError::bad_request("frame id is not a UUID"))?;
+    match node.spool.state(frame_id).await? {
+        Some(state) => Ok(Json(FrameStatus { frame_id, state }).into_response()),
+        None => {
+            let sentence = format!("frame {frame_id} is not known here, or left too long ago");
+            Err(HttpError::new(StatusCode::NOT_FOUND, sentence))
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The HTTP side: routes, limits, and the loop that accepts connections.
+
+mod error;
+mod frames;
+mod serve;
+mod status;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{StatusCode, Uri},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+
+pub(crate) use self::{error::HttpError, serve::serve};
+use crate::node::Node;
+
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    let most = node.config.http.max_body_bytes;
+    Router::new()
+        .route(
+            "/v1/frames",
+            post(frames::post).layer(DefaultBodyLimit::max(most)),
+        )
+        .route("/v1/frames/{id}", get(frames::get))
+        .route("/v1/encoder", get(status::encoder))
+        .route("/v1/status", get(status::status))
+        .route("/livez", get(status::live))
+        .route("/readyz", get(status::ready))
+        .route("/metrics", get(status::metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TraceLayer::new_for_http())
+        .with_state(node)
+}
+
+async fn no_route(uri: Uri) -> HttpError {
+    let path: String = uri.path().chars().take(80).collect();
+    HttpError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+}
+
+async fn wrong_method() -> HttpError {
+    HttpError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take that method",
+    )
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    HttpError::internal("a handler panicked").into_response()
+}

@@ -1,0 +1,270 @@
+//! From the bytes of a request to RGB pixels.
+//!
+//! The content-type names the format and the bytes must agree with it. Nothing is decoded before
+//! the size in the header passed the limits. Alpha is dropped, not blended; gray is repeated in
+//! all three channels; 16-bit samples are rounded to 8; of an animation the first frame counts.
+//! Colour profiles and EXIF orientation are not applied.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat,
+    ImageReader, Limits,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
+use patchwire_proto::{limits::MAX_SIDE, v1::Original};
+
+/// Content types and what they stand for; `None` is raw RGB.
+const TYPES: [(&str, Option<ImageFormat>); 6] = [
+    ("image/png", Some(ImageFormat::Png)),
+    ("image/jpeg", Some(ImageFormat::Jpeg)),
+    ("image/webp", Some(ImageFormat::WebP)),
+    ("image/x-portable-pixmap", Some(ImageFormat::Pnm)),
+    ("image/x-portable-anymap", Some(ImageFormat::Pnm)),
+    ("application/octet-stream", None),
+];
+const ALLOWED: &str = "image/png, image/jpeg, image/webp, image/x-portable-pixmap, \
+                       or application/octet-stream for raw RGB";
+
+/// A frame as the encoder takes it.
+#[derive(Debug)]
+pub struct Frame {
+    /// Red, green, blue, row by row: width * height * 3 bytes.
+    pub rgb: Vec<u8>,
+    /// In pixels, 1 to [`MAX_SIDE`].
+    pub width: u32,
+    /// In pixels, 1 to [`MAX_SIDE`].
+    pub height: u32,
+    /// Format and decoder of the camera's bytes, as it travels with the frame.
+    pub source_format: &'static str,
+}
+
+/// Why a body is not a frame.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// No content-type.
+    #[error("content-type is missing, allowed are {ALLOWED}")]
+    NoType,
+    /// A content-type that is not taken.
+    #[error("content-type {0:?} is not supported, allowed are {ALLOWED}")]
+    Type(String),
+    /// The bytes are something else than the content-type says.
+    #[error("content-type says {claimed}, but the body is {found}")]
+    Mismatch {
+        /// The content-type.
+        claimed: &'static str,
+        /// What the bytes look like.
+        found: &'static str,
+    },
+    /// No body.
+    #[error("body is empty, a frame was expected")]
+    Empty,
+    /// Raw RGB without its size.
+    #[error("raw RGB needs the headers x-frame-width and x-frame-height, each 1 to {MAX_SIDE}")]
+    RawSize,
+    /// Raw RGB of another length than its size says.
+    #[error("raw RGB of {width}x{height} pixels is {expected} bytes long, the body has {actual}")]
+    RawLength {
+        /// Width from the header in pixels.
+        width: u32,
+        /// Height from the header in pixels.
+        height: u32,
+        /// Bytes that the size needs.
+        expected: u64,
+        /// Bytes given.
+        actual: usize,
+    },
+    /// No pixels.
+    #[error("frame of {0}x{1} pixels has no pixels, each side must be 1 to {MAX_SIDE}")]
+    NoPixels(u32, u32),
+    /// A side too long.
+    #[error("frame of {0}x{1} pixels has a side longer than {MAX_SIDE}")]
+    Side(u32, u32),
+    /// Too many pixels.
+    #[error("frame of {width}x{height} pixels has more than {max} pixels")]
+    Pixels {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Most pixels allowed.
+        max: u64,
+    },
+    /// Decoding would take more memory than the pixel limit allows for.
+    #[error("{0} needs more memory to decode than a frame of {1} pixels may")]
+    Memory(&'static str, u64),
+    /// A JPEG that stops before its end marker.
+    #[error("JPEG is truncated: it has no end marker")]
+    TruncatedJpeg,
+    /// The decoder gave up.
+    #[error("{0} cannot be decoded: {1}")]
+    Damaged(&'static str, String),
+}
+
+/// Decodes a body. `raw_size` is width and height from the headers, used for raw RGB alone.
+///
+/// # Errors
+/// [`IntakeError`], whose text is the sentence that the client is told.
+pub fn decode(
+    body: &Bytes,
+    content_type: Option<&str>,
+    raw_size: Option<(u32, u32)>,
+    max_pixels: u64,
+) -> Result<Frame, IntakeError> {
+    let given = content_type.ok_or(IntakeError::NoType)?;
+    let essence = given
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let Some(&(claimed, format)) = TYPES.iter().find(|(name, _)| *name == essence) else {
+        return Err(IntakeError::Type(given.chars().take(80).collect()));
+    };
+    if body.is_empty() {
+        return Err(IntakeError::Empty);
+    }
+    match format {
+        None => raw(body, raw_size.ok_or(IntakeError::RawSize)?, max_pixels),
+        Some(format) => {
+            let found = image::guess_format(body).ok();
+            if found != Some(format) {
+                let found = found.map_or("of no known image format", name);
+                return Err(IntakeError::Mismatch { claimed, found });
+            }
+            compressed(body, format, max_pixels)
+        }
+    }
+}
+
+fn raw(body: &Bytes, (width, height): (u32, u32), max_pixels: u64) -> Result<Frame, IntakeError> {
+    check_size(width, height, max_pixels)?;
+    let expected = u64::from(width) * u64::from(height) * 3;
+    if body.len() as u64 != expected {
+        return Err(IntakeError::RawLength {
+            width,
+            height,
+            expected,
+            actual: body.len(),
+        });
+    }
+    Ok(Frame {
+        rgb: body.to_vec(),
+        width,
+        height,
+        source_format: "raw",
+    })
+}
+
+fn compressed(body: &Bytes, format: ImageFormat, max_pixels: u64) -> Result<Frame, IntakeError> {
+    let told = |error| match error {
+        ImageError::Limits(_) => IntakeError::Memory(name(format), max_pixels),
+        error => IntakeError::Damaged(name(format), one_line(&error)),
+    };
+    if format == ImageFormat::Jpeg && !jpeg_ends(body) {
+        return Err(IntakeError::TruncatedJpeg);
+    }
+    let mut limits = Limits::no_limits();
+    // Up to four channels of 16 bits, and as much again for what the decoder keeps beside.
+    limits.max_alloc = Some(max_pixels.saturating_mul(16).max(1 << 20));
+    let mut reader = ImageReader::with_format(Cursor::new(body), format);
+    reader.limits(limits);
+    // Reads the header alone.
+    let decoder = reader.into_decoder().map_err(told)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    let rgb = DynamicImage::from_decoder(decoder)
+        .map_err(told)?
+        .into_rgb8()
+        .into_raw();
+    Ok(Frame {
+        rgb,
+        width,
+        height,
+        source_format: source_format(format),
+    })
+}
+
+fn check_size(width: u32, height: u32, max: u64) -> Result<(), IntakeError> {
+    if width == 0 || height == 0 {
+        return Err(IntakeError::NoPixels(width, height));
+    }
+    if width > MAX_SIDE || height > MAX_SIDE {
+        return Err(IntakeError::Side(width, height));
+    }
+    if u64::from(width) * u64::from(height) > max {
+        return Err(IntakeError::Pixels { width, height, max });
+    }
+    Ok(())
+}
+
+/// Whether a JPEG's segments run up to an end-of-image marker (ITU-T T.81, annex B). The decoder
+/// would fill what is missing with gray.
+fn jpeg_ends(body: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[fill, marker]) = body.get(at..at + 2).and_then(|two| two.first_chunk()) {
+        match (fill, marker) {
+            (0xff, 0xd9) => return true,
+            // Fill byte, stuffed byte or restart marker inside a scan, or entropy-coded data.
+            (0xff, 0xff) | (0..0xff, _) => at += 1,
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
+            _ => {
+                let Some(length) = body.get(at + 2..at + 4) else {
+                    return false;
+                };
+                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+            }
+        }
+    }
+    false
+}
+
+/// The frame's pixels as a lossless PNG, compressed fast.
+///
+/// # Errors
+/// None for a frame that [`decode`] returned.
+pub fn lossless(frame: &Frame) -> Result<Original, ImageError> {
+    let mut data = Vec::new();
+    PngEncoder::new_with_quality(&mut data, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(
+            &frame.rgb,
+            frame.width,
+            frame.height,
+            ExtendedColorType::Rgb8,
+        )?;
+    Ok(Original {
+        media_type: "image/png".into(),
+        data: data.into(),
+    })
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Pnm => "PPM",
+        _ => "of an unsupported image format",
+    }
+}
+
+/// JPEG decoders differ by a step or two, so which one it was travels with the frame.
+fn source_format(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "jpeg (zune-jpeg 0.5)",
+        ImageFormat::Png => "png (png 0.18)",
+        ImageFormat::WebP => "webp (image-webp 0.2)",
+        _ => "pnm (image 0.25)",
+    }
+}
+
+fn one_line(error: &ImageError) -> String {
+    let text = error.to_string();
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(200)
+        .collect()
+}

@@ -1,0 +1,219 @@
+//! The node: takes a frame from bytes to the spool.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use patchwire_proto::{
+    limits,
+    v1::{self, EncodedFrame, Label},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    encode::{Encoded, Encoder, Task},
+    http::HttpError,
+    intake::{self, Frame},
+    metrics::Metrics,
+    spool::{Spool, now_ms},
+    uplink::Link,
+};
+
+/// How often expired frames are looked for.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
+
+/// What handlers share.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) encoder: Encoder,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) metrics: Metrics,
+    pub(crate) link: watch::Receiver<Link>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) started: Instant,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+/// A frame as it came.
+pub(crate) struct Submission {
+    pub(crate) camera: String,
+    pub(crate) task: Task,
+    pub(crate) body: Bytes,
+    pub(crate) content_type: Option<String>,
+    pub(crate) raw_size: Option<(u32, u32)>,
+    pub(crate) permit: Permit,
+}
+
+/// A frame that is on disk.
+pub(crate) struct Stored {
+    pub(crate) frame_id: Uuid,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) encoded: Encoded,
+    pub(crate) original_attached: bool,
+}
+
+/// The right to handle one frame.
+pub(crate) struct Permit {
+    metrics: Metrics,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}
+
+impl Node {
+    /// The right to handle one more frame, if there is room.
+    pub(crate) fn admit(&self) -> Option<Permit> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        self.metrics.in_flight.inc();
+        Some(Permit {
+            metrics: self.metrics.clone(),
+            _slot: slot,
+        })
+    }
+
+    /// Decodes, encodes and stores a frame. Goes on to the end even if the caller leaves.
+    pub(crate) async fn submit(
+        self: Arc<Self>,
+        submission: Submission,
+    ) -> Result<Stored, HttpError> {
+        let task = tokio::spawn(async move {
+            let node = Arc::clone(&self);
+            let worker = move || node.make(submission);
+            let (stored, frame, permit) = self
+                .encoder
+                .spawn(worker)
+                .await
+                .map_err(HttpError::internal)??;
+            self.spool.push(&frame).await?;
+            drop(permit);
+            Ok(stored)
+        });
+        task.await.map_err(HttpError::internal)?
+    }
+
+    /// From bytes to the message for the cloud, on a worker thread.
+    fn make(&self, submission: Submission) -> Result<(Stored, EncodedFrame, Permit), HttpError> {
+        let Submission {
+            camera,
+            task,
+            body,
+            content_type,
+            raw_size,
+            permit,
+        } = submission;
+        let max_pixels = self.config.http.max_pixels;
+        let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
+        drop(body);
+        let encoded = self
+            .encoder
+            .encode(&frame, task)
+            .map_err(HttpError::internal)?;
+        self.metrics
+            .encode_seconds
+            .observe(encoded.elapsed_ns as f64 / 1e9);
+        if let Some(latents) = &encoded.latents {
+            self.metrics.latent_bits.inc_by(latents.total_bits());
+        }
+        let frame_id = Uuid::now_v7();
+        let mut message = self.message(frame_id, camera, &frame, &encoded);
+        if task.compresses() && sampled(frame_id, self.config.originals_share) {
+            message.original = Some(intake::lossless(&frame).map_err(HttpError::internal)?);
+        }
+        let most = self.config.uplink.max_message_bytes;
+        if prost::Message::encoded_len(&message) > most && message.original.take().is_some() {
+            self.metrics.originals_skipped.inc();
+        }
+        message.crc32c = message.compute_crc32c();
+        if let Err(error) = limits::check_frame(&message) {
+            return Err(HttpError::internal(error));
+        }
+        let stored = Stored {
+            frame_id,
+            width: frame.width,
+            height: frame.height,
+            encoded,
+            original_attached: message.original.is_some(),
+        };
+        Ok((stored, message, permit))
+    }
+
+    fn message(
+        &self,
+        id: Uuid,
+        camera_id: String,
+        frame: &Frame,
+        encoded: &Encoded,
+    ) -> EncodedFrame {
+        let label = encoded.scores.as_ref().map(|scores| Label {
+            program_id: Bytes::copy_from_slice(&self.encoder.classifier()),
+            scores: scores
+                .iter()
+                .map(|score| v1::Score {
+                    label: score.label.clone(),
+                    score: score.score,
+                })
+                .collect(),
+        });
+        EncodedFrame {
+            frame_id: Bytes::copy_from_slice(id.as_bytes()),
+            camera_id,
+            captured_unix_ms: now_ms(),
+            width: frame.width,
+            height: frame.height,
+            latents: encoded
+                .latents
+                .as_ref()
+                .map(|latents| latents.encode())
+                .unwrap_or_default(),
+            label,
+            original: None,
+            source_format: frame.source_format.into(),
+            crc32c: 0,
+            encode_ns: encoded.elapsed_ns,
+        }
+    }
+
+    /// Drops expired frames until the node stops.
+    pub(crate) async fn expire(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if let Err(error) = self.spool.expire().await {
+                tracing::warn!(%error, "looking for expired frames failed");
+            }
+        }
+    }
+}
+
+/// Whether a frame is in the share whose originals travel: by the last 32 random bits of its id,
+/// so that the choice can be repeated from the id alone.
+fn sampled(frame_id: Uuid, share: f64) -> bool {
+    let random = frame_id.as_u128() as u32;
+    f64::from(random) < share * 2f64.powi(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_originals_is_kept() {
+        let ids: Vec<_> = (0..10_000).map(|_| Uuid::now_v7()).collect();
+        let count = |share| ids.iter().filter(|&&id| sampled(id, share)).count();
+        assert_eq!((count(0.0), count(1.0)), (0, 10_000));
+        assert!((2_700..3_300).contains(&count(0.3)), "{}", count(0.3));
+    }
+}

@@ -1,0 +1,63 @@
+//! What the spool tells.
+
+use bytes::Bytes;
+use patchwire_proto::v1::EncodedFrame;
+use prost::Message as _;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Entry, FrameState, Spool, SpoolError};
+
+impl Spool {
+    /// The oldest frame after place `seq`; damaged rows on the way are quarantined.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
+        let mut seq = seq;
+        loop {
+            let sql = "SELECT seq, frame_id, crc32c, payload FROM spool \
+                       WHERE seq > ? ORDER BY seq LIMIT 1";
+            let Some(row) = sqlx::query(sql)
+                .bind(seq)
+                .fetch_optional(&self.readers)
+                .await?
+            else {
+                return Ok(None);
+            };
+            seq = row.get(0);
+            let frame_id: Vec<u8> = row.get(1);
+            let payload = Bytes::from(row.get::<Vec<u8>, _>(3));
+            if i64::from(crc32c::crc32c(&payload)) == row.get::<i64, _>(2)
+                && let Ok(frame) = EncodedFrame::decode(payload)
+                && frame.frame_id == frame_id
+            {
+                return Ok(Some(Entry { seq, frame }));
+            }
+            self.quarantine_damaged(seq).await?;
+        }
+    }
+
+    /// What became of a frame; `None` if it never came, or left too long ago.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn state(&self, frame_id: Uuid) -> Result<Option<FrameState>, SpoolError> {
+        let id = &frame_id.as_bytes()[..];
+        let sql = "SELECT 'spooled', NULL FROM spool WHERE frame_id = ?1 UNION ALL \
+                   SELECT state, reason FROM history WHERE frame_id = ?1 LIMIT 1";
+        let row = sqlx::query(sql)
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let reason = row.get::<Option<String>, _>(1).unwrap_or_default();
+        Ok(match row.get::<&str, _>(0) {
+            "spooled" => Some(FrameState::Spooled),
+            "delivered" => Some(FrameState::Delivered),
+            "duplicate" => Some(FrameState::Duplicate),
+            "rejected" => Some(FrameState::Rejected { reason }),
+            _ => Some(FrameState::Dropped { reason }),
+        })
+    }
+}

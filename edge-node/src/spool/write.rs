@@ -1,0 +1,351 @@
+//! What changes the spool.
+
+use patchwire_proto::v1::EncodedFrame;
+use prost::Message as _;
+use sqlx::{
+    Connection as _, Row as _, Sqlite, SqliteConnection, pool::PoolConnection, sqlite::SqliteRow,
+};
+use uuid::Uuid;
+
+use super::{FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, Spool, SpoolError, now_ms};
+use crate::{config::OnFull, metrics::DropCause};
+
+/// SQLite's result code for a file at `max_page_count` or a disk without room.
+const SQLITE_FULL: &str = "13";
+/// Bytes of an overflow page that hold payload.
+const OVERFLOW_BYTES: u64 = PAGE_BYTES - 4;
+/// Pages that a row may need besides its overflow pages: splits of the table's and index's tree.
+const ROW_PAGES: u64 = 8;
+/// Longest reason kept, in characters.
+const REASON_CHARS: usize = 512;
+/// Share of the file that quarantined frames may take.
+const QUARANTINE_SHARE: u64 = 8;
+
+/// Frames and bytes that left the spool.
+#[derive(Default)]
+struct Gone {
+    frames: i64,
+    bytes: i64,
+}
+
+impl Spool {
+    /// Stores a frame; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`], [`SpoolError::TooLarge`], or a failed database; nothing is stored.
+    pub async fn push(&self, frame: &EncodedFrame) -> Result<(), SpoolError> {
+        let payload = frame.encode_to_vec();
+        let bytes = payload.len();
+        if bytes as u64 > self.max_bytes / 2 {
+            return Err(SpoolError::TooLarge {
+                bytes,
+                max: self.max_bytes,
+            });
+        }
+        let mut connection = self.writer.acquire().await?;
+        let result = self.insert(&mut connection, frame, payload).await;
+        let dropped = settled(connection, result).await?;
+        if dropped.frames > 0 {
+            tracing::warn!(
+                frames = dropped.frames,
+                "spool full, dropped the oldest frames"
+            );
+            self.metrics
+                .count_dropped(DropCause::Full, dropped.frames as u64);
+        }
+        self.count(Gone {
+            frames: dropped.frames - 1,
+            bytes: dropped.bytes - bytes as i64,
+        });
+        self.arrival.notify_one();
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        connection: &mut SqliteConnection,
+        frame: &EncodedFrame,
+        payload: Vec<u8>,
+    ) -> Result<Gone, SpoolError> {
+        let needed = payload.len() as u64 / OVERFLOW_BYTES + ROW_PAGES + RESERVE_PAGES;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut dropped = Gone::default();
+        while self.free_pages(&mut transaction).await? < needed {
+            let oldest = match self.on_full {
+                OnFull::RejectNew => None,
+                OnFull::DropOldest => {
+                    let sql = "DELETE FROM spool WHERE seq = (SELECT MIN(seq) FROM spool) \
+                               RETURNING frame_id, LENGTH(payload)";
+                    sqlx::query(sql).fetch_optional(&mut *transaction).await?
+                }
+            };
+            let row = oldest.ok_or(SpoolError::Full)?;
+            dropped.add(&row);
+            let state = FrameState::Dropped {
+                reason: "the spool was full".into(),
+            };
+            remember(&mut transaction, row.get(0), &state).await?;
+        }
+        sqlx::query(
+            "INSERT INTO spool (frame_id, created_ms, crc32c, payload) VALUES (?, ?, ?, ?)",
+        )
+        .bind(&frame.frame_id[..])
+        .bind(frame.captured_unix_ms)
+        .bind(i64::from(crc32c::crc32c(&payload)))
+        .bind(payload)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(dropped)
+    }
+
+    /// Removes a frame that the cloud acknowledged, and remembers its state; a rejected one goes
+    /// to quarantine. A frame that is not there any more only has its state updated.
+    ///
+    /// # Errors
+    /// When the database fails; the frame stays.
+    pub async fn settle(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = self.remove(&mut connection, frame_id, &state).await;
+        let gone = settled(connection, result).await?;
+        if gone.frames > 0 && matches!(state, FrameState::Rejected { .. }) {
+            self.metrics
+                .count_dropped(DropCause::Rejected, gone.frames as u64);
+        }
+        self.count(gone);
+        Ok(())
+    }
+
+    async fn remove(
+        &self,
+        connection: &mut SqliteConnection,
+        frame_id: Uuid,
+        state: &FrameState,
+    ) -> Result<Gone, SpoolError> {
+        let id = &frame_id.as_bytes()[..];
+        let mut gone = Gone::default();
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        if let FrameState::Rejected { reason } = state {
+            let sql = "DELETE FROM spool WHERE frame_id = ? \
+                       RETURNING frame_id, LENGTH(payload), created_ms, payload";
+            let row = sqlx::query(sql)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if let Some(row) = row {
+                gone.add(&row);
+                self.quarantine(&mut transaction, &row, reason).await?;
+            }
+        } else {
+            let sql = "DELETE FROM spool WHERE frame_id = ? RETURNING frame_id, LENGTH(payload)";
+            let row = sqlx::query(sql)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            gone.add_all(row.as_slice());
+        }
+        remember(&mut transaction, id, state).await?;
+        transaction.commit().await?;
+        Ok(gone)
+    }
+
+    /// Drops frames older than the time to live, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is dropped.
+    pub async fn expire(&self) -> Result<(), SpoolError> {
+        let Some(ttl) = self.ttl else { return Ok(()) };
+        let before = now_ms() - ttl.as_millis() as i64;
+        let mut connection = self.writer.acquire().await?;
+        let result = drop_older(&mut connection, before).await;
+        let gone = settled(connection, result).await?;
+        if gone.frames > 0 {
+            tracing::warn!(
+                frames = gone.frames,
+                "dropped frames beyond their time to live"
+            );
+            self.metrics
+                .count_dropped(DropCause::Expired, gone.frames as u64);
+        }
+        self.count(gone);
+        Ok(())
+    }
+
+    /// Writes to the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn probe(&self) -> Result<(), SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let query = sqlx::query("UPDATE probe SET at_ms = ?").bind(now_ms());
+        let result = query
+            .execute(&mut *connection)
+            .await
+            .map_err(SpoolError::from);
+        settled(connection, result).await?;
+        Ok(())
+    }
+
+    /// Moves a row that fails its checksum out of the way.
+    pub(super) async fn quarantine_damaged(&self, seq: i64) -> Result<(), SpoolError> {
+        tracing::error!(seq, "a frame in the spool is damaged, quarantined it");
+        let mut connection = self.writer.acquire().await?;
+        let result = self.remove_damaged(&mut connection, seq).await;
+        let gone = settled(connection, result).await?;
+        self.metrics
+            .count_dropped(DropCause::Corrupt, gone.frames as u64);
+        self.count(gone);
+        Ok(())
+    }
+
+    async fn remove_damaged(
+        &self,
+        connection: &mut SqliteConnection,
+        seq: i64,
+    ) -> Result<Gone, SpoolError> {
+        let reason = "its row in the spool failed the checksum";
+        let sql = "DELETE FROM spool WHERE seq = ? \
+                   RETURNING frame_id, LENGTH(payload), created_ms, payload";
+        let mut gone = Gone::default();
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query(sql)
+            .bind(seq)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if let Some(row) = row {
+            gone.add(&row);
+            self.quarantine(&mut transaction, &row, reason).await?;
+            let state = FrameState::Dropped {
+                reason: reason.into(),
+            };
+            remember(&mut transaction, row.get(0), &state).await?;
+        }
+        transaction.commit().await?;
+        Ok(gone)
+    }
+
+    /// Keeps a deleted row of frame id, length, creation time and payload; forgets the oldest
+    /// beyond the quarantine's share of the file.
+    async fn quarantine(
+        &self,
+        connection: &mut SqliteConnection,
+        row: &SqliteRow,
+        reason: &str,
+    ) -> Result<(), SpoolError> {
+        let sql =
+            "INSERT INTO quarantine (frame_id, created_ms, reason, payload) VALUES (?, ?, ?, ?)";
+        sqlx::query(sql)
+            .bind(row.get::<&[u8], _>(0))
+            .bind(row.get::<i64, _>(2))
+            .bind(clipped(reason))
+            .bind(row.get::<&[u8], _>(3))
+            .execute(&mut *connection)
+            .await?;
+        let sql = "DELETE FROM quarantine WHERE seq <= (SELECT MAX(seq) FROM (SELECT seq, \
+                   SUM(LENGTH(payload)) OVER (ORDER BY seq DESC) AS total FROM quarantine) \
+                   WHERE total > ?)";
+        let most = (self.max_bytes / QUARANTINE_SHARE) as i64;
+        sqlx::query(sql).bind(most).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Pages that can still be filled.
+    async fn free_pages(&self, connection: &mut SqliteConnection) -> Result<u64, SpoolError> {
+        let sql = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count";
+        let row = sqlx::query(sql).fetch_one(connection).await?;
+        let used = row.get::<i64, _>(0) - row.get::<i64, _>(1);
+        Ok((self.max_bytes / PAGE_BYTES).saturating_sub(used as u64))
+    }
+
+    fn count(&self, gone: Gone) {
+        self.metrics.spool_frames.dec_by(gone.frames);
+        self.metrics.spool_bytes.dec_by(gone.bytes);
+    }
+}
+
+impl Gone {
+    /// Counts a deleted row of frame id and length.
+    fn add(&mut self, row: &SqliteRow) {
+        self.frames += 1;
+        self.bytes += row.get::<i64, _>(1);
+    }
+
+    fn add_all(&mut self, rows: &[SqliteRow]) {
+        rows.iter().for_each(|row| self.add(row));
+    }
+}
+
+async fn drop_older(connection: &mut SqliteConnection, before: i64) -> Result<Gone, SpoolError> {
+    let mut gone = Gone::default();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let sql = "DELETE FROM spool WHERE created_ms < ? RETURNING frame_id, LENGTH(payload)";
+    let rows = sqlx::query(sql)
+        .bind(before)
+        .fetch_all(&mut *transaction)
+        .await?;
+    gone.add_all(&rows);
+    let state = FrameState::Dropped {
+        reason: "it was older than the spool's time to live".into(),
+    };
+    for row in &rows {
+        remember(&mut transaction, row.get(0), &state).await?;
+    }
+    transaction.commit().await?;
+    Ok(gone)
+}
+
+/// Writes a frame's state to the history and forgets the oldest beyond [`HISTORY_ROWS`].
+async fn remember(
+    connection: &mut SqliteConnection,
+    frame_id: &[u8],
+    state: &FrameState,
+) -> Result<(), SpoolError> {
+    let (name, reason) = match state {
+        FrameState::Spooled => return Ok(()),
+        FrameState::Delivered => ("delivered", None),
+        FrameState::Duplicate => ("duplicate", None),
+        FrameState::Rejected { reason } => ("rejected", Some(clipped(reason))),
+        FrameState::Dropped { reason } => ("dropped", Some(clipped(reason))),
+    };
+    sqlx::query("INSERT OR REPLACE INTO history (frame_id, state, reason) VALUES (?, ?, ?)")
+        .bind(frame_id)
+        .bind(name)
+        .bind(reason)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM history WHERE seq <= (SELECT MAX(seq) FROM history) - ?")
+        .bind(HISTORY_ROWS)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Closes a connection whose transaction failed, and tells a full file from other failures.
+async fn settled<T>(
+    connection: PoolConnection<Sqlite>,
+    result: Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
+    let error = match result {
+        Ok(value) => return Ok(value),
+        Err(SpoolError::Database(error)) => error,
+        Err(other) => return Err(other),
+    };
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing the spool's connection failed");
+    }
+    let full = |error: &sqlx::Error| {
+        error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|c| c == SQLITE_FULL)
+    };
+    Err(if full(&error) {
+        SpoolError::Full
+    } else {
+        SpoolError::Database(error)
+    })
+}
+
+fn clipped(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS).collect()
+}

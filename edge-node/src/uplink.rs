@@ -1,0 +1,358 @@
+//! The stream to the cloud.
+//!
+//! One long-lived bidirectional gRPC stream: a hello, the cloud's welcome, then frames up and acks
+//! down with a window of unacknowledged frames. Frames are read from the spool in order and leave
+//! it on their ack alone; after a reconnect, what was not acknowledged is sent again, in order. The
+//! cloud knows frames by their id, so a frame sent twice is kept once.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use patchwire_proto::{
+    limits,
+    v1::{
+        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome, cloud_message,
+        edge_message, uplink_client::UplinkClient,
+    },
+};
+use prost::Message as _;
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, watch},
+    time,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Streaming, transport::Endpoint};
+use uuid::Uuid;
+
+use crate::{
+    config,
+    metrics::{AckKind, AckLabel, Metrics},
+    spool::{Entry, FrameState, Spool, SpoolError},
+};
+
+/// A cloud that acknowledges nothing for this long is given up and called again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes that an EdgeMessage adds around a frame, at most.
+const ENVELOPE_BYTES: usize = 16;
+
+/// What is known about the link.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// Whether the cloud has welcomed this node and the stream stands.
+    pub connected: bool,
+    /// Why the last stream ended or did not start.
+    pub last_error: Option<String>,
+    /// When the last ack came.
+    pub last_ack: Option<Instant>,
+}
+
+/// The link as it is shown to people.
+#[derive(Debug, Serialize)]
+pub struct LinkStatus {
+    /// Whether the cloud has welcomed this node and the stream stands.
+    pub connected: bool,
+    /// Seconds since the last ack.
+    pub last_ack_age_s: Option<f64>,
+    /// Why the last stream ended or did not start.
+    pub last_error: Option<String>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("cannot reach the cloud: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the cloud ended the stream: {}", .0.message())]
+    Status(#[from] tonic::Status),
+    #[error("the cloud closed the stream")]
+    Closed,
+    #[error("the cloud did not welcome this node within {0:?}")]
+    NoWelcome(Duration),
+    #[error("the cloud broke the protocol: {0}")]
+    Protocol(String),
+    #[error("the cloud acknowledged nothing for {0:?}")]
+    Stalled(Duration),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// Sends what is in the spool until told to stop.
+pub struct Uplink {
+    config: config::Uplink,
+    endpoint: Endpoint,
+    hello: Hello,
+    spool: Arc<Spool>,
+    metrics: Metrics,
+    link: watch::Sender<Link>,
+}
+
+/// A welcomed stream's way down and what is on its way up.
+struct Session {
+    inbound: Streaming<CloudMessage>,
+    window: usize,
+    max_message_bytes: usize,
+    in_flight: HashMap<Uuid, usize>,
+    in_flight_bytes: usize,
+    last_progress: time::Instant,
+}
+
+impl Link {
+    /// For people.
+    pub fn status(&self) -> LinkStatus {
+        LinkStatus {
+            connected: self.connected,
+            last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+impl Uplink {
+    /// Prepares the uplink; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the endpoint is not a URI.
+    pub fn new(
+        config: config::Uplink,
+        hello: Hello,
+        spool: Arc<Spool>,
+        metrics: Metrics,
+    ) -> Result<Self, tonic::transport::Error> {
+        let keepalive = Duration::from_secs(config.keepalive_s);
+        let endpoint = Endpoint::from_shared(config.endpoint.clone())?
+            .connect_timeout(Duration::from_secs(config.connect_timeout_s))
+            .http2_keep_alive_interval(keepalive)
+            .keep_alive_timeout(keepalive)
+            .keep_alive_while_idle(true);
+        Ok(Self {
+            config,
+            endpoint,
+            hello,
+            spool,
+            metrics,
+            link: watch::Sender::default(),
+        })
+    }
+
+    /// Follows the link.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    /// Runs until `stop`. A stream that fails is opened again after a random wait, from nothing to
+    /// a bound that doubles with each failure ("full jitter").
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let result = tokio::select! {
+                () = stop.cancelled() => break,
+                result = self.stream() => result,
+            };
+            let Err(error) = result;
+            if self.link.borrow().connected {
+                failures = 0;
+            }
+            self.metrics.connected.set(0);
+            let text = error.to_string();
+            if self.link.borrow().last_error.as_ref() != Some(&text) {
+                tracing::warn!(
+                    endpoint = self.config.endpoint,
+                    error = text,
+                    "uplink is down"
+                );
+            }
+            self.link.send_modify(|link| {
+                link.connected = false;
+                link.last_error = Some(text);
+            });
+            let bound = self
+                .config
+                .backoff_min_ms
+                .saturating_mul(1 << failures.min(32));
+            let wait = rand::random_range(0..=bound.min(self.config.backoff_max_ms));
+            failures += 1;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = time::sleep(Duration::from_millis(wait)) => {}
+            }
+        }
+        self.metrics.connected.set(0);
+        self.link.send_modify(|link| link.connected = false);
+    }
+
+    async fn stream(&self) -> Result<std::convert::Infallible, LinkError> {
+        let (outbound, mut session) = self.open().await?;
+        self.metrics.connected.set(1);
+        self.link.send_modify(|link| {
+            link.connected = true;
+            link.last_error = None;
+        });
+        tracing::info!(
+            endpoint = self.config.endpoint,
+            window = session.window,
+            "uplink is up"
+        );
+        let mut cursor = 0;
+        let mut next = None;
+        loop {
+            if next.is_none() && session.in_flight.len() < session.window {
+                next = self.fetch(&mut cursor, session.max_message_bytes).await?;
+            }
+            let fits = next.as_ref().is_some_and(|frame| session.fits(frame));
+            let deadline = session.last_progress + ACK_TIMEOUT;
+            tokio::select! {
+                message = session.inbound.message() => {
+                    self.receive(&mut session, message?.ok_or(LinkError::Closed)?).await?;
+                }
+                permit = outbound.reserve(), if fits => {
+                    let permit = permit.map_err(|_| LinkError::Closed)?;
+                    if let Some(frame) = next.take() {
+                        session.departs(&frame)?;
+                        permit.send(EdgeMessage { body: Some(edge_message::Body::Frame(frame)) });
+                        self.metrics.sent.inc();
+                    }
+                }
+                () = self.spool.arrival(), if next.is_none() => {}
+                () = time::sleep_until(deadline), if !session.in_flight.is_empty() => {
+                    return Err(LinkError::Stalled(ACK_TIMEOUT));
+                }
+            }
+        }
+    }
+
+    /// Connects, says hello and waits for the welcome.
+    async fn open(&self) -> Result<(mpsc::Sender<EdgeMessage>, Session), LinkError> {
+        self.metrics.connects.inc();
+        let patience = Duration::from_secs(self.config.connect_timeout_s);
+        // One message: what waits for the network waits in the spool.
+        let (outbound, messages) = mpsc::channel(1);
+        let hello = EdgeMessage {
+            body: Some(edge_message::Body::Hello(self.hello.clone())),
+        };
+        outbound.try_send(hello).map_err(|_| LinkError::Closed)?;
+        let welcome = async {
+            let mut client = UplinkClient::new(self.endpoint.connect().await?)
+                .max_decoding_message_size(self.config.max_message_bytes)
+                .max_encoding_message_size(self.config.max_message_bytes);
+            let mut inbound = client
+                .stream(ReceiverStream::new(messages))
+                .await?
+                .into_inner();
+            let first = inbound.message().await?.ok_or(LinkError::Closed)?;
+            Ok::<_, LinkError>((inbound, first))
+        };
+        let (inbound, first) = time::timeout(patience, welcome)
+            .await
+            .map_err(|_| LinkError::NoWelcome(patience))??;
+        let Some(cloud_message::Body::Welcome(welcome)) = first.body else {
+            return Err(LinkError::Protocol(
+                "its first message is not a welcome".into(),
+            ));
+        };
+        Ok((outbound, self.session(inbound, &welcome)))
+    }
+
+    fn session(&self, inbound: Streaming<CloudMessage>, welcome: &Welcome) -> Session {
+        let most = usize::try_from(welcome.max_message_bytes).unwrap_or(usize::MAX);
+        Session {
+            inbound,
+            window: self.config.window.min(welcome.window).max(1) as usize,
+            max_message_bytes: self.config.max_message_bytes.min(most),
+            in_flight: HashMap::new(),
+            in_flight_bytes: 0,
+            last_progress: time::Instant::now(),
+        }
+    }
+
+    /// The next frame after `cursor` that the cloud can take. An original too large for it stays
+    /// behind; a frame that is too large without one is quarantined.
+    async fn fetch(
+        &self,
+        cursor: &mut i64,
+        most: usize,
+    ) -> Result<Option<EncodedFrame>, LinkError> {
+        while let Some(Entry { seq, mut frame }) = self.spool.next_after(*cursor).await? {
+            *cursor = seq;
+            if frame.encoded_len() + ENVELOPE_BYTES > most && frame.original.take().is_some() {
+                self.metrics.originals_skipped.inc();
+                frame.crc32c = frame.compute_crc32c();
+            }
+            let bytes = frame.encoded_len() + ENVELOPE_BYTES;
+            if bytes <= most {
+                return Ok(Some(frame));
+            }
+            let reason = format!("its message of {bytes} bytes is larger than the {most} allowed");
+            let id = limits::frame_id(&frame.frame_id).unwrap_or_default();
+            self.spool
+                .settle(id, FrameState::Rejected { reason })
+                .await?;
+        }
+        Ok(None)
+    }
+
+    async fn receive(&self, session: &mut Session, message: CloudMessage) -> Result<(), LinkError> {
+        let Some(cloud_message::Body::Ack(ack)) = message.body else {
+            return Err(LinkError::Protocol("an ack was expected".into()));
+        };
+        let id = limits::frame_id(&ack.frame_id)
+            .map_err(|error| LinkError::Protocol(error.to_string()))?;
+        let (status, state) = verdict(ack)?;
+        let Some(bytes) = session.in_flight.remove(&id) else {
+            return Err(LinkError::Protocol(format!(
+                "it acknowledged {id}, which is not in flight"
+            )));
+        };
+        session.in_flight_bytes -= bytes;
+        session.last_progress = time::Instant::now();
+        if let FrameState::Rejected { reason } = &state {
+            tracing::warn!(%id, reason, "the cloud rejected a frame, quarantined it");
+        }
+        self.spool.settle(id, state).await?;
+        self.metrics.acks.get_or_create(&AckLabel { status }).inc();
+        self.link
+            .send_modify(|link| link.last_ack = Some(Instant::now()));
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Whether the window has room: in frames, and in bytes for what memory it takes.
+    fn fits(&self, frame: &EncodedFrame) -> bool {
+        self.in_flight.is_empty()
+            || self.in_flight.len() < self.window
+                && self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes
+    }
+
+    fn departs(&mut self, frame: &EncodedFrame) -> Result<(), LinkError> {
+        let id = limits::frame_id(&frame.frame_id)
+            .map_err(|error| LinkError::Protocol(format!("spooled {error}")))?;
+        if self.in_flight.is_empty() {
+            self.last_progress = time::Instant::now();
+        }
+        self.in_flight_bytes += frame.encoded_len();
+        self.in_flight.insert(id, frame.encoded_len());
+        Ok(())
+    }
+}
+
+fn verdict(ack: Ack) -> Result<(AckKind, FrameState), LinkError> {
+    Ok(match ack.status() {
+        AckStatus::Accepted => (AckKind::Accepted, FrameState::Delivered),
+        AckStatus::Duplicate => (AckKind::Duplicate, FrameState::Duplicate),
+        AckStatus::Rejected => (
+            AckKind::Rejected,
+            FrameState::Rejected { reason: ack.reason },
+        ),
+        AckStatus::Unspecified => {
+            return Err(LinkError::Protocol(format!(
+                "ack status {} is not known",
+                ack.status
+            )));
+        }
+    })
+}

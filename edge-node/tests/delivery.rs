@@ -1,0 +1,236 @@
+//! Frames reach the cloud once, whatever the cloud does.
+
+mod support;
+
+use std::collections::{BTreeSet, HashMap};
+
+use patchwire_proto::{
+    latent::LatentFrame,
+    limits::{check_frame, check_hello},
+};
+use support::{
+    Cloud, Verdict, backlog, config, eventually, metric, plain, post_one, post_raw, state,
+};
+use uuid::Uuid;
+
+fn ids(cloud: &Cloud) -> Vec<String> {
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).expect("a UUID").to_string();
+    cloud
+        .frames()
+        .iter()
+        .map(|frame| id(&frame.frame_id))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_accepted_frame_is_delivered_whole() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let mut config = config(dir.path(), cloud.addr);
+    config.originals_share = 1.0;
+    let node = edge_node::start(config).await.expect("start");
+    // Left half bright red, right half black, and neither side a multiple of 32.
+    let row = [[200, 10, 10].repeat(32), [0, 0, 0].repeat(13)].concat();
+    let request = post_raw(&node, "camera=gate-3&task=both", 45, 20, row.repeat(20));
+    let (status, body) = support::answer(request.send().await.expect("an answer")).await;
+    assert_eq!(status, 202, "{body}");
+    assert_eq!((&body["width"], &body["height"]), (&45.into(), &20.into()));
+    assert_eq!((&body["patches"], &body["bits"]), (&2.into(), &16.into()));
+    assert_eq!(body["bits_per_pixel"], 16.0 / 900.0);
+    assert_eq!(body["label"], "red");
+    assert_eq!(body["original_attached"], true);
+    let id = body["frame_id"].as_str().expect("an id");
+    eventually("delivered", async || state(&node, id).await == "delivered").await;
+
+    let frame = cloud.frames().remove(0);
+    let latents: LatentFrame = check_frame(&frame)
+        .expect("a valid frame")
+        .expect("latents");
+    assert_eq!(&latents.payload[..], [0xff, 0x00]);
+    assert_eq!(
+        hex::encode(latents.program),
+        body["program"].as_str().expect("an id")
+    );
+    assert_eq!(frame.camera_id, "gate-3");
+    assert_eq!(frame.source_format, "raw");
+    assert_eq!(frame.label.expect("a label").scores[0].label, "red");
+    let original =
+        image::load_from_memory(&frame.original.expect("an original").data).expect("an image");
+    assert_eq!(original.into_rgb8().into_raw(), row.repeat(20));
+    let hello = cloud.hellos().remove(0);
+    check_hello(&hello).expect("a valid hello");
+    assert_eq!(
+        (hello.node_id.as_str(), hello.program_ids.len()),
+        ("edge-1", 2)
+    );
+    assert_eq!(backlog(&node).await, 0);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn frames_wait_for_a_cloud_that_comes_later() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = support::free_addr().await;
+    let node = edge_node::start(config(dir.path(), addr))
+        .await
+        .expect("start");
+    let mut posted = Vec::new();
+    for _ in 0..5 {
+        posted.push(post_one(&node).await);
+    }
+    eventually("a failed connect", async || {
+        metric(&node, "edge_node_uplink_connects_total").await > 1.0
+    })
+    .await;
+    assert_eq!(backlog(&node).await, 5);
+    assert_eq!(state(&node, &posted[0]).await, "spooled");
+    let cloud = Cloud::start_at(addr, 8, |_, _| Verdict::Accept).await;
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    assert_eq!(ids(&cloud), posted, "in order, each once");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_in_the_window_loses_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    // Three acks, then three frames without one, then the stream ends; twice.
+    let cloud = Cloud::start(|before, _| match before {
+        3..6 | 9..12 => Verdict::Ignore,
+        6 | 12 => Verdict::HangUp,
+        _ => Verdict::Accept,
+    })
+    .await;
+    let node = edge_node::start(config(dir.path(), cloud.addr))
+        .await
+        .expect("start");
+    let mut posted = Vec::new();
+    for _ in 0..20 {
+        posted.push(post_one(&node).await);
+    }
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    let seen = ids(&cloud);
+    let mut first: HashMap<_, usize> = HashMap::new();
+    for (place, id) in seen.iter().enumerate() {
+        first.entry(id).or_insert(place);
+    }
+    assert_eq!(
+        seen.iter().collect::<BTreeSet<_>>(),
+        posted.iter().collect::<BTreeSet<_>>()
+    );
+    assert!(
+        posted.is_sorted_by_key(|id| first[id]),
+        "first seen in order"
+    );
+    assert!(seen.len() > 20, "the unacknowledged frames were sent again");
+    assert_eq!(cloud.hellos().len(), 3, "one stream after another");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_window_bounds_what_is_unacknowledged() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start_at(([127, 0, 0, 1], 0).into(), 3, |_, _| Verdict::Ignore).await;
+    let node = edge_node::start(config(dir.path(), cloud.addr))
+        .await
+        .expect("start");
+    for _ in 0..6 {
+        post_one(&node).await;
+    }
+    eventually("a full window", async || cloud.frames().len() == 3).await;
+    assert_eq!(
+        metric(&node, "edge_node_uplink_frames_sent_total").await,
+        3.0
+    );
+    assert_eq!(backlog(&node).await, 6, "nothing leaves without an ack");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn duplicates_and_rejections_are_told_and_leave_the_spool() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|before, _| match before {
+        0 => Verdict::Reject("the cloud does not know this program"),
+        _ => Verdict::Duplicate,
+    })
+    .await;
+    let config = config(dir.path(), cloud.addr);
+    let spool = config.spool.path.clone();
+    let node = edge_node::start(config).await.expect("start");
+    let rejected = post_one(&node).await;
+    let duplicate = post_one(&node).await;
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    assert_eq!(state(&node, &duplicate).await, "duplicate");
+    let (_, body) = support::get(&node, &format!("/v1/frames/{rejected}")).await;
+    assert_eq!(body["state"], "rejected");
+    assert_eq!(body["reason"], "the cloud does not know this program");
+    assert_eq!(
+        metric(&node, "edge_node_uplink_acks_total{status=\"Rejected\"}").await,
+        1.0
+    );
+    node.shutdown().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", spool.display()))
+        .await
+        .expect("open");
+    let kept: (Vec<u8>, String) = sqlx::query_as("SELECT frame_id, reason FROM quarantine")
+        .fetch_one(&pool)
+        .await
+        .expect("a row");
+    assert_eq!(
+        Uuid::from_slice(&kept.0).expect("a UUID").to_string(),
+        rejected
+    );
+    assert_eq!(kept.1, "the cloud does not know this program");
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_backlog() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = support::free_addr().await;
+    let node = edge_node::start(config(dir.path(), addr))
+        .await
+        .expect("start");
+    let mut posted = vec![post_one(&node).await, post_one(&node).await];
+    node.shutdown().await;
+    let node = edge_node::start(config(dir.path(), addr))
+        .await
+        .expect("start again");
+    assert_eq!(backlog(&node).await, 2);
+    posted.push(post_one(&node).await);
+    let cloud = Cloud::start_at(addr, 8, |_, _| Verdict::Accept).await;
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    assert_eq!(ids(&cloud), posted);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_original_too_large_for_the_cloud_stays_behind() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let mut config = config(dir.path(), cloud.addr);
+    config.originals_share = 1.0;
+    config.uplink.max_message_bytes = 1 << 16;
+    let node = edge_node::start(config).await.expect("start");
+    let mut noise = 1u32;
+    let rgb: Vec<u8> = plain(256, 256, [0; 3])
+        .iter()
+        .map(|_| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        })
+        .collect();
+    let request = post_raw(&node, "camera=c", 256, 256, rgb);
+    let (status, body) = support::answer(request.send().await.expect("an answer")).await;
+    assert_eq!(
+        (status, &body["original_attached"]),
+        (202, &false.into()),
+        "{body}"
+    );
+    eventually("a frame", async || backlog(&node).await == 0).await;
+    let frame = cloud.frames().remove(0);
+    assert!(check_frame(&frame).expect("a valid frame").is_some());
+    assert_eq!(
+        metric(&node, "edge_node_originals_skipped_total").await,
+        1.0
+    );
+    node.shutdown().await;
+}

@@ -1,0 +1,316 @@
+//! A node in a temporary folder, a cloud that does as it is told, and small programs.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use edge_node::{Config, Running};
+use nqe::{ConvSpec, OutputKind, ProgramBuilder, Task, WeightKind};
+use patchwire_proto::v1::{
+    Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome, cloud_message,
+    edge_message,
+    uplink_server::{self, UplinkServer},
+};
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Status, Streaming};
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the cloud does with a frame.
+pub enum Verdict {
+    Accept,
+    Duplicate,
+    Reject(&'static str),
+    /// Says nothing.
+    Ignore,
+    /// Ends the stream with an error.
+    HangUp,
+}
+
+type Judge = Arc<dyn Fn(usize, &EncodedFrame) -> Verdict + Send + Sync>;
+
+/// A gRPC server that records what it gets. The judge is told how many frames came before.
+pub struct Cloud {
+    pub addr: SocketAddr,
+    seen: Seen,
+    server: JoinHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    frames: Arc<Mutex<Vec<EncodedFrame>>>,
+    hellos: Arc<Mutex<Vec<Hello>>>,
+}
+
+struct Service {
+    seen: Seen,
+    judge: Judge,
+    window: u32,
+}
+
+impl Cloud {
+    pub async fn start(
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), 8, judge).await
+    }
+
+    pub async fn start_at(
+        addr: SocketAddr,
+        window: u32,
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("bind the cloud");
+        let addr = listener.local_addr().expect("address");
+        let seen = Seen::default();
+        let service = Service {
+            seen: seen.clone(),
+            judge: Arc::new(judge),
+            window,
+        };
+        let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
+        let server = tokio::spawn(async move {
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .expect("the cloud's server");
+        });
+        Self { addr, seen, server }
+    }
+
+    pub fn frames(&self) -> Vec<EncodedFrame> {
+        self.seen.frames.lock().expect("lock").clone()
+    }
+
+    pub fn hellos(&self) -> Vec<Hello> {
+        self.seen.hellos.lock().expect("lock").clone()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[tonic::async_trait]
+impl uplink_server::Uplink for Service {
+    type StreamStream = ReceiverStream<Result<CloudMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<EdgeMessage>>,
+    ) -> Result<tonic::Response<Self::StreamStream>, Status> {
+        let mut inbound = request.into_inner();
+        let (outbound, messages) = mpsc::channel(64);
+        let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = inbound.message().await {
+                let answer = match message.body.expect("a body") {
+                    edge_message::Body::Hello(hello) => {
+                        seen.hellos.lock().expect("lock").push(hello);
+                        cloud_message::Body::Welcome(Welcome {
+                            software_version: "test".into(),
+                            max_message_bytes: 64 << 20,
+                            window,
+                        })
+                    }
+                    edge_message::Body::Frame(frame) => {
+                        let before = {
+                            let mut frames = seen.frames.lock().expect("lock");
+                            frames.push(frame.clone());
+                            frames.len() - 1
+                        };
+                        let (status, reason) = match judge(before, &frame) {
+                            Verdict::Accept => (AckStatus::Accepted, ""),
+                            Verdict::Duplicate => (AckStatus::Duplicate, ""),
+                            Verdict::Reject(reason) => (AckStatus::Rejected, reason),
+                            Verdict::Ignore => continue,
+                            Verdict::HangUp => {
+                                let _sent = outbound.send(Err(Status::unavailable("gone"))).await;
+                                return;
+                            }
+                        };
+                        cloud_message::Body::Ack(Ack {
+                            frame_id: frame.frame_id,
+                            status: status.into(),
+                            reason: reason.into(),
+                        })
+                    }
+                };
+                if outbound
+                    .send(Ok(CloudMessage { body: Some(answer) }))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(tonic::Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+/// An address at which nobody listens now.
+pub async fn free_addr() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    listener.local_addr().expect("address")
+}
+
+/// A configuration with small programs and everything in `dir`.
+pub fn config(dir: &Path, cloud: SocketAddr) -> Config {
+    let compress = dir.join("compress.nqe");
+    let classify = dir.join("classify.nqe");
+    std::fs::write(&compress, bright_red()).expect("write program");
+    std::fs::write(&classify, dominant_colour()).expect("write program");
+    let mut config = Config {
+        originals_share: 0.0,
+        threads: 2,
+        shutdown_s: 5,
+        ..Config::default()
+    };
+    config.http.listen = ([127, 0, 0, 1], 0).into();
+    config.programs.compress = Some(compress);
+    config.programs.classify = Some(classify);
+    config.spool.path = dir.join("spool.sqlite");
+    config.spool.max_bytes = 4 << 20;
+    config.uplink.endpoint = format!("http://{cloud}");
+    config.uplink.backoff_min_ms = 5;
+    config.uplink.backoff_max_ms = 50;
+    config
+}
+
+fn spec(out_channels: u32, output: OutputKind) -> ConvSpec {
+    ConvSpec {
+        out_channels,
+        kernel_height: 32,
+        kernel_width: 32,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+        weights: WeightKind::Ternary,
+        output,
+        shift: 0,
+        bias_bits: 24,
+    }
+}
+
+/// Eight bits a patch, all telling whether its red is bright.
+fn bright_red() -> Vec<u8> {
+    let mut builder =
+        ProgramBuilder::new(Task::Compress, "bright-red", Vec::new()).expect("builder");
+    let weights = [1, 0, 0].repeat(8 * 32 * 32);
+    builder
+        .conv(spec(8, OutputKind::Latent), weights, vec![-128 * 1024; 8])
+        .expect("layer");
+    builder.finish().expect("program").to_bytes()
+}
+
+/// The sums of red, green and blue as logits.
+fn dominant_colour() -> Vec<u8> {
+    let labels = ["red", "green", "blue"].map(String::from).to_vec();
+    let mut builder =
+        ProgramBuilder::new(Task::Classify, "dominant-colour", labels).expect("builder");
+    let weights = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+        .map(|pixel| pixel.repeat(32 * 32))
+        .concat();
+    builder
+        .conv(spec(3, OutputKind::Logits), weights, vec![0; 3])
+        .expect("layer");
+    builder.finish().expect("program").to_bytes()
+}
+
+/// A raw frame of one colour.
+pub fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
+    colour.repeat((width * height) as usize)
+}
+
+pub fn post(node: &Running, query: &str) -> RequestBuilder {
+    reqwest::Client::new().post(format!("http://{}/v1/frames?{query}", node.http_addr))
+}
+
+pub fn post_raw(
+    node: &Running,
+    query: &str,
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+) -> RequestBuilder {
+    post(node, query)
+        .header("content-type", "application/octet-stream")
+        .header("x-frame-width", width)
+        .header("x-frame-height", height)
+        .body(rgb)
+}
+
+/// Posts a small frame and returns its id.
+pub async fn post_one(node: &Running) -> String {
+    let request = post_raw(node, "camera=gate", 32, 32, plain(32, 32, [200, 0, 0]));
+    let (status, body) = answer(request.send().await.expect("an answer")).await;
+    assert_eq!(status, 202, "{body}");
+    body["frame_id"].as_str().expect("an id").to_owned()
+}
+
+pub async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("a body");
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
+}
+
+pub async fn get(node: &Running, path: &str) -> (u16, Value) {
+    let url = format!("http://{}{path}", node.http_addr);
+    answer(reqwest::get(url).await.expect("an answer")).await
+}
+
+pub async fn state(node: &Running, id: &str) -> String {
+    let (status, body) = get(node, &format!("/v1/frames/{id}")).await;
+    assert_eq!(status, 200, "{body}");
+    body["state"].as_str().expect("a state").to_owned()
+}
+
+pub async fn backlog(node: &Running) -> u64 {
+    get(node, "/v1/status").await.1["backlog"]["frames"]
+        .as_u64()
+        .expect("a count")
+}
+
+/// The value of a metric, by its name with labels.
+pub async fn metric(node: &Running, series: &str) -> f64 {
+    let (_, text) = get(node, "/metrics").await;
+    let text = text.as_str().expect("text");
+    let line = text.lines().find(|line| {
+        line.rsplit_once(' ')
+            .is_some_and(|(name, _)| name == series)
+    });
+    let value = line.unwrap_or_else(|| panic!("no series {series} in\n{text}"));
+    value
+        .rsplit_once(' ')
+        .expect("a value")
+        .1
+        .parse()
+        .expect("a number")
+}
+
+/// Waits until `condition` holds; fails after [`PATIENCE`].
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
