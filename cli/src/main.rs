@@ -1,1 +1,37 @@
-fn main() {}
+//! `patchwire`: the one command for people. Every subcommand is a module; this file only chooses one.
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod edge;
+mod evaluate;
+mod frames;
+mod inspect;
+mod latents;
+mod models;
+mod send;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Encode(args) => latents::encode(&args),
+        Command::Decode(args) => latents::decode(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("patchwire: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Encode camera frames on an emulated 1-megabit ASIC, rebuild them in the cloud, measure both.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start both services here, replay photographs as cameras and show what comes back.
+    Demo(DemoArgs),
+    /// Post frames to an edge node.
+    Send(SendArgs),
+    /// Encode an image to a latent container, without any service.
+    Encode(EncodeArgs),
+    /// Rebuild an image from a latent container, without any service.
+    Decode(DecodeArgs),
+    /// Measure reconstruction quality and classification accuracy.
+    Evaluate(EvaluateArgs),
+    /// Show what a program or a decoder is made of.
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the services' data here [default: a temporary folder, removed at the end].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Replay the images of this folder [default: the eight sample photographs].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) frames: Option<PathBuf>,
+    /// Stop after one pass; fail unless every frame was reconstructed and measured.
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    /// Images, or folders of images (not searched deeper).
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Address of the edge node.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) edge: String,
+    /// Camera that the frames are from, 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'.
+    #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
+    pub(crate) camera: String,
+    /// What the edge node does with each frame.
+    #[arg(long, value_enum, default_value_t = Task::Both)]
+    pub(crate) task: Task,
+    /// Frames a second at most [default: as fast as the edge node takes them].
+    #[arg(long, value_name = "FPS", value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+    /// Wait until the cloud has acknowledged every frame.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Work asked of an edge node, as its `task` parameter spells it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Task {
+    /// Latents, from which the cloud rebuilds the frame.
+    Compress,
+    /// A label for the whole frame.
+    Classify,
+    /// Latents and a label.
+    Both,
+}
+
+impl Task {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Compress => "compress",
+            Self::Classify => "classify",
+            Self::Both => "both",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EncodeArgs {
+    /// PNG, JPEG, WebP or PNM image.
+    pub(crate) image: PathBuf,
+    /// Latent container to write.
+    #[arg(short, long, value_name = "FILE.pwl")]
+    pub(crate) output: PathBuf,
+    /// Compression program [default: the shipped one].
+    #[arg(long, value_name = "FILE.nqe")]
+    pub(crate) program: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DecodeArgs {
+    /// Latent container.
+    #[arg(value_name = "FILE.pwl")]
+    pub(crate) latents: PathBuf,
+    /// PNG to write.
+    #[arg(short, long, value_name = "FILE.png")]
+    pub(crate) output: PathBuf,
+    /// Decoder weights [default: the shipped ones].
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) decoder: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["images", "cifar10"])))]
+pub(crate) struct EvaluateArgs {
+    /// Compress and rebuild every image of this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+    /// Classify the 10,000 images of DIR/test_batch.bin (CIFAR-10, binary version).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cifar10: Option<PathBuf>,
+    /// Compression program [default: the shipped one].
+    #[arg(long, value_name = "FILE.nqe", requires = "images")]
+    pub(crate) program: Option<PathBuf>,
+    /// Decoder weights [default: the shipped ones].
+    #[arg(long, value_name = "FILE.safetensors", requires = "images")]
+    pub(crate) decoder: Option<PathBuf>,
+    /// Classification program [default: the shipped one].
+    #[arg(long, value_name = "FILE.nqe", requires = "cifar10")]
+    pub(crate) classifier: Option<PathBuf>,
+    /// Write the figures as JSON; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// Program or decoder [default: the three that are shipped].
+    #[arg(value_name = "FILE.nqe|FILE.safetensors")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of frames a second from 0.001 to 1000".to_owned()),
+    }
+}

@@ -1,0 +1,233 @@
+//! One pass over the frames: posted to the edge node, awaited at the cloud, shown row by row.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use futures::{StreamExt, stream};
+use indicatif::ProgressBar;
+use patchwire_proto::v1::{FrameRecord, FrameState};
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use super::feed::Shot;
+use super::watch::Watch;
+use crate::args::Task;
+use crate::edge::{Answer, Edge};
+use crate::terminal::{self, figure};
+
+/// Longest wait for all results: a fixed part for slow machines, and a part for each frame.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE_PER_FRAME: Duration = Duration::from_secs(15);
+
+/// What came of a pass.
+pub(super) struct Pass<'a> {
+    frames: usize,
+    started: Instant,
+    bar: ProgressBar,
+    /// Posted and not back yet.
+    pending: HashMap<Uuid, &'a Shot>,
+    /// Back before the edge node's answer to the post was.
+    early: HashMap<Uuid, FrameRecord>,
+    /// Whether changes were missed while frames were being posted.
+    missed: bool,
+    measured: Vec<FrameRecord>,
+    /// Frames that did not make it, each with a reason.
+    failures: Vec<String>,
+}
+
+impl<'a> Pass<'a> {
+    /// Posts `shots`, each after `pause`, and waits for all of them. Frames that fail do not end it.
+    pub(super) async fn run(
+        edge: &Edge,
+        watch: &mut Watch,
+        shots: &'a [Shot],
+        pause: Duration,
+    ) -> Result<Self> {
+        let mut pass = Self {
+            frames: shots.len(),
+            started: Instant::now(),
+            bar: terminal::bar(shots.len() as u64, "frames"),
+            pending: HashMap::new(),
+            early: HashMap::new(),
+            missed: false,
+            measured: Vec::new(),
+            failures: Vec::new(),
+        };
+        let deadline = pass.started + PATIENCE + (PATIENCE_PER_FRAME + pause) * shots.len() as u32;
+        let mut answers = std::pin::pin!(stream::iter(shots).then(async |shot| {
+            sleep(pause).await;
+            let answer = edge.submit(shot.camera, Task::Both, &shot.image()?).await?;
+            Ok::<_, anyhow::Error>((shot, answer))
+        }));
+        let mut posting = true;
+        while posting || !pass.pending.is_empty() {
+            tokio::select! {
+                answer = answers.next(), if posting => match answer {
+                    Some(answer) => {
+                        let (shot, answer) = answer?;
+                        pass.posted(shot, answer);
+                        if pass.missed {
+                            pass.catch_up(watch).await?;
+                        }
+                    }
+                    None => {
+                        posting = false;
+                        pass.early.clear();
+                    }
+                },
+                change = watch.next() => match change? {
+                    Some(record) => pass.changed(record, posting),
+                    None => {
+                        // What was missed may be a frame whose answer has not come yet.
+                        pass.missed = posting;
+                        pass.catch_up(watch).await?;
+                    }
+                },
+                () = sleep_until(deadline) => {
+                    let waited = pass.started.elapsed().as_secs();
+                    for shot in pass.pending.values() {
+                        pass.failures.push(format!("{} did not come back in {waited} s", shot.name));
+                    }
+                    break;
+                }
+            }
+        }
+        pass.bar.finish_and_clear();
+        Ok(pass)
+    }
+
+    /// Fails unless every frame was reconstructed and measured.
+    pub(super) fn verdict(&self) -> Result<()> {
+        if !self.failures.is_empty() {
+            bail!(
+                "{} of {} frames were not reconstructed and measured: {}",
+                self.failures.len(),
+                self.frames,
+                self.failures.join("; ")
+            );
+        }
+        ensure!(
+            self.measured.len() == self.frames,
+            "{} results came back for {} frames",
+            self.measured.len(),
+            self.frames
+        );
+        Ok(())
+    }
+
+    /// The means, and how long it took.
+    pub(super) fn print_summary(&self) {
+        let mean = |value: fn(&FrameRecord) -> Option<f64>| {
+            let values: Vec<f64> = self.measured.iter().filter_map(value).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        print_row(
+            "mean",
+            "",
+            "",
+            [
+                mean(|r| Some(r.bits_per_pixel)),
+                mean(|r| r.quality?.psnr_db),
+                mean(|r| r.quality?.ms_ssim),
+                mean(|r| r.quality?.seam_ratio),
+            ],
+        );
+        println!(
+            "\n{} of {} frames reconstructed and measured in {:.1} s.",
+            self.measured.len(),
+            self.frames,
+            self.started.elapsed().as_secs_f64()
+        );
+    }
+
+    fn posted(&mut self, shot: &'a Shot, answer: Answer) {
+        match answer {
+            Ok(accepted) => {
+                self.pending.insert(accepted.frame_id, shot);
+                if let Some(record) = self.early.remove(&accepted.frame_id) {
+                    self.changed(record, true);
+                }
+            }
+            Err(reason) => self.failed(shot, &reason),
+        }
+    }
+
+    fn changed(&mut self, record: FrameRecord, posting: bool) {
+        if matches!(record.state(), FrameState::Queued | FrameState::Unspecified) {
+            return;
+        }
+        let Ok(id) = Uuid::from_slice(&record.frame_id) else {
+            return;
+        };
+        let Some(shot) = self.pending.remove(&id) else {
+            if posting {
+                self.early.insert(id, record);
+            }
+            return;
+        };
+        let measured = record.quality.is_some_and(|quality| quality.ssim.is_some());
+        if record.state() != FrameState::Decoded || !measured {
+            let reason = match record.failure.as_str() {
+                "" => "it was not measured",
+                failure => failure,
+            };
+            self.failed(shot, reason);
+            return;
+        }
+        let label = record.label.as_ref().and_then(|label| label.scores.first());
+        let quality = record.quality.unwrap_or_default();
+        self.bar.suspend(|| {
+            print_row(
+                &shot.name,
+                shot.camera,
+                label.map_or("-", |score| &score.label),
+                [
+                    Some(record.bits_per_pixel),
+                    quality.psnr_db,
+                    quality.ms_ssim,
+                    quality.seam_ratio,
+                ],
+            );
+        });
+        self.bar.inc(1);
+        self.measured.push(record);
+    }
+
+    fn failed(&mut self, shot: &Shot, reason: &str) {
+        let failure = format!("{}: {reason}", shot.name);
+        self.bar.suspend(|| println!("{failure}"));
+        self.bar.inc(1);
+        self.failures.push(failure);
+    }
+
+    /// Asks for every frame that is waited for, because changes were missed.
+    async fn catch_up(&mut self, watch: &mut Watch) -> Result<()> {
+        let pending: Vec<Uuid> = self.pending.keys().copied().collect();
+        for id in pending {
+            if let Some(record) = watch.get(id).await? {
+                self.changed(record, false);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of the columns.
+pub(super) fn print_header() {
+    println!(
+        "{:<16} {:<12} {:<12} {:>8} {:>8} {:>8} {:>7}",
+        "frame", "camera", "label", "bpp", "PSNR dB", "MS-SSIM", "seam"
+    );
+}
+
+fn print_row(name: &str, camera: &str, label: &str, figures: [Option<f64>; 4]) {
+    let [bpp, psnr, ms_ssim, seam] = figures;
+    println!(
+        "{name:<16} {camera:<12} {label:<12} {:>8} {:>8} {:>8} {:>7}",
+        figure(bpp, 4),
+        figure(psnr, 2),
+        figure(ms_ssim, 4),
+        figure(seam, 3)
+    );
+}

@@ -1,0 +1,191 @@
+//! Client of an edge node's HTTP API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::args::Task;
+
+/// Longest that a frame is offered to an edge node that is overloaded or not there.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LAST_BACKOFF: Duration = Duration::from_secs(8);
+/// Longest wait for one answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Most bytes of an answer; real ones are a few hundred.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// An edge node.
+pub(crate) struct Edge {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// What the edge node says of a frame that it took.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Accepted {
+    pub(crate) frame_id: Uuid,
+    /// 0 when the task was only to classify.
+    pub(crate) bits_per_pixel: f64,
+    /// Most likely class first; empty when the task was only to compress.
+    #[serde(default)]
+    pub(crate) scores: Vec<Score>,
+}
+
+/// One class.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Score {
+    pub(crate) label: String,
+    pub(crate) score: f32,
+}
+
+/// The end of a submission: taken, or the edge node's sentence on why this frame never will be.
+pub(crate) type Answer = Result<Accepted, String>;
+
+/// A frame's place on its way to the cloud.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub(crate) enum Delivery {
+    /// On the edge node's disk.
+    Spooled,
+    Delivered,
+    /// Delivered twice, kept once.
+    Duplicate,
+    Rejected {
+        reason: String,
+    },
+    Dropped {
+        reason: String,
+    },
+}
+
+impl Edge {
+    /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet.
+    pub(crate) fn new(url: &str) -> Result<Self> {
+        let base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
+        ensure!(
+            base.scheme() == "http" && base.has_host(),
+            "{url} is not of the form http://HOST:PORT"
+        );
+        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+        Ok(Self { http, base })
+    }
+
+    /// Posts an image file's bytes. An edge node that is overloaded (429, 503) or not there is asked
+    /// again, after the time that it names or else after twice the last wait, for a minute at most.
+    pub(crate) async fn submit(&self, camera: &str, task: Task, image: &[u8]) -> Result<Answer> {
+        let media_type = match image::guess_format(image) {
+            Ok(format) => format.to_mime_type(),
+            Err(_) => return Ok(Err("it is no image of a known format".to_owned())),
+        };
+        let mut url = self.base.join("v1/frames")?;
+        url.query_pairs_mut()
+            .append_pair("camera", camera)
+            .append_pair("task", task.as_str());
+        let deadline = Instant::now() + RETRY_FOR;
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let request = self
+                .http
+                .post(url.clone())
+                .header(CONTENT_TYPE, media_type)
+                .body(image.to_vec());
+            let outcome = request.send().await;
+            let (wait, problem) = match outcome {
+                Ok(response) if is_overload(response.status()) => {
+                    let wait = retry_after(&response).unwrap_or(backoff);
+                    let status = response.status();
+                    (
+                        wait,
+                        format!("it answers {status}: {}", reason(response).await),
+                    )
+                }
+                Ok(response) => return answer(response).await,
+                Err(error) if error.is_connect() => (backoff, "it does not answer".to_owned()),
+                Err(error) => return Err(error).context("the edge node did not answer"),
+            };
+            if Instant::now() + wait > deadline {
+                bail!("the edge node at {} takes no frame: {problem}", self.base);
+            }
+            sleep(wait).await;
+            backoff = (2 * backoff).min(LAST_BACKOFF);
+        }
+    }
+
+    /// Where a frame is now.
+    pub(crate) async fn delivery(&self, id: Uuid) -> Result<Delivery> {
+        let url = self.base.join(&format!("v1/frames/{id}"))?;
+        let response = self.http.get(url).send().await?;
+        let status = response.status();
+        ensure!(
+            status.is_success(),
+            "the edge node answers {status} for frame {id}: {}",
+            reason(response).await
+        );
+        json(response).await
+    }
+}
+
+fn is_overload(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(seconds.parse().ok()?))
+}
+
+async fn answer(response: Response) -> Result<Answer> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(Ok(json(response).await?));
+    }
+    if status.is_client_error() {
+        return Ok(Err(format!(
+            "{}: {}",
+            status.as_u16(),
+            reason(response).await
+        )));
+    }
+    bail!("the edge node answers {status}: {}", reason(response).await)
+}
+
+/// The sentence of an error answer, `{"error": "..."}`, or what came instead.
+async fn reason(response: Response) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    match body(response).await {
+        Ok(bytes) => match serde_json::from_slice::<Refusal>(&bytes) {
+            Ok(refusal) => refusal.error,
+            Err(_) => String::from_utf8_lossy(&bytes).chars().take(200).collect(),
+        },
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+async fn json<T: DeserializeOwned>(response: Response) -> Result<T> {
+    serde_json::from_slice(&body(response).await?).context("the answer is not that of an edge node")
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        ensure!(
+            bytes.len() + chunk.len() <= MAX_ANSWER_BYTES,
+            "the answer is longer than {MAX_ANSWER_BYTES} bytes"
+        );
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,50 @@
+//! `evaluate`: the figures that the project stands for, measured through the emulator and the decoder.
+
+mod cifar;
+mod images;
+mod report;
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::args::EvaluateArgs;
+use crate::models;
+use report::{ProgramFacts, Report};
+
+/// `patchwire evaluate`.
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    let mut report = Report::default();
+    if let Some(folder) = &args.images {
+        let emulator = models::compressor(args.program.as_deref())?;
+        let decoder = models::decoder(args.decoder.as_deref())?;
+        report.set_images(images::measure(folder, &emulator, &decoder)?);
+        report.program = Some(ProgramFacts::of(emulator.program()));
+    }
+    if let Some(folder) = &args.cifar10 {
+        let emulator = models::classifier(args.classifier.as_deref())?;
+        report.cifar10 = Some(cifar::measure(folder, &emulator)?);
+        if report.program.is_none() {
+            report.program = Some(ProgramFacts::of(emulator.program()));
+        }
+    }
+    // With the JSON on standard output, the table leaves it to the JSON.
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => {
+            eprintln!("{}", report.table());
+            let mut stdout = std::io::stdout().lock();
+            serde_json::to_writer_pretty(&mut stdout, &report)?;
+            writeln!(stdout)?;
+        }
+        Some(path) => {
+            println!("{}", report.table());
+            let mut json = serde_json::to_vec_pretty(&report)?;
+            json.push(b'\n');
+            std::fs::write(path, json)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        None => println!("{}", report.table()),
+    }
+    Ok(())
+}

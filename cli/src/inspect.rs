@@ -1,0 +1,182 @@
+//! `inspect`: what a program or a decoder is made of, and what it costs.
+
+use anyhow::{Context, Result};
+use nqe::{BUDGET_BITS, Layer, LayerMemory, Map, Op, OutputKind, Program};
+use purenet::Decoder;
+
+use crate::args::InspectArgs;
+use crate::frames::read_bounded;
+use crate::models::MAX_MODEL_BYTES;
+use crate::terminal::{grouped, table};
+
+/// How a program file starts.
+const NQE_MAGIC: &[u8] = b"NQE1";
+
+/// Columns of the drawn memory map.
+const MAP_WIDTH: u64 = 64;
+
+/// `patchwire inspect`.
+pub(crate) fn run(args: &InspectArgs) -> Result<()> {
+    match &args.file {
+        Some(path) => {
+            let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
+            describe(&bytes).with_context(|| {
+                format!(
+                    "{} is neither a program nor a decoder that loads",
+                    path.display()
+                )
+            })
+        }
+        None => [
+            patchwire_models::CLASSIFY,
+            patchwire_models::COMPRESS,
+            patchwire_models::DECODER,
+        ]
+        .into_iter()
+        .try_for_each(|bytes| describe(bytes).context("a shipped model does not load")),
+    }
+}
+
+fn describe(bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(NQE_MAGIC) {
+        program(&Program::from_bytes(bytes)?);
+    } else {
+        decoder(&Decoder::from_safetensors(bytes)?);
+    }
+    Ok(())
+}
+
+fn program(program: &Program) {
+    let memory = program.memory();
+    println!("program    {:?}, {}", program.name(), program.task());
+    println!("id         {}", program.id());
+    match program.latent_bits() {
+        Some(bits) => println!(
+            "output     {bits} bits a 32x32 patch, {} bpp",
+            f64::from(bits) / 1024.0
+        ),
+        None => println!("output     {}", program.labels().join(", ")),
+    }
+    println!(
+        "work       {} multiply-accumulates a patch",
+        grouped(program.macs())
+    );
+
+    let mut rows = table(
+        &[
+            "",
+            "layer",
+            "output",
+            "weights",
+            "weight bits",
+            "bias bits",
+            "map bits",
+            "MACs",
+        ],
+        4,
+    );
+    for (i, (layer, bits)) in program.layers().iter().zip(&memory.layers).enumerate() {
+        rows.add_row(row(i, layer, bits));
+    }
+    println!("{rows}");
+
+    let parts = [
+        ('█', "weights", memory.weights()),
+        ('▓', "biases and shifts", memory.biases() + memory.shifts()),
+        ('▒', "feature maps", memory.maps()),
+        ('·', "free", memory.free()),
+    ];
+    println!(
+        "memory     {} of {} bits",
+        grouped(memory.total()),
+        grouped(BUDGET_BITS)
+    );
+    println!("           [{}]", drawing(&parts));
+    for (mark, name, bits) in parts {
+        let percent = 100.0 * bits as f64 / BUDGET_BITS as f64;
+        println!(
+            "           {mark} {name:<18} {:>9} {percent:5.1} %",
+            grouped(bits)
+        );
+    }
+    println!();
+}
+
+fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; 8] {
+    let (kind, weights) = match &layer.op {
+        Op::Conv(conv) => {
+            let spec = &conv.spec;
+            let mut kind = format!("conv {}x{}", spec.kernel_height, spec.kernel_width);
+            if spec.stride > 1 {
+                kind += &format!(" /{}", spec.stride);
+            }
+            if spec.groups > 1 {
+                kind += &format!(", {} groups", spec.groups);
+            }
+            if spec.output == OutputKind::Codes {
+                kind += &format!(", >> {}", spec.shift);
+            }
+            let weights = format!("{} {}", grouped(conv.weights.len() as u64), spec.weights);
+            (kind, weights)
+        }
+        Op::Pool(pool) => (
+            format!("max pool {0}x{0} /{1}", pool.kernel, pool.stride),
+            String::new(),
+        ),
+    };
+    let Map {
+        height,
+        width,
+        channels,
+        ..
+    } = layer.output;
+    [
+        (i + 1).to_string(),
+        kind,
+        format!("{height}x{width}x{channels}"),
+        weights,
+        grouped(bits.weights),
+        grouped(bits.biases + bits.shift),
+        grouped(bits.maps()),
+        grouped(bits.macs),
+    ]
+}
+
+/// The parts of the budget side by side. Each border is rounded, so that the whole keeps its width.
+fn drawing(parts: &[(char, &str, u64)]) -> String {
+    let column = |bits: u64| (bits * MAP_WIDTH + BUDGET_BITS / 2) / BUDGET_BITS;
+    let mut start = 0;
+    parts
+        .iter()
+        .map(|&(mark, _, bits)| {
+            let columns = column(start + bits) - column(start);
+            start += bits;
+            std::iter::repeat_n(mark, columns as usize).collect::<String>()
+        })
+        .collect()
+}
+
+fn decoder(decoder: &Decoder) {
+    println!("decoder    for {} bits a 32x32 patch", decoder.bits());
+    println!("program    {}", nqe::ProgramId::from(decoder.program()));
+    println!("parameters {}", grouped(decoder.parameters()));
+    println!(
+        "work       {} multiply-accumulates a pixel",
+        grouped(decoder.macs_per_pixel().round() as u64)
+    );
+    println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drawing_keeps_its_width_and_its_shares() {
+        let half = BUDGET_BITS / 2;
+        let text = drawing(&[('w', "", half), ('m', "", 1), ('.', "", half - 1)]);
+        assert_eq!(text.chars().count() as u64, MAP_WIDTH);
+        assert_eq!(text.matches('w').count(), 32);
+        assert_eq!(text.matches('.').count(), 32);
+    }
+}

@@ -1,0 +1,96 @@
+//! `encode`, `decode`, and the path between pixels and latents that `evaluate` shares with them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use image::{ExtendedColorType, ImageFormat};
+use nqe::{Emulator, ProgramId};
+use patchwire_proto::latent::{LatentFrame, MAX_BITS, OVERHEAD_BYTES, PATCH};
+use patchwire_proto::limits::MAX_SIDE;
+use purenet::Decoder;
+
+use crate::args::{DecodeArgs, EncodeArgs};
+use crate::frames::{self, Frame, read_bounded};
+use crate::models;
+
+/// Bytes of the largest latent container that the format allows.
+const MAX_CONTAINER_BYTES: u64 = {
+    let patches = MAX_SIDE.div_ceil(PATCH) as u64;
+    patches * patches * (MAX_BITS / 8) as u64 + OVERHEAD_BYTES as u64
+};
+
+/// `patchwire encode`.
+pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
+    let emulator = models::compressor(args.program.as_deref())?;
+    let frame = frames::load(&args.image)?;
+    let latents = compress(&emulator, &frame)?;
+    write(&args.output, &latents.encode())?;
+    println!(
+        "{}: {}x{}, {} patches of {} bits, {:.4} bpp, program {}",
+        args.output.display(),
+        latents.width,
+        latents.height,
+        latents.patches(),
+        latents.bits,
+        latents.bits_per_pixel(),
+        emulator.program().id()
+    );
+    Ok(())
+}
+
+/// `patchwire decode`.
+pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
+    let decoder = models::decoder(args.decoder.as_deref())?;
+    let container = read_bounded(&args.latents, MAX_CONTAINER_BYTES)?;
+    let latents = LatentFrame::decode(container.into())
+        .with_context(|| format!("{} is not a latent container", args.latents.display()))?;
+    let rgb = reconstruct(&decoder, &latents)?;
+    image::save_buffer_with_format(
+        &args.output,
+        &rgb,
+        latents.width,
+        latents.height,
+        ExtendedColorType::Rgb8,
+        ImageFormat::Png,
+    )
+    .with_context(|| format!("cannot write {}", args.output.display()))?;
+    println!(
+        "{}: {}x{} from {:.4} bpp",
+        args.output.display(),
+        latents.width,
+        latents.height,
+        latents.bits_per_pixel()
+    );
+    Ok(())
+}
+
+/// The latents of a frame.
+pub(crate) fn compress(emulator: &Emulator, frame: &Frame) -> Result<LatentFrame> {
+    let program = emulator.program();
+    let bits = program
+        .latent_bits()
+        .context("the program makes no latents")?;
+    let payload = emulator.encode_frame(&frame.rgb, frame.width, frame.height)?;
+    Ok(LatentFrame {
+        bits,
+        width: frame.width,
+        height: frame.height,
+        program: *program.id().as_bytes(),
+        payload: payload.into(),
+    })
+}
+
+/// The frame that `decoder` makes of `latents`: RGB rows.
+pub(crate) fn reconstruct(decoder: &Decoder, latents: &LatentFrame) -> Result<Vec<u8>> {
+    ensure!(
+        decoder.program() == latents.program,
+        "the latents are of program {}, and the decoder is for program {}",
+        ProgramId::from(latents.program),
+        ProgramId::from(decoder.program())
+    );
+    Ok(decoder.decode(&latents.payload, latents.width, latents.height)?)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

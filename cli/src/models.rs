@@ -1,0 +1,53 @@
+//! Programs and decoder weights: the shipped ones, or a user's own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use nqe::{Emulator, Program, Task};
+use purenet::Decoder;
+
+use crate::frames::read_bounded;
+
+/// Most bytes of a program or decoder file; the shipped decoder is far smaller.
+pub(crate) const MAX_MODEL_BYTES: u64 = 1 << 30;
+
+/// Emulator for the compression program in `path`, or for the shipped one.
+pub(crate) fn compressor(path: Option<&Path>) -> Result<Emulator> {
+    emulator(path, patchwire_models::COMPRESS, Task::Compress)
+}
+
+/// Emulator for the classification program in `path`, or for the shipped one.
+pub(crate) fn classifier(path: Option<&Path>) -> Result<Emulator> {
+    emulator(path, patchwire_models::CLASSIFY, Task::Classify)
+}
+
+/// Decoder from the weights in `path`, or from the shipped ones.
+pub(crate) fn decoder(path: Option<&Path>) -> Result<Decoder> {
+    match path {
+        None => Decoder::from_safetensors(patchwire_models::DECODER)
+            .context("the shipped decoder does not load"),
+        Some(path) => Decoder::from_safetensors(&read_bounded(path, MAX_MODEL_BYTES)?)
+            .with_context(|| format!("{} does not load", path.display())),
+    }
+}
+
+fn emulator(path: Option<&Path>, shipped: &[u8], task: Task) -> Result<Emulator> {
+    let (program, name) = match path {
+        None => (
+            Program::from_bytes(shipped).context("a shipped program does not load")?,
+            "the shipped program".to_owned(),
+        ),
+        Some(path) => (
+            Program::from_bytes(&read_bounded(path, MAX_MODEL_BYTES)?)
+                .with_context(|| format!("{} does not load", path.display()))?,
+            path.display().to_string(),
+        ),
+    };
+    ensure!(
+        program.task() == task,
+        "{name} is a {} program, and a {task} program is needed here",
+        program.task()
+    );
+    Ok(Emulator::new(Arc::new(program)))
+}

@@ -1,0 +1,43 @@
+//! Tables and progress bars in one style.
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// An empty table; columns from `first_number` on are aligned to the right.
+pub(crate) fn table(header: &[&str], first_number: usize) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header.to_vec());
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A bar on standard error, silent when that is not a terminal.
+pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:>12} {bar:32} {pos}/{len} {eta:>4} left")
+        .expect("the template is a constant that parses");
+    let bar = ProgressBar::new(length).with_style(style);
+    bar.set_message(what);
+    bar
+}
+
+/// A figure with `digits` decimals, or a dash.
+pub(crate) fn figure(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// 1048576 as "1,048,576".
+pub(crate) fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! `encode` and `decode` with the shipped models.
+
+mod common;
+
+use std::path::Path;
+
+use image::{ImageFormat, RgbImage, imageops};
+use patchwire_proto::latent::LatentFrame;
+
+#[test]
+fn an_image_of_any_size_comes_back_at_its_size() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (rgb, width, height) = common::pixels(&common::samples().join("canyon.jpg"));
+    let photograph = RgbImage::from_raw(width, height, rgb).expect("size fits");
+    for (width, height) in [(1, 1), (31, 33), (200, 176), (333, 217)] {
+        let original = path("original.png");
+        imageops::crop_imm(&photograph, 100, 150, width, height)
+            .to_image()
+            .save_with_format(&original, ImageFormat::Png)
+            .expect("image can be written");
+
+        let told = common::succeeds(["encode", &original, "-o", &path("frame.pwl")]);
+        let container = std::fs::read(path("frame.pwl")).expect("container was written");
+        let latents = LatentFrame::decode(container.into()).expect("container is valid");
+        assert_eq!((latents.width, latents.height), (width, height));
+        let patches = (width.div_ceil(32) * height.div_ceil(32)) as usize;
+        assert_eq!(latents.payload.len(), patches * latents.bits as usize / 8);
+        assert!(told.contains(&format!("{patches} patches")), "{told}");
+
+        common::succeeds(["decode", &path("frame.pwl"), "-o", &path("rebuilt.png")]);
+        let (_, rebuilt_width, rebuilt_height) = common::pixels(Path::new(&path("rebuilt.png")));
+        assert_eq!((rebuilt_width, rebuilt_height), (width, height));
+    }
+}
+
+#[test]
+fn whole_patches_cost_a_quarter_bit_per_pixel() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let container = folder.path().join("frame.pwl");
+    common::succeeds([
+        "encode".as_ref(),
+        common::samples().join("dogs.jpg").as_os_str(),
+        "-o".as_ref(),
+        container.as_os_str(),
+    ]);
+    let bytes = std::fs::read(container).expect("container was written");
+    assert_eq!(bytes.len(), 512 * 768 / 4 / 8 + 52);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_in_one_sentence() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sample = common::samples().join("lake.jpg").display().to_string();
+
+    let error = common::fails(["encode", &path("none.png"), "-o", &path("x.pwl")]);
+    assert!(error.contains("none.png"), "{error}");
+
+    std::fs::write(path("text.png"), "no image at all").expect("file can be written");
+    let error = common::fails(["encode", &path("text.png"), "-o", &path("x.pwl")]);
+    assert!(error.contains("text.png"), "{error}");
+
+    common::succeeds(["encode", &sample, "-o", &path("frame.pwl")]);
+    let mut container = std::fs::read(path("frame.pwl")).expect("container was written");
+    container[100] ^= 1;
+    std::fs::write(path("damaged.pwl"), &container).expect("file can be written");
+    let error = common::fails(["decode", &path("damaged.pwl"), "-o", &path("x.png")]);
+    assert!(error.contains("damaged.pwl"), "{error}");
+    assert!(!Path::new(&path("x.png")).exists());
+
+    std::fs::write(path("short.nqe"), b"NQE1").expect("file can be written");
+    let short = path("short.nqe");
+    let error = common::fails(["encode", &sample, "-o", &path("x.pwl"), "--program", &short]);
+    assert!(error.contains("short.nqe"), "{error}");
+}
+
+#[test]
+fn a_program_of_the_other_task_is_refused() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let classifier = folder.path().join("classify.nqe");
+    std::fs::write(&classifier, patchwire_models::CLASSIFY).expect("file can be written");
+    let sample = common::samples().join("lake.jpg");
+    let error = common::fails([
+        "encode".as_ref(),
+        sample.as_os_str(),
+        "-o".as_ref(),
+        folder.path().join("x.pwl").as_os_str(),
+        "--program".as_ref(),
+        classifier.as_os_str(),
+    ]);
+    assert!(error.contains("classification"), "{error}");
+    assert!(error.contains("compression"), "{error}");
+}
