@@ -1,0 +1,58 @@
+//! Configuration: the example file, precedence and refusals.
+
+use std::{fs, path::Path};
+
+use cloud_decoder::Config;
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+#[test]
+fn the_example_file_shows_the_defaults() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("cloud-decoder.example.toml");
+    let config = Config::load(Some(&example), [], []).expect("example file");
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn flags_win_over_variables_and_these_over_the_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("config.toml");
+    fs::write(
+        &file,
+        "log = 'debug'\n[decode]\nworkers = 2\nthreads = 3\n[http]\nlisten = '127.0.0.1:1'\n",
+    )
+    .expect("file");
+    let environment = variables(&[
+        ("CLOUD_DECODER_DECODE__WORKERS", "4"),
+        ("CLOUD_DECODER_HTTP__LISTEN", "127.0.0.1:2"),
+        ("CLOUD_DECODER_CONFIG", "elsewhere.toml"),
+        ("PATH", "/bin"),
+    ]);
+    let flags = [("http.listen", "127.0.0.1:3".to_owned())];
+    let config = Config::load(Some(&file), environment, flags).expect("config");
+    assert_eq!(config.log, "debug");
+    assert_eq!((config.decode.workers, config.decode.threads), (4, 3));
+    assert_eq!(config.http.listen.port(), 3);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (name, value, part) in [
+        (
+            "CLOUD_DECODER_GRPC__WINDOW",
+            "0",
+            "grpc.window is 0, allowed are 1 to 1024",
+        ),
+        ("CLOUD_DECODER_GRPC__WINDOW", "many", "window"),
+        ("CLOUD_DECODER_HTTP__LISTEN", "here", "listen"),
+        ("CLOUD_DECODER_COLOUR", "red", "colour"),
+    ] {
+        let error = Config::load(None, variables(&[(name, value)]), []).expect_err(name);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let error = Config::load(Some(Path::new("absent.toml")), [], []).expect_err("no file");
+    assert!(error.to_string().contains("absent.toml"), "{error}");
+}

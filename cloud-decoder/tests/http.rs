@@ -1,0 +1,173 @@
+//! The HTTP API: shapes, errors, caching, paging, probes and the dashboard's files.
+
+mod support;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use support::{Cloud, frame, label_only, with_original};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn errors_are_json_with_one_sentence() {
+    let cloud = Cloud::start().await;
+    let absent = format!("/api/v1/frames/{}", Uuid::now_v7());
+    let cases = [
+        ("/api/v1/frames?limit=0", 400, "limit is 0"),
+        ("/api/v1/frames?limit=many", 400, "limit"),
+        ("/api/v1/frames?colour=red", 400, "colour"),
+        ("/api/v1/frames?camera=a%20b", 400, "camera"),
+        ("/api/v1/frames?before=yesterday", 400, "UUID"),
+        ("/api/v1/frames/1", 400, "UUID"),
+        (&absent, 404, "no frame"),
+        ("/api/v1/series?metric=beauty", 400, "beauty"),
+        ("/api/v1/series", 400, "metric"),
+        ("/nowhere", 404, "/nowhere"),
+        ("/../Cargo.toml", 404, "nothing"),
+    ];
+    for (path, status, part) in cases {
+        let response = cloud.http(path).await;
+        assert_eq!(response.status(), status, "{path}");
+        let body: Value = response.json().await.expect(path);
+        let message = body["error"].as_str().expect(path);
+        assert!(message.contains(part), "{path}: {message}");
+    }
+    for path in ["/api/v1/frames", "/"] {
+        let post = reqwest::Client::new().post(cloud.url(path)).send().await;
+        let post = post.expect("answer");
+        assert_eq!(post.status(), 405, "{path}");
+        let body: Value = post.json().await.expect("JSON");
+        assert!(body["error"].is_string(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn frames_page_by_key_and_filter_by_camera() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    for n in 0..5 {
+        let camera = if n == 2 { "yard" } else { "gate" };
+        node.accepted(frame(camera, 40, 40)).await;
+    }
+    let first = cloud.json("/api/v1/frames?limit=3&camera=gate").await;
+    let next = first["next"].as_str().expect("next");
+    let path = format!("/api/v1/frames?limit=3&camera=gate&before={next}");
+    let second = cloud.json(&path).await;
+    assert_eq!(first["frames"].as_array().expect("frames").len(), 3);
+    assert_eq!(second["frames"].as_array().expect("frames").len(), 1);
+    assert!(second["next"].is_null());
+    assert_ne!(first["frames"][2]["id"], second["frames"][0]["id"]);
+}
+
+#[tokio::test]
+async fn images_are_cached_for_good() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+    let path = format!("/api/v1/frames/{id}/reconstruction.png");
+    let response = cloud.http(&path).await;
+    let headers = response.headers();
+    assert!(
+        headers["cache-control"]
+            .to_str()
+            .expect("text")
+            .contains("immutable")
+    );
+    let again = reqwest::Client::new()
+        .get(cloud.url(&path))
+        .header("if-none-match", &headers["etag"])
+        .send()
+        .await
+        .expect("answer");
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    assert!(again.bytes().await.expect("body").is_empty());
+}
+
+#[tokio::test]
+async fn cameras_summary_and_series_add_up() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let mut last = Uuid::nil();
+    for _ in 0..3 {
+        last = node.accepted(with_original(frame("gate", 192, 192))).await;
+        cloud.until(last, "decoded").await;
+    }
+    node.accepted(label_only("door")).await;
+
+    let cameras = cloud.json("/api/v1/cameras").await;
+    let gate = &cameras["cameras"][1];
+    assert_eq!(gate["camera"], "gate");
+    assert_eq!((&gate["frames"], &gate["decoded"]), (&3.into(), &3.into()));
+    assert_eq!(gate["last_frame"], last.to_string());
+    assert_eq!(gate["live"], true);
+    let mean = gate["mean_psnr_db"].as_f64().expect("mean");
+    let recent = gate["recent_psnr_db"].as_f64().expect("recent");
+    assert!((mean - recent).abs() < 1e-9);
+    assert_eq!(cameras["cameras"][0]["labelled"], 1);
+
+    let summary = cloud.json("/api/v1/summary").await;
+    assert_eq!(summary["frames"], 4);
+    assert_eq!(summary["cameras_live"], 2);
+    assert_eq!(summary["raw_bytes"], 3 * 192 * 192 * 3);
+    let bpp = summary["mean_bpp"].as_f64().expect("bpp");
+    assert!((bpp - 16.0 / 1024.0).abs() < 1e-9, "{bpp}");
+
+    for metric in [
+        "psnr_db",
+        "ssim",
+        "ms_ssim",
+        "seam_ratio",
+        "bpp",
+        "latent_ones",
+        "encode_ms",
+        "decode_ms",
+    ] {
+        let path = format!("/api/v1/series?metric={metric}&camera=gate&limit=2");
+        let series = cloud.json(&path).await;
+        let series = &series["series"][0];
+        assert_eq!(
+            series["values"].as_array().expect(metric).len(),
+            2,
+            "{metric}"
+        );
+        assert_eq!(series["captured_ms"].as_array().expect(metric).len(), 2);
+    }
+    let all = cloud.json("/api/v1/series?metric=bpp").await;
+    assert_eq!(all["series"].as_array().expect("series").len(), 2);
+}
+
+#[tokio::test]
+async fn probes_metrics_and_dashboard_are_served() {
+    let cloud = Cloud::start().await;
+    assert_eq!(cloud.http("/livez").await.status(), 200);
+    let metrics = cloud.http("/metrics").await.text().await.expect("text");
+    for name in [
+        "cloud_decoder_frames_total{outcome=\"Rejected\"} 0",
+        "cloud_decoder_queued_frames 0",
+        "cloud_decoder_decode_seconds_count 0",
+        "cloud_decoder_psnr_db_count 0",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
+    }
+    let page = cloud.http("/").await;
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .expect("text");
+    assert!(policy.starts_with("default-src 'self'"), "{policy}");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    let html = page.text().await.expect("text");
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "an asset from elsewhere"
+    );
+    // Every file that the page names is there.
+    let named = html
+        .split(['"', '\''])
+        .filter(|part| part.starts_with('/') && part.contains('.'));
+    let mut files = 0;
+    for path in named {
+        assert_eq!(cloud.http(path).await.status(), 200, "{path}");
+        files += 1;
+    }
+    assert!(files >= 2, "{html}");
+}

@@ -1,0 +1,286 @@
+//! The uplink: what is stored, what is refused, what survives a restart.
+
+mod support;
+
+use patchwire_proto::{
+    latent::LatentFrame,
+    v1::{AckStatus, EncodedFrame, Hello, edge_message::Body as EdgeBody},
+};
+use support::{BITS, Cloud, Node, frame, hello, label, label_only, sealed, with_original};
+use tonic::Code;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn a_frame_is_decoded_and_measured_against_its_original() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let mut sent = with_original(frame("gate", 200, 180));
+    sent.label = Some(label());
+    let id = node.accepted(sent).await;
+
+    let record = cloud.until(id, "decoded").await;
+    assert_eq!(record["camera"], "gate");
+    assert_eq!(record["node"], "node-1");
+    assert_eq!(record["latent_bits"], 7 * 6 * 16);
+    let bpp = 7.0 * 6.0 * 16.0 / (200.0 * 180.0);
+    assert!((record["bpp"].as_f64().expect("bpp") - bpp).abs() < 1e-9);
+    assert_eq!(record["label"]["scores"][0]["label"], "ship");
+    for metric in [
+        "psnr_db",
+        "ssim",
+        "ms_ssim",
+        "seam_ratio",
+        "original_seam_ratio",
+    ] {
+        assert!(record["quality"][metric].is_f64(), "{metric}: {record}");
+    }
+    let ones = record["latent_ones"].as_f64().expect("latent_ones");
+    assert!((0.05..0.95).contains(&ones), "{ones}");
+
+    for (path, media_type, size) in [
+        ("reconstruction.png", "image/png", (200, 180)),
+        ("original", "image/png", (200, 180)),
+        ("thumbnail.jpg", "image/jpeg", (200, 180)),
+    ] {
+        let response = cloud.http(&format!("/api/v1/frames/{id}/{path}")).await;
+        assert_eq!(response.headers()["content-type"], media_type, "{path}");
+        let bytes = response.bytes().await.expect("body");
+        let picture = image::load_from_memory(&bytes).expect(path);
+        assert_eq!((picture.width(), picture.height()), size, "{path}");
+    }
+    cloud.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_an_original_only_the_seams_are_measured() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    let record = cloud.until(id, "decoded").await;
+    assert!(record["quality"]["seam_ratio"].is_f64(), "{record}");
+    assert!(record["quality"]["psnr_db"].is_null(), "{record}");
+    let original = cloud.http(&format!("/api/v1/frames/{id}/original")).await;
+    assert_eq!(original.status(), 404);
+}
+
+#[tokio::test]
+async fn a_label_alone_is_kept_and_not_decoded() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(label_only("gate")).await;
+    let record = cloud.json(&format!("/api/v1/frames/{id}")).await;
+    assert_eq!(record["state"], "labelled");
+    assert_eq!(record["bpp"], 0.0);
+    assert_eq!(cloud.objects(), 0);
+}
+
+#[tokio::test]
+async fn a_resend_is_a_duplicate_and_is_stored_once() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let sent = frame("gate", 64, 64);
+    let id = node.accepted(sent.clone()).await;
+    let again = node.ack(sent.clone()).await;
+    assert_eq!(again, (AckStatus::Duplicate, String::new()));
+
+    cloud.until(id, "decoded").await;
+    let mut other = cloud.node().await;
+    assert_eq!(other.ack(sent).await.0, AckStatus::Duplicate);
+    let list = cloud.json("/api/v1/frames").await;
+    assert_eq!(list["frames"].as_array().expect("frames").len(), 1);
+    assert_eq!(cloud.json("/api/v1/summary").await["frames"], 1);
+}
+
+#[tokio::test]
+async fn bad_frames_are_rejected_with_a_sentence_and_leave_nothing() {
+    let cloud = Cloud::start_with(|c| c.decode.max_pixels = 1 << 20).await;
+    let mut node = cloud.node().await;
+    let base = || with_original(frame("gate", 64, 64));
+    let changed = |change: &dyn Fn(&mut EncodedFrame)| {
+        let mut frame = base();
+        change(&mut frame);
+        sealed(frame)
+    };
+    let unsealed = {
+        let mut frame = base();
+        frame.crc32c ^= 1;
+        frame
+    };
+    let other_program = LatentFrame {
+        bits: BITS,
+        width: 64,
+        height: 64,
+        program: [8; 32],
+        payload: vec![0; 8].into(),
+    };
+    let cases = [
+        ("checksum", unsealed),
+        (
+            "made by program 0808",
+            changed(&|f| f.latents = other_program.encode()),
+        ),
+        (
+            "not a latent container",
+            changed(&|f| f.latents = vec![1; 100].into()),
+        ),
+        (
+            "latent container checksum",
+            changed(&|f| {
+                let mut bytes = f.latents.to_vec();
+                bytes[50] ^= 1;
+                f.latents = bytes.into();
+            }),
+        ),
+        (
+            "version 7 UUID",
+            changed(&|f| f.frame_id = vec![1; 16].into()),
+        ),
+        (
+            "camera_id",
+            changed(&|f| f.camera_id = "../../etc".to_owned()),
+        ),
+        ("the frame is 65x64", changed(&|f| f.width = 65)),
+        (
+            "neither latents nor a label",
+            changed(&|f| f.latents = Default::default()),
+        ),
+        ("larger than", frame("gate", 1025, 1024)),
+        (
+            "not a readable image/png",
+            changed(&|f| f.original.as_mut().expect("original").data = vec![0; 50].into()),
+        ),
+        (
+            "original is of 64x64 pixels",
+            changed(&|f| {
+                let other = frame("gate", 32, 64);
+                (f.width, f.latents) = (32, other.latents);
+            }),
+        ),
+    ];
+    for (part, frame) in cases {
+        let (status, reason) = node.ack(frame).await;
+        assert_eq!(status, AckStatus::Rejected, "{part}");
+        assert!(reason.contains(part), "{reason:?} does not say {part:?}");
+    }
+    let list = cloud.json("/api/v1/frames").await;
+    assert_eq!(list["frames"].as_array().expect("frames").len(), 0);
+    assert_eq!(cloud.objects(), 0, "objects of rejected frames");
+
+    // The stream goes on.
+    node.accepted(base()).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_begin_with_a_good_hello_is_ended() {
+    let cloud = Cloud::start().await;
+    let cases = [
+        ("not a hello", EdgeBody::Frame(frame("gate", 64, 64))),
+        (
+            "node_id",
+            EdgeBody::Hello(Hello {
+                node_id: "a b".to_owned(),
+                ..hello()
+            }),
+        ),
+    ];
+    for (part, first) in cases {
+        let mut node = Node::open(&cloud).await;
+        node.send(first).await;
+        let status = node.next().await.expect_err("ended");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(part), "{status}");
+    }
+    let mut node = cloud.node().await;
+    node.send(EdgeBody::Hello(hello())).await;
+    let status = node.next().await.expect_err("ended");
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn the_welcome_tells_the_limits_and_a_larger_message_ends_the_stream() {
+    let cloud = Cloud::start_with(|c| {
+        c.grpc.max_message_bytes = 64 << 10;
+        c.grpc.window = 5;
+    })
+    .await;
+    let mut node = cloud.node().await;
+    let welcome = node.welcome.clone().expect("welcome");
+    assert_eq!((welcome.max_message_bytes, welcome.window), (64 << 10, 5));
+    let mut large = frame("gate", 64, 64);
+    large.source_format = "x".repeat(65 << 10);
+    node.send(EdgeBody::Frame(large)).await;
+    let status = node.next().await.expect_err("ended");
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+}
+
+#[tokio::test]
+async fn many_frames_in_flight_are_each_acked_once() {
+    let cloud = Cloud::start_with(|c| c.grpc.window = 8).await;
+    let mut node = cloud.node().await;
+    let mut sent: Vec<Uuid> = Vec::new();
+    for _ in 0..40 {
+        let frame = frame("gate", 40, 40);
+        sent.push(Uuid::from_slice(&frame.frame_id).expect("id"));
+        node.send(EdgeBody::Frame(frame)).await;
+    }
+    let mut acked = Vec::new();
+    for _ in 0..40 {
+        let ack = node.next_ack().await;
+        assert_eq!(ack.status(), AckStatus::Accepted);
+        acked.push(Uuid::from_slice(&ack.frame_id).expect("id"));
+    }
+    acked.sort();
+    sent.sort();
+    assert_eq!(acked, sent);
+    for id in sent {
+        cloud.until(id, "decoded").await;
+    }
+}
+
+#[tokio::test]
+async fn frames_queued_before_a_restart_are_decoded_after_it() {
+    let cloud = Cloud::start_with(|c| c.decode.max_attempts = 1).await;
+    let mut node = cloud.node().await;
+    // Large enough that the shutdown finds some of them waiting.
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(node.accepted(frame("gate", 1600, 1200)).await);
+    }
+    let cloud = cloud.restart(|_| {}).await;
+    let queued = &cloud.json("/api/v1/summary").await["queued"];
+    assert_ne!(queued, 0, "the restart found nothing to do");
+    for &id in &ids {
+        cloud.until(id, "decoded").await;
+    }
+    let summary = cloud.json("/api/v1/summary").await;
+    assert_eq!(summary["decoded"], ids.len(), "{summary}");
+    assert_eq!(summary["queued"], 0, "{summary}");
+}
+
+#[tokio::test]
+async fn a_frame_that_cannot_be_decoded_fails_with_the_reason_after_its_attempts() {
+    let cloud = Cloud::start_with(|c| c.decode.max_attempts = 2).await;
+    let mut node = cloud.node().await;
+    let mut broken = with_original(frame("gate", 64, 64));
+    let original = broken.original.as_mut().expect("original");
+    // The header is whole, the pixels are not.
+    original.data = original.data.slice(..original.data.len() / 2);
+    let id = node.accepted(sealed(broken)).await;
+    let record = cloud.until(id, "failed").await;
+    let failure = record["failure"].as_str().expect("failure");
+    assert!(failure.contains("original does not decode"), "{failure}");
+    let picture = format!("/api/v1/frames/{id}/reconstruction.png");
+    assert_eq!(cloud.http(&picture).await.status(), 404);
+    // Others go on.
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+}
+
+#[tokio::test]
+async fn a_data_folder_serves_one_process_at_a_time() {
+    let cloud = Cloud::start().await;
+    let Err(error) = cloud_decoder::start(cloud.config.clone()).await else {
+        panic!("a second service opened the same folder");
+    };
+    assert!(error.to_string().contains("in use"), "{error:#}");
+}

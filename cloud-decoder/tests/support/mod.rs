@@ -1,0 +1,309 @@
+//! A running service with a tiny decoder, and a node that talks to it.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use bytes::Bytes;
+use cloud_decoder::{Config, Running};
+use patchwire_proto::{
+    latent::LatentFrame,
+    v1::{
+        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Label, Original, Score,
+        Welcome, catalogue_client::CatalogueClient, cloud_message::Body as CloudBody,
+        edge_message::Body as EdgeBody, uplink_client::UplinkClient,
+    },
+};
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+use uuid::Uuid;
+
+pub const PROGRAM: [u8; 32] = [7; 32];
+pub const BITS: u32 = 16;
+/// Longer than anything here takes, even on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A decoder of 16 bits a patch with made-up weights: one linear layer, one 1x1 convolution.
+pub fn write_decoder(path: &Path) {
+    let mut seed = 1u32;
+    let mut weights = |count: usize, scale: f32| -> Vec<u8> {
+        let next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        std::iter::repeat_with(next)
+            .take(count)
+            .flat_map(|w| (w * scale).to_le_bytes())
+            .collect()
+    };
+    let tensors = [
+        ("synthesis.weight", vec![64, 16], weights(64 * 16, 1.0)),
+        ("synthesis.bias", vec![64], weights(64, 1.0)),
+        ("tail.weight", vec![192, 4, 1, 1], weights(192 * 4, 0.5)),
+        ("tail.bias", vec![192], weights(192, 1.0)),
+    ];
+    let views = tensors.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), data).expect("shape fits");
+        (*name, view)
+    });
+    let stages = r#"{"stages": [
+        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "grid": 4, "channels": 4},
+        {"kind": "conv", "name": "tail", "in": 4, "out": 192, "kernel": 1, "relu": false},
+        {"kind": "pixel_shuffle", "factor": 8}]}"#;
+    let metadata = HashMap::from([
+        ("format".to_owned(), "patchwire-decoder-1".to_owned()),
+        ("program".to_owned(), hex::encode(PROGRAM)),
+        ("stages".to_owned(), stages.to_owned()),
+    ]);
+    let bytes = safetensors::serialize(views, Some(metadata)).expect("tiny decoder");
+    fs::write(path, bytes).expect("tiny decoder file");
+}
+
+/// A service in a folder of its own.
+pub struct Cloud {
+    pub running: Running,
+    pub config: Config,
+    pub folder: TempDir,
+}
+
+impl Cloud {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = TempDir::new().expect("temporary folder");
+        let decoder = folder.path().join("tiny.safetensors");
+        write_decoder(&decoder);
+        let mut config = Config {
+            data_dir: folder.path().join("data"),
+            decoder: Some(decoder),
+            ..Config::default()
+        };
+        config.http.listen.set_port(0);
+        config.grpc.listen.set_port(0);
+        config.decode.threads = 1;
+        change(&mut config);
+        let running = cloud_decoder::start(config.clone()).await.expect("start");
+        Self {
+            running,
+            config,
+            folder,
+        }
+    }
+
+    /// Shuts down and starts again on the same folder.
+    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self {
+            running,
+            mut config,
+            folder,
+        } = self;
+        running.shutdown().await;
+        change(&mut config);
+        let running = cloud_decoder::start(config.clone()).await.expect("restart");
+        Self {
+            running,
+            config,
+            folder,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.http_addr)
+    }
+
+    pub async fn http(&self, path: &str) -> reqwest::Response {
+        let get = reqwest::get(self.url(path));
+        timeout(LIMIT, get).await.expect("in time").expect("HTTP")
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        let response = self.http(path).await;
+        assert_eq!(response.status(), 200, "GET {path}");
+        response.json().await.expect("JSON")
+    }
+
+    /// Polls a frame's record until it has the state.
+    pub async fn until(&self, id: Uuid, state: &str) -> Value {
+        let poll = async {
+            loop {
+                let frame = self.json(&format!("/api/v1/frames/{id}")).await;
+                if frame["state"] == state {
+                    return frame;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, poll)
+            .await
+            .unwrap_or_else(|_| panic!("frame {id} never became {state}"))
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let address = format!("http://{}", self.running.grpc_addr);
+        let endpoint = Channel::from_shared(address).expect("address");
+        endpoint.connect().await.expect("gRPC connection")
+    }
+
+    pub async fn catalogue(&self) -> CatalogueClient<Channel> {
+        CatalogueClient::new(self.channel().await)
+    }
+
+    pub async fn node(&self) -> Node {
+        let mut node = Node::open(self).await;
+        node.send(EdgeBody::Hello(hello())).await;
+        node.welcome = Some(node.next_welcome().await);
+        node
+    }
+
+    /// Files below the objects folder.
+    pub fn objects(&self) -> usize {
+        fn count(folder: &Path) -> usize {
+            fs::read_dir(folder)
+                .expect("objects")
+                .map(|entry| entry.expect("entry").path())
+                .map(|path| if path.is_dir() { count(&path) } else { 1 })
+                .sum()
+        }
+        count(&self.config.data_dir.join("objects"))
+    }
+}
+
+/// An edge node's end of the uplink.
+pub struct Node {
+    up: mpsc::Sender<EdgeMessage>,
+    down: Streaming<CloudMessage>,
+    pub welcome: Option<Welcome>,
+}
+
+pub fn hello() -> Hello {
+    Hello {
+        node_id: "node-1".to_owned(),
+        software_version: "test".to_owned(),
+        program_ids: vec![PROGRAM.to_vec().into()],
+    }
+}
+
+impl Node {
+    /// Opens the stream without a hello.
+    pub async fn open(cloud: &Cloud) -> Self {
+        let (up, outbound) = mpsc::channel(64);
+        let mut client =
+            UplinkClient::new(cloud.channel().await).max_encoding_message_size(64 << 20);
+        let down = client.stream(ReceiverStream::new(outbound)).await;
+        Self {
+            up,
+            down: down.expect("stream").into_inner(),
+            welcome: None,
+        }
+    }
+
+    pub async fn send(&self, body: EdgeBody) {
+        let message = EdgeMessage { body: Some(body) };
+        self.up.send(message).await.expect("uplink is open");
+    }
+
+    pub async fn next(&mut self) -> Result<Option<CloudBody>, Status> {
+        let message = timeout(LIMIT, self.down.message()).await;
+        Ok(message.expect("in time")?.and_then(|m| m.body))
+    }
+
+    async fn next_welcome(&mut self) -> Welcome {
+        match self.next().await.expect("stream is up") {
+            Some(CloudBody::Welcome(welcome)) => welcome,
+            other => panic!("{other:?} in place of a welcome"),
+        }
+    }
+
+    pub async fn next_ack(&mut self) -> Ack {
+        match self.next().await.expect("stream is up") {
+            Some(CloudBody::Ack(ack)) => ack,
+            other => panic!("{other:?} in place of an ack"),
+        }
+    }
+
+    pub async fn ack(&mut self, frame: EncodedFrame) -> (AckStatus, String) {
+        let id = frame.frame_id.clone();
+        self.send(EdgeBody::Frame(frame)).await;
+        let ack = self.next_ack().await;
+        assert_eq!(ack.frame_id, id, "ack of another frame");
+        (ack.status(), ack.reason)
+    }
+
+    pub async fn accepted(&mut self, frame: EncodedFrame) -> Uuid {
+        let id = Uuid::from_slice(&frame.frame_id).expect("frame id");
+        let answer = self.ack(frame).await;
+        assert_eq!(answer, (AckStatus::Accepted, String::new()));
+        id
+    }
+}
+
+/// A frame of a camera with latents and without label or original.
+pub fn frame(camera: &str, width: u32, height: u32) -> EncodedFrame {
+    let id = Uuid::now_v7();
+    let patches = (width.div_ceil(32) * height.div_ceil(32)) as usize;
+    let noise = id.as_bytes().iter().copied().cycle();
+    let latents = LatentFrame {
+        bits: BITS,
+        width,
+        height,
+        program: PROGRAM,
+        payload: noise.take(patches * 2).collect::<Vec<_>>().into(),
+    };
+    sealed(EncodedFrame {
+        frame_id: id.as_bytes().to_vec().into(),
+        camera_id: camera.to_owned(),
+        captured_unix_ms: 1_790_000_000_000,
+        width,
+        height,
+        latents: latents.encode(),
+        source_format: "raw".to_owned(),
+        encode_ns: 1_500_000,
+        ..EncodedFrame::default()
+    })
+}
+
+/// With the checksum that its bytes give.
+pub fn sealed(mut frame: EncodedFrame) -> EncodedFrame {
+    frame.crc32c = frame.compute_crc32c();
+    frame
+}
+
+/// With a smooth picture of its size as original.
+pub fn with_original(mut frame: EncodedFrame) -> EncodedFrame {
+    let picture = image::RgbImage::from_fn(frame.width, frame.height, |x, y| {
+        image::Rgb([x as u8, y as u8, (x + y) as u8])
+    });
+    let mut data = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut data, image::ImageFormat::Png)
+        .expect("PNG");
+    frame.original = Some(Original {
+        media_type: "image/png".to_owned(),
+        data: data.into_inner().into(),
+    });
+    sealed(frame)
+}
+
+pub fn label() -> Label {
+    let score = |label: &str, score| Score {
+        label: label.to_owned(),
+        score,
+    };
+    Label {
+        program_id: vec![9; 32].into(),
+        scores: vec![score("ship", 0.75), score("truck", 0.25)],
+    }
+}
+
+/// Only a label, nothing to decode.
+pub fn label_only(camera: &str) -> EncodedFrame {
+    let mut frame = frame(camera, 40, 30);
+    frame.latents = Bytes::new();
+    frame.label = Some(label());
+    sealed(frame)
+}

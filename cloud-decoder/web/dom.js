@@ -1,0 +1,60 @@
+// DOM and formatting helpers. Text from the service only ever becomes text nodes.
+
+export const $ = (id) => document.getElementById(id);
+
+/** Makes an element: h("button", {class: "x", onclick: f}, "text", child, ...). */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const number = (digits) =>
+  new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const [whole, one, two, three] = [0, 1, 2, 3].map(number);
+
+/** The value, or an en dash when there is none. */
+const or = (format) => (value) => (value === null || value === undefined ? "–" : format(value));
+
+export const count = or((value) => whole.format(value));
+export const decibel = or((value) => two.format(value));
+export const similarity = or((value) => three.format(value));
+export const rate = or((value) => two.format(value));
+export const ratio = or((value) => two.format(value));
+export const percent = or((value) => `${one.format(value * 100)} %`);
+export const millis = or((value) =>
+  value >= 1000 ? `${two.format(value / 1000)} s` : `${one.format(value)} ms`);
+
+export const bytes = or((value) => {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
+  return `${unit === 0 ? whole.format(value) : one.format(value)} ${units[unit]}`;
+});
+
+const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+export const time = (ms) => clock.format(ms);
+export const dateTime = (ms) => full.format(ms);
+
+export function ago(ms) {
+  const seconds = Math.max(0, Math.round((Date.now() - ms) / 1000));
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} d ago`;
+}
+
+/** Calls at most once per interval, the last call always counted. */
+export function throttled(interval, run) {
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => { timer = null; run(); }, interval);
+  };
+}

@@ -1,0 +1,113 @@
+// The wall of frames, newest first. It grows at the top as frames arrive.
+
+import * as api from "./api.js";
+import { $, ago, count, dateTime, decibel, h, percent, rate, similarity, time } from "./dom.js";
+
+const PAGE = 36;
+/** Frames kept while new ones arrive; more only when older ones were asked for. */
+const KEPT = 72;
+
+const tiles = new Map(); // frame id -> { frame, element }, newest first in the document
+let camera = null;
+let next = null;
+let extended = false;
+
+function picture(frame) {
+  const source = frame.images.thumbnail ?? (frame.state === "labelled" ? frame.images.original : null);
+  if (source) {
+    return h("img", { src: source, alt: "", loading: "lazy", decoding: "async" });
+  }
+  return h("span", { class: `patches ${frame.state}` });
+}
+
+const STATES = { queued: "Decoding", failed: "Failed", labelled: "Label only" };
+
+function tile(frame) {
+  const best = frame.label?.scores[0];
+  const state = STATES[frame.state];
+  const quality = frame.quality;
+  return h("a", {
+    class: "tile", href: `#/frame/${frame.id}`, "data-id": frame.id, "data-state": frame.state,
+    "aria-label": `Frame of ${frame.camera} at ${time(frame.captured_ms)}, ${frame.state}`,
+  },
+  h("span", { class: "picture" },
+    picture(frame),
+    state ? h("span", { class: "state" }, state) : null,
+    best ? h("span", { class: "chip" }, best.label, h("b", {}, ` ${percent(best.score)}`)) : null),
+  h("span", { class: "who" },
+    h("b", {}, frame.camera),
+    h("time", { datetime: new Date(frame.captured_ms).toISOString(), title: dateTime(frame.captured_ms) },
+      time(frame.captured_ms))),
+  frame.latent_bits > 0
+    ? h("span", { class: "numbers" },
+      h("span", {}, h("b", {}, rate(frame.bpp)), " bit/px"),
+      h("span", {}, h("b", {}, decibel(quality?.psnr_db)), " dB"),
+      h("span", { title: "MS-SSIM" }, h("b", {}, similarity(quality?.ms_ssim)), " MS-SSIM"))
+    : h("span", { class: "numbers" }, h("span", {}, "classified, not compressed")));
+}
+
+const settled = (frame) => frame.state !== "queued";
+
+function put(frame, place) {
+  const old = tiles.get(frame.id);
+  if (old && settled(old.frame)) return;
+  const element = tile(frame);
+  if (old) old.element.replaceWith(element);
+  else place(element);
+  tiles.set(frame.id, { frame, element });
+}
+
+function note() {
+  const shown = `${count(tiles.size)} shown`;
+  $("frames-note").textContent = camera ? `${camera}, ${shown}` : shown;
+}
+
+/** Shows the newest frames of a camera, or of all. */
+export async function load(of) {
+  const page = await api.frames(of, null, PAGE);
+  camera = of;
+  next = page.next;
+  extended = false;
+  tiles.clear();
+  $("wall").replaceChildren();
+  for (const frame of page.frames) put(frame, (element) => $("wall").append(element));
+  $("older").hidden = next === null;
+  note();
+}
+
+/** A frame is new or changed. */
+export function add(frame) {
+  put(frame, (element) => {
+    element.classList.add("fresh");
+    $("wall").prepend(element);
+  });
+  while (!extended && tiles.size > KEPT) {
+    const last = $("wall").lastElementChild;
+    tiles.delete(last.dataset.id);
+    last.remove();
+    next = $("wall").lastElementChild.dataset.id;
+    $("older").hidden = false;
+  }
+  note();
+}
+
+async function older() {
+  extended = true;
+  const page = await api.frames(camera, next, PAGE);
+  next = page.next;
+  for (const frame of page.frames) put(frame, (element) => $("wall").append(element));
+  $("older").hidden = next === null;
+  note();
+}
+
+/** Id of the frame before (-1, newer) or after (1, older) one on the wall. */
+export function neighbour(id, step) {
+  const element = tiles.get(id)?.element;
+  const other = step < 0 ? element?.previousElementSibling : element?.nextElementSibling;
+  return other?.dataset.id ?? null;
+}
+
+export function init() {
+  $("wall").append(...Array.from({ length: 8 }, () => h("span", { class: "tile loading" }, h("span", { class: "picture" }))));
+  $("older").addEventListener("click", () => older().catch(() => {}));
+}
