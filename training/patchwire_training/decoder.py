@@ -1,0 +1,104 @@
+"""The full-frame decoder: patch synthesis, then convolutions that see across patch borders.
+
+The stages and tensor names are those of the decoder section of ``docs/formats.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+BITS = 256
+GRID = 4
+BASE = 192
+"""Channels of the synthesized map: 8x8 pixels of RGB."""
+
+
+class Residual(nn.Module):
+    """x + conv2(relu(conv1(x)))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class Decoder(nn.Module):
+    """Latents [n, 256, rows, columns] of -1/+1, one position a patch, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
+
+    def __init__(
+        self, hidden: int = 1024, coarse: int = 96, coarse_blocks: int = 4, fine: int = 48, fine_blocks: int = 2
+    ):
+        super().__init__()
+        self.coarse, self.fine = coarse, fine
+        self.hidden = nn.Linear(BITS, hidden)
+        self.synthesis = nn.Linear(hidden, GRID * GRID * BASE)
+        self.head = nn.Conv2d(BASE, coarse, 3, padding=1)
+        self.body8 = nn.ModuleList(Residual(coarse) for _ in range(coarse_blocks))
+        self.up = nn.Conv2d(coarse, fine * 4, 3, padding=1)
+        self.body4 = nn.ModuleList(Residual(fine) for _ in range(fine_blocks))
+        self.tail = nn.Conv2d(fine, 48, 3, padding=1)
+        with torch.no_grad():
+            self.synthesis.weight.mul_(0.3)
+            self.synthesis.bias.fill_(0.5)
+            self.tail.weight.zero_()
+            self.tail.bias.zero_()
+
+    def synthesize(self, latents: Tensor) -> Tensor:
+        """The map at 1/8 resolution that each patch gives alone, [n, 192, 4*rows, 4*columns]."""
+        n, _, rows, columns = latents.shape
+        maps = self.synthesis(F.relu(self.hidden(latents.permute(0, 2, 3, 1))))
+        maps = maps.view(n, rows, columns, GRID, GRID, BASE).permute(0, 5, 1, 3, 2, 4)
+        return maps.reshape(n, BASE, rows * GRID, columns * GRID).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        base = self.synthesize(latents)
+        x = F.relu(self.head(base))
+        for block in self.body8:
+            x = block(x)
+        x = F.pixel_shuffle(F.relu(self.up(x)), 2)
+        for block in self.body4:
+            x = block(x)
+        return F.pixel_shuffle(base, 8) + F.pixel_shuffle(self.tail(x), 4)
+
+    def stages(self) -> dict:
+        """The network's description, as the file carries it."""
+        conv = lambda name, i, o, relu: {"kind": "conv", "name": name, "in": i, "out": o, "kernel": 3, "relu": relu}
+        block = lambda name, c: {"kind": "residual", "name": name, "channels": c, "kernel": 3}
+        return {
+            "stages": [
+                {
+                    "kind": "patch_linear",
+                    "name": "synthesis",
+                    "bits": BITS,
+                    "hidden": self.hidden.out_features,
+                    "grid": GRID,
+                    "channels": BASE,
+                },
+                conv("head", BASE, self.coarse, True),
+                *(block(f"body8.{i}", self.coarse) for i in range(len(self.body8))),
+                conv("up", self.coarse, self.fine * 4, True),
+                {"kind": "pixel_shuffle", "factor": 2},
+                *(block(f"body4.{i}", self.fine) for i in range(len(self.body4))),
+                conv("tail", self.fine, 48, False),
+                {"kind": "pixel_shuffle", "factor": 4},
+            ],
+            "base": {"channels": BASE, "factor": 8},
+        }
+
+    def save(self, path: Path, program: str) -> None:
+        """Write the weights for the latents of the program with this hex id."""
+        rename = lambda k: k.replace("hidden.", "synthesis.hidden.", 1) if k.startswith("hidden.") else k
+        tensors = {rename(k): v.detach().float().contiguous() for k, v in self.state_dict().items()}
+        metadata = {"format": "patchwire-decoder-1", "program": program, "stages": json.dumps(self.stages())}
+        save_file(tensors, str(path), metadata)

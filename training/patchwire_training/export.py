@@ -1,0 +1,59 @@
+"""Write the shipped files from training runs: ``python -m patchwire_training.export --classify RUN --compress RUN --out models``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from . import nqe, programs
+from .cifar10 import LABELS
+from .decoder import Decoder
+from .quant import Mode
+
+
+def load(run: Path, part: str, module: torch.nn.Module) -> torch.nn.Module:
+    """The module with the newest weights of the run."""
+    checkpoint = run / "checkpoint.pt"
+    if not checkpoint.exists():
+        raise FileNotFoundError(f"{checkpoint}: train first")
+    module.load_state_dict(torch.load(checkpoint)[part])
+    return module.eval()
+
+
+def export_classify(run: Path, out: Path) -> None:
+    """Write classify.nqe."""
+    chip = load(run, "chip", programs.classifier())
+    chip.set_mode(Mode.CHIP)
+    (out / "classify.nqe").write_bytes(nqe.to_bytes(chip, "cifar10", LABELS))
+    print("classify", json.dumps(nqe.memory_bits(chip)))
+
+
+def export_compress(run: Path, out: Path) -> None:
+    """Write compress.nqe and decoder.safetensors, which names it."""
+    chip = load(run, "chip", programs.compressor())
+    chip.set_mode(Mode.CHIP)
+    file = nqe.to_bytes(chip, "patch256", [])
+    (out / "compress.nqe").write_bytes(file)
+    load(run, "decoder", Decoder()).save(out / "decoder.safetensors", nqe.program_id(file))
+    print("compress", json.dumps(nqe.memory_bits(chip)))
+
+
+def main() -> None:
+    """Export what was named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--classify", type=Path, help="run folder of train_classify")
+    parser.add_argument("--compress", type=Path, help="run folder of train_compress")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.classify:
+        export_classify(args.classify, args.out)
+    if args.compress:
+        export_compress(args.compress, args.out)
+
+
+if __name__ == "__main__":
+    main()

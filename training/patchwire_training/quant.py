@@ -1,0 +1,220 @@
+"""The chip's arithmetic as trainable layers.
+
+A layer computes ``acc = conv(x, q) + bias`` with small integer weights ``q``, then one of
+
+- codes:  ``clamp(acc >> shift, 0, 3)``, one shift for the whole layer (BSN, HWMSB),
+- bits:   ``acc >= 0``,
+- logits: ``acc``.
+
+While training, ``bias = (beta - mean / 2**shift) * 2**shift`` is not rounded and ``mean`` is the batch's;
+in chip mode it is the frozen integer that is exported, so that float32 gives the chip's results exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TRACK_EVERY = 8
+"""Steps between updates of the quantizer's step and the layer's spread: both move slowly and cost a pass."""
+
+TARGET_SPREAD = {"codes": 1.5, "bits": 1.0, "logits": 2.0}
+"""Standard deviation that the layer-shared shift aims at, in units of the output step."""
+
+
+class Mode(Enum):
+    """How a network computes."""
+
+    FLOAT = "float"
+    """Unquantized weights and activations, same normalization: the warm start."""
+    QUANT = "quant"
+    """Quantized forward, straight-through backward."""
+    CHIP = "chip"
+    """Quantized forward with the exported integer biases: equal to the chip bit for bit in float32."""
+
+
+def heq_step(weight: Tensor, levels: int) -> Tensor:
+    """Step of the histogram-equalized quantizer: all levels are used about equally.
+
+    Ternary puts the threshold s/2 at the 33 % quantile of |w|; quinary takes the step that fits
+    s/2 at 20 % and 3s/2 at 60 % best; binary needs no step beyond a scale.
+    """
+    magnitude = weight.detach().abs().flatten().float()
+    if levels == 2:
+        return magnitude.mean()
+    if magnitude.numel() > 100_000:
+        magnitude = magnitude[:: magnitude.numel() // 100_000 + 1]
+    if levels == 3:
+        return 2 * torch.quantile(magnitude, 1 / 3)
+    q20, q60 = torch.quantile(magnitude, torch.tensor([0.2, 0.6]))
+    # Least squares over s of (s/2 - q20)^2 + (3s/2 - q60)^2.
+    return (q20 / 2 + 1.5 * q60) / 2.5
+
+
+def quantize(weight: Tensor, step: Tensor, levels: int) -> Tensor:
+    """Integer weight codes: {-1, 1}, {-1, 0, 1} or {-2..2}."""
+    if levels == 2:
+        return torch.where(weight >= 0, 1.0, -1.0)
+    half = (levels - 1) // 2
+    return torch.clamp(torch.round(weight / step), -half, half)
+
+
+class _Codes(torch.autograd.Function):
+    """clamp(floor(acc * scale + offset), 0, 3); the gradient passes where the clamp does not bind."""
+
+    @staticmethod
+    def forward(ctx, acc, scale, offset, center):
+        y = torch.addcmul(offset, acc, scale)
+        ctx.save_for_backward((y > -0.25) & (y < 4.25), scale)
+        ctx.center = center
+        return y.floor_().clamp_(0, 3)
+
+    @staticmethod
+    def backward(ctx, grad):
+        mask, scale = ctx.saved_tensors
+        grad = grad * mask
+        offset_grad = grad.sum((0, 2, 3), keepdim=True)
+        if ctx.center:
+            # The batch mean that was subtracted depends on acc too.
+            grad = grad - offset_grad * (grad.shape[1] / grad.numel())
+        return grad * scale, None, offset_grad, None
+
+
+class _Sign(torch.autograd.Function):
+    """+1 or -1; the gradient is that of a hard tanh of width 1.5."""
+
+    @staticmethod
+    def forward(ctx, y):
+        ctx.save_for_backward(y.abs() <= 1.5)
+        return torch.where(y >= 0, 1.0, -1.0).to(y.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (mask,) = ctx.saved_tensors
+        return grad * mask
+
+
+class QConv(nn.Module):
+    """One convolution of the chip with its normalization and output quantizer."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        levels: int = 3,
+        output: str = "codes",
+        pixels: bool = False,
+        spread: float | None = None,
+    ):
+        super().__init__()
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.levels, self.output = levels, output
+        self.target = spread or TARGET_SPREAD[output]
+        self.mode = Mode.FLOAT
+        self.freeze_shift = False
+        self.ticks = 0
+        self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
+        # Channels of a wide layer start with thresholds all over its range, like a flash converter.
+        offsets = (self.target / 2) * torch.randn(outputs) + 1.0
+        self.beta = nn.Parameter(offsets if spread else torch.full((outputs,), float(output == "codes")))
+        fan_in = kernel * kernel * inputs // groups
+        input_spread = 60.0 if pixels else 1.0
+        guess = math.log2(math.sqrt(fan_in) * input_spread / self.target)
+        self.register_buffer("shift", torch.tensor(float(max(0, round(guess)))))
+        self.register_buffer("step", heq_step(self.weight, levels))
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("spread", torch.tensor(0.0))
+
+    def integer_weight(self) -> Tensor:
+        """Weight codes as floats holding integers, [out, in/groups, k, k]."""
+        return quantize(self.weight.detach(), self.step, self.levels)
+
+    def integer_bias(self) -> Tensor:
+        """The exported bias, [out], floats holding integers."""
+        return torch.round(self.beta.detach().double() * 2.0 ** self.shift.double() - self.mean.double()).float()
+
+    def _weight(self) -> Tensor:
+        if self.training and self.ticks % TRACK_EVERY == 0:
+            self.step.lerp_(heq_step(self.weight, self.levels), 0.2)
+        scaled = self.weight / self.step
+        if self.mode is Mode.FLOAT:
+            return scaled
+        return scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach()
+
+    @torch.no_grad()
+    def _track(self, acc: Tensor, mean: Tensor) -> None:
+        self.mean.lerp_(mean.float(), 0.05)
+        self.ticks += 1
+        if self.ticks % TRACK_EVERY != 1:
+            return
+        spread = (acc.float().pow(2).mean() - mean.float().pow(2).mean()).clamp_min(1e-6).sqrt()
+        if self.spread.item() == 0:
+            self.spread.copy_(spread)
+        self.spread.lerp_(spread, 0.2)
+        if not self.freeze_shift:
+            ideal = math.log2(self.spread.item() / self.target)
+            # Re-rounding at every step makes the loss jump: move only well past the halfway point.
+            if abs(ideal - self.shift.item()) > 0.7:
+                self.shift.fill_(max(0.0, round(ideal)))
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        """The bare convolution, no bias."""
+        weight = self.integer_weight() if self.mode is Mode.CHIP else self._weight()
+        return F.conv2d(x, weight, None, self.stride, self.padding, 1, self.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        acc = self.accumulate(x)
+        if self.mode is Mode.CHIP:
+            acc = acc + self.integer_bias().view(1, -1, 1, 1)
+            if self.output == "codes":
+                return torch.floor(acc / 2**self.shift).clamp(0, 3)
+            return torch.where(acc >= 0, 1.0, -1.0) if self.output == "bits" else acc
+        scale = 2.0**-self.shift
+        if self.training:
+            mean = acc.mean((0, 2, 3), dtype=torch.float32)
+            self._track(acc, mean)
+        else:
+            mean = self.mean
+        if self.output == "codes" and self.mode is Mode.QUANT:
+            offset = (self.beta - mean.detach().float() * scale).view(1, -1, 1, 1)
+            return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), self.training)
+        y = (acc - mean.view(1, -1, 1, 1)) * scale + self.beta.view(1, -1, 1, 1)
+        if self.output == "codes":
+            return (y - 0.5).clamp(0, 3)
+        return _Sign.apply(y) if self.output == "bits" else y
+
+
+class Pool(nn.Module):
+    """Max pooling over codes."""
+
+    def __init__(self, kernel: int, stride: int | None = None):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride or kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, self.kernel, self.stride)
+
+
+class Chip(nn.Sequential):
+    """A program in training: :class:`QConv` and :class:`Pool` layers over 32x32 RGB pixels, 0 to 255."""
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch every layer."""
+        for layer in self:
+            if isinstance(layer, QConv):
+                layer.mode = mode
+
+    def freeze_shifts(self) -> None:
+        """Fix every layer's exponent for the rest of the training."""
+        for layer in self:
+            if isinstance(layer, QConv):
+                layer.freeze_shift = True

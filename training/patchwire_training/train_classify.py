@@ -1,0 +1,120 @@
+"""Train the classification program: ``python -m patchwire_training.train_classify --data DIR --out RUN``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import cifar10, programs
+from .quant import Chip, Mode
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random shifts by up to 4 pixels and horizontal flips of u8 images [n, 3, 32, 32]; float result."""
+    n = len(images)
+    padded = F.pad(images, (4, 4, 4, 4))
+    shift = torch.randint(0, 9, (2, n, 1), generator=generator)
+    columns = torch.arange(32) + shift[0]
+    flip = torch.rand(n, 1, generator=generator) < 0.5
+    columns = torch.where(flip, columns.flip(1), columns)
+    rows = torch.arange(32) + shift[1]
+    picked = padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2).float()
+
+
+@torch.no_grad()
+def accuracy(chip: Chip, images: Tensor, labels: Tensor) -> float:
+    """Share of images whose label the exported integers would find."""
+    modes = [(m, m.mode) for m in chip if hasattr(m, "mode")]
+    chip.eval()
+    chip.set_mode(Mode.CHIP)
+    right = sum(
+        (chip(x.float().contiguous(memory_format=torch.channels_last)).flatten(1).argmax(1) == y).sum().item()
+        for x, y in zip(images.split(250), labels.split(250))
+    )
+    for module, mode in modes:
+        module.mode = mode
+    chip.train()
+    return right / len(images)
+
+
+def main() -> None:
+    """Train, checkpoint every epoch, resume where the run stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--epochs", type=int, default=22)
+    parser.add_argument("--exact-epochs", type=int, default=2, help="last epochs, in float32 with frozen shifts")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    images, labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "train"))
+    held_images, held_labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "validation"))
+
+    chip = programs.classifier().to(memory_format=torch.channels_last)
+    chip.set_mode(Mode.QUANT)
+    # Training only: the chip compares logits as they are, so a common positive factor changes nothing.
+    gain = torch.nn.Parameter(torch.tensor(-1.5))
+    optimizer = torch.optim.AdamW([*chip.parameters(), gain], args.lr, weight_decay=0.0)
+    steps = len(images) // args.batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, args.lr, total_steps=steps * args.epochs, pct_start=0.06, div_factor=3, final_div_factor=100
+    )
+    checkpoint, first = args.out / "checkpoint.pt", 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint)
+        chip.load_state_dict(state["chip"])
+        gain.data.copy_(state["gain"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        generator.set_state(state["generator"])
+        first = state["epoch"]
+
+    for epoch in range(first, args.epochs):
+        exact = epoch >= args.epochs - args.exact_epochs
+        if exact:
+            chip.freeze_shifts()
+        started, total = time.time(), 0.0
+        order = torch.randperm(len(images), generator=generator)[: steps * args.batch]
+        for batch in order.view(steps, args.batch):
+            x = augment(images[batch], generator).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+                logits = chip(x).flatten(1) * gain.exp()
+            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(chip.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        held = accuracy(chip, held_images, held_labels)
+        record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
+        print(json.dumps(record), flush=True)
+        with (args.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        state = {
+            "chip": chip.state_dict(),
+            "gain": gain.data,
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "generator": generator.get_state(),
+            "epoch": epoch + 1,
+        }
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)
+
+
+if __name__ == "__main__":
+    main()

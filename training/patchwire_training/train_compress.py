@@ -1,0 +1,182 @@
+"""Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
+
+Three stages, each with its own one-cycle schedule:
+
+1. patch: the encoder against the decoder's patch synthesis alone, so that the latents become useful;
+2. joint: encoder and full-frame decoder on crops, in the end in float32 with frozen shifts;
+3. decoder: the decoder alone, on the exact integer latents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import programs
+from .decoder import Decoder
+from .photos import Photos, to_patches
+from .quant import Chip, Mode
+
+NEAR_LOSSLESS = 5e-4
+"""Added to each crop's squared error: crops beyond 33 dB do not steer."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the recipe: steps, crop side, crops a step, peak learning rates."""
+
+    name: str
+    steps: int
+    crop: int
+    batch: int
+    encoder_lr: float
+    decoder_lr: float
+
+
+def encode(chip: Chip, frames: Tensor) -> Tensor:
+    """Frames [n, 3, h, w] of pixels, 0 to 255, to latents [n, 256, h/32, w/32] of -1/+1."""
+    n, _, height, width = frames.shape
+    bits = chip(to_patches(frames).contiguous(memory_format=torch.channels_last)).flatten(1)
+    return bits.view(n, height // 32, width // 32, -1).permute(0, 3, 1, 2)
+
+
+def crop_loss(result: Tensor, target: Tensor) -> Tensor:
+    """Mean over crops of the log squared error: what a mean of decibels measures."""
+    return (F.mse_loss(result.float(), target, reduction="none").mean((1, 2, 3)) + NEAR_LOSSLESS).log().mean()
+
+
+@torch.no_grad()
+def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> float:
+    """Mean PSNR in dB over the crops, with the exact integer latents."""
+    chip.eval()
+    modes = {m: m.mode for m in chip if hasattr(m, "mode")}
+    chip.set_mode(Mode.CHIP)
+    total = 0.0
+    for frames in crops.split(16):
+        frames = frames.float()
+        latents = encode(chip, frames)
+        result = F.pixel_shuffle(decoder.synthesize(latents), 8) if patch_only else decoder(latents)
+        error = ((result.clamp(0, 1) * 255).round() - frames).pow(2).mean((1, 2, 3))
+        total += (10 * torch.log10(255**2 / error.clamp_min(1e-3))).sum().item()
+    for module, mode in modes.items():
+        module.mode = mode
+    chip.train()
+    return total / len(crops)
+
+
+def main() -> None:
+    """Train, checkpoint often, resume where the run stopped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--patch-steps", type=int, default=6000)
+    parser.add_argument("--joint-steps", type=int, default=5000)
+    parser.add_argument("--exact-steps", type=int, default=300, help="last joint steps, in float32 with frozen shifts")
+    parser.add_argument("--decoder-steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    stages = [
+        Stage("patch", args.patch_steps, 128, 16, 3e-3, 2e-3),
+        Stage("joint", args.joint_steps, 128, 12, 1e-3, 1e-3),
+        Stage("decoder", args.decoder_steps, 160, 8, 0.0, 1e-3),
+    ]
+    train = Photos(args.photos, "train")
+    held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
+
+    chip = programs.compressor().to(memory_format=torch.channels_last)
+    chip.set_mode(Mode.QUANT)
+    decoder = Decoder().to(memory_format=torch.channels_last)
+    checkpoint, at, first = args.out / "checkpoint.pt", 0, 0
+    state = torch.load(checkpoint) if checkpoint.exists() else None
+    if state:
+        chip.load_state_dict(state["chip"])
+        decoder.load_state_dict(state["decoder"])
+        at, first = state["stage"], state["step"]
+
+    for index in range(at, len(stages)):
+        stage = stages[index]
+        weights = [p for n, p in chip.named_parameters() if n.endswith("weight")]
+        betas = [p for n, p in chip.named_parameters() if n.endswith("beta")]
+        optimizer = torch.optim.Adam(
+            [
+                {"params": weights, "peak": stage.encoder_lr},
+                {"params": betas, "peak": 3 * stage.encoder_lr},
+                {"params": list(decoder.parameters()), "peak": stage.decoder_lr},
+            ]
+        )
+        first = first if index == at else 0
+        if first and state:
+            optimizer.load_state_dict(state["optimizer"])
+        if stage.name == "decoder":
+            chip.eval()
+            chip.requires_grad_(False)
+            chip.set_mode(Mode.CHIP)
+        started, total = time.time(), 0.0
+        for step in range(first, stage.steps):
+            rng = random.Random(f"{args.seed}/{stage.name}/{step}")
+            exact = stage.name == "joint" and step >= stage.steps - args.exact_steps
+            if exact:
+                chip.freeze_shifts()
+            factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / stage.steps)) / 2)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            frames = train.batch(rng, stage.batch, stage.crop).float()
+            if stage.name == "decoder":
+                with torch.no_grad():
+                    latents = encode(chip, frames)
+            with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+                if stage.name != "decoder":
+                    latents = encode(chip, frames)
+                if stage.name == "patch":
+                    result = F.pixel_shuffle(decoder.synthesize(latents), 8)
+                else:
+                    result = decoder(latents)
+            loss = crop_loss(result, frames / 255)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+            optimizer.step()
+            total += loss.item()
+            if (step + 1) % 200 == 0 or step + 1 == stage.steps:
+                record = {
+                    "stage": stage.name,
+                    "step": step + 1,
+                    "loss": total / ((step % 200) + 1),
+                    "validation": validate(chip, decoder, held, stage.name == "patch"),
+                    "seconds": time.time() - started,
+                }
+                if stage.name == "decoder":
+                    chip.eval()
+                total = 0.0
+                print(json.dumps(record), flush=True)
+                with (args.out / "log.jsonl").open("a") as log:
+                    log.write(json.dumps(record) + "\n")
+                done = step + 1 == stage.steps
+                state = {
+                    "chip": chip.state_dict(),
+                    "decoder": decoder.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "stage": index + done,
+                    "step": 0 if done else step + 1,
+                }
+                torch.save(state, checkpoint.with_suffix(".tmp"))
+                checkpoint.with_suffix(".tmp").replace(checkpoint)
+                if done:
+                    torch.save(state, args.out / f"{stage.name}.pt")
+
+
+if __name__ == "__main__":
+    main()

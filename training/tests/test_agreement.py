@@ -1,0 +1,88 @@
+"""The trainer's quantized forward, the NumPy model and the golden vectors agree bit for bit.
+
+The Rust emulator is held against the same golden vectors by ``cargo test -p nqe --test golden``.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from patchwire_training import chip as model
+from patchwire_training import golden, nqe, programs
+from patchwire_training.cifar10 import LABELS
+from patchwire_training.quant import Chip, Mode
+
+GOLDEN = Path(__file__).parents[2] / "edge-node/asic/tests/golden"
+
+
+def settle(chip: Chip) -> Chip:
+    """A few steps on noise so that means, steps and shifts are not their initial values."""
+    chip.train()
+    chip.set_mode(Mode.QUANT)
+    for _ in range(20):
+        chip(torch.randint(0, 256, (8, 3, 32, 32)).float())
+    chip.eval()
+    chip.set_mode(Mode.CHIP)
+    return chip
+
+
+def shipped_shapes() -> dict[str, tuple[Chip, list[str]]]:
+    torch.manual_seed(5)
+    return {
+        "classifier": (settle(programs.classifier()), LABELS),
+        "compressor": (settle(programs.compressor()), []),
+        **golden.random_chips(),
+    }
+
+
+CHIPS = shipped_shapes()
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_trainer_equals_numpy_model(name):
+    chip, labels = CHIPS[name]
+    program = model.parse(nqe.to_bytes(chip, name, labels))
+    pixels = golden.patches(9, 9)
+    with torch.no_grad():
+        trained = chip(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    if not labels:
+        trained = (trained > 0).float()
+    trained = trained.permute(0, 2, 3, 1).flatten(1).numpy().astype(np.int64)
+    numpy = np.stack([model.run(program, p) for p in pixels])
+    np.testing.assert_array_equal(trained, numpy)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda p: p.stem)
+def test_golden_vectors_are_the_numpy_models(path):
+    vectors = json.loads(path.read_text())
+    program = model.parse((path.parent / vectors["program"]).read_bytes())
+    for i, pixels in enumerate(vectors["pixels"]):
+        patch = np.frombuffer(bytes.fromhex(pixels), np.uint8).reshape(32, 32, 3)
+        result = model.run(program, patch)
+        if program.task == 1:
+            assert model.pack_bits(result).hex() == vectors["bits"][i]
+        else:
+            assert [int(v) for v in result] == vectors["logits"][i]
+
+
+def test_program_over_budget_is_refused_by_name():
+    from patchwire_training.quant import QConv
+
+    chip = Chip(
+        QConv(3, 256, 4, stride=4, levels=5, pixels=True),
+        QConv(256, 256, 3, padding=1, levels=3),
+        QConv(256, 256, 8, levels=2, output="bits"),
+    )
+    with pytest.raises(nqe.OverBudget, match=r"1048576 are there; layer 2 has the most weights, 4194304 bits"):
+        nqe.to_bytes(chip, "big", [])
+
+
+def test_damaged_program_is_refused():
+    chip, labels = CHIPS["random-bits"]
+    file = bytearray(nqe.to_bytes(chip, "x", labels))
+    file[40] ^= 1
+    with pytest.raises(model.BadProgram, match="digest"):
+        model.parse(bytes(file))
