@@ -132,7 +132,7 @@ impl Map {
     }
 }
 
-/// A convolution without its numbers. The ranges are those of [`format`].
+/// A convolution without its numbers. The ranges are those of [`format`](mod@crate::format).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvSpec {
     /// Output channels, 1 to 1024.

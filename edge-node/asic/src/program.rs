@@ -43,7 +43,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads a `.nqe` file ([`format`]).
+    /// Reads a `.nqe` file ([`format`](mod@crate::format)).
     ///
     /// # Errors
     /// Anything the format does not allow, with the layer and field, what was found and what is allowed.

@@ -4,6 +4,11 @@ use crate::{Conv, ConvSpec, Element, Field, Map, OutputKind, Pool, ProgramError}
 
 /// Checks a convolution's shape, and gives the map it writes.
 pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<Map, ProgramError> {
+    let largest_shift = if spec.output == OutputKind::Codes {
+        31
+    } else {
+        0
+    };
     let ranges = [
         ("out_channels", spec.out_channels, 1, 1024),
         ("kernel height", spec.kernel_height, 1, 32),
@@ -11,16 +16,7 @@ pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<M
         ("stride", spec.stride, 1, 32),
         ("padding", spec.padding, 0, 16),
         ("groups", spec.groups, 1, 1024),
-        (
-            "shift",
-            spec.shift,
-            0,
-            if spec.output == OutputKind::Codes {
-                31
-            } else {
-                0
-            },
-        ),
+        ("shift", spec.shift, 0, largest_shift),
         ("bias_bits", spec.bias_bits, 1, 32),
     ];
     for (name, found, low, high) in ranges {

@@ -76,6 +76,10 @@ impl Simd {
     ///
     /// # Panics
     /// When a window reaches beyond `input` or there are not B blocks of weights.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, reason = "no path to dispatch to")
+    )]
     pub(crate) fn dot<const P: usize, const B: usize>(
         self,
         input: &[u8],
