@@ -77,8 +77,9 @@ impl Packed {
         });
     }
 
-    /// Linear layer: `output` gets [`Packed::outputs`] values for each row of `input`.
-    pub(crate) fn linear(&self, isa: Isa, input: &[f32], output: &mut [f32]) {
+    /// Linear layer on `count` vectors of `input`, each giving [`Packed::outputs`] values.
+    pub(crate) fn linear(&self, isa: Isa, input: &[f32], count: usize, finish: Finish) -> Vec<f32> {
+        let mut output = vec![0.0; count * self.outputs];
         let windows = Windows {
             input,
             rows: 1,
@@ -87,8 +88,9 @@ impl Packed {
             pixel_stride: self.row_len,
         };
         for index in self.panels() {
-            self.panel(isa, index, windows, output, Finish::Store);
+            self.panel(isa, index, windows, &mut output, finish);
         }
+        output
     }
 
     fn panels(&self) -> Range<usize> {

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     fn decoder() -> Decoder {
-        let bytes = include_bytes!("../tests/golden/decoder.safetensors");
+        let bytes = include_bytes!("../tests/golden/full.safetensors");
         Decoder::from_safetensors(bytes).expect("the golden decoder loads")
     }
 

@@ -1,6 +1,6 @@
 //! The network on some rows of patches.
 
-use crate::conv::Finish;
+use crate::conv::{Finish, Packed};
 use crate::loader::{Network, Stage};
 use crate::map::Map;
 use crate::simd::Isa;
@@ -11,10 +11,10 @@ impl Network {
         let values = |index: usize| self.shapes[index].values();
         let base = self.base.map_or(0, |_| values(0));
         let pairs = (1..self.shapes.len()).map(|index| values(index - 1) + values(index));
-        // The first stage holds its result twice: patch by patch and as a map.
-        pairs
-            .map(|pair| base + pair)
-            .fold(2 * values(0), usize::max)
+        // The first stage holds its inputs, and its result twice: patch by patch and as a map.
+        let hidden = self.hidden.as_ref().map_or(0, Packed::outputs);
+        let first = self.bits + hidden + 2 * values(0);
+        pairs.map(|pair| base + pair).fold(first, usize::max)
     }
 
     /// Decodes `latents` of whole rows of `columns` patches: 3 channels, one position a pixel.
@@ -62,8 +62,13 @@ impl Network {
         map.par_strips(shape.side, |first, rows| {
             let latents = &latents[first / shape.side * patch_row_bytes..][..patch_row_bytes];
             let signs: Vec<f32> = latents.iter().flat_map(|&byte| signs(byte)).collect();
-            let mut patches = vec![0.0; columns * layer.outputs()];
-            layer.linear(isa, &signs, &mut patches);
+            let patches = match &self.hidden {
+                Some(hidden) => {
+                    let units = hidden.linear(isa, &signs, columns, Finish::Relu);
+                    layer.linear(isa, &units, columns, Finish::Store)
+                }
+                None => layer.linear(isa, &signs, columns, Finish::Store),
+            };
             for (x, patch) in patches.chunks_exact(layer.outputs()).enumerate() {
                 for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {
                     row[x * run..][..run].copy_from_slice(values);

@@ -4,6 +4,9 @@ use crate::{MAX_CHANNELS, MAX_STAGES, ModelError, PATCH};
 use serde::Deserialize;
 use std::collections::HashSet;
 
+/// Most hidden units of the first stage.
+const MAX_HIDDEN: usize = 4096;
+
 /// The `stages` metadata, as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +22,7 @@ pub(crate) enum StageLayout {
     PatchLinear {
         name: String,
         bits: usize,
+        hidden: Option<usize>,
         grid: usize,
         channels: usize,
     },
@@ -115,6 +119,7 @@ impl StageLayout {
             (
                 &Self::PatchLinear {
                     bits,
+                    hidden,
                     grid,
                     channels: count,
                     ..
@@ -125,6 +130,12 @@ impl StageLayout {
                 field("bits", bits, bits_ok, &|| {
                     "a multiple of 8 from 8 to 4096".into()
                 })?;
+                if let Some(hidden) = hidden {
+                    let hidden_ok = (1..=MAX_HIDDEN).contains(&hidden);
+                    field("hidden", hidden, hidden_ok, &|| {
+                        format!("1 to {MAX_HIDDEN}")
+                    })?;
+                }
                 let grid_ok = grid.is_power_of_two() && grid <= PATCH;
                 field("grid", grid, grid_ok, &|| "1, 2, 4, 8, 16 or 32".into())?;
                 Ok(Shape {

@@ -12,6 +12,8 @@ const FORMAT: &str = "patchwire-decoder-1";
 pub(crate) struct Network {
     pub(crate) program: [u8; 32],
     pub(crate) bits: usize,
+    /// Layer of the first stage before its last one, if it has one.
+    pub(crate) hidden: Option<Packed>,
     pub(crate) first: Packed,
     pub(crate) stages: Vec<Stage>,
     /// Output shape of the first stage, then of each of `stages`.
@@ -67,7 +69,7 @@ impl Network {
             parameters: 0,
             macs_per_patch: 0,
         };
-        let mut first = None;
+        let (mut hidden, mut first) = (None, None);
         let mut bits = 0;
         let mut stages = Vec::new();
         let mut radius = 0;
@@ -75,14 +77,22 @@ impl Network {
             let label = stage.label(index);
             match stage {
                 StageLayout::PatchLinear {
-                    name, bits: inputs, ..
+                    name,
+                    bits: inputs,
+                    hidden: units,
+                    ..
                 } => {
                     bits = *inputs;
                     let area = Area {
                         kernel: None,
                         positions: 1,
                     };
-                    first = Some(loader.layer(&label, name, shape.values(), bits, area)?);
+                    if let Some(units) = *units {
+                        let name = format!("{name}.hidden");
+                        hidden = Some(loader.layer(&label, &name, units, bits, area)?);
+                    }
+                    let inputs = units.unwrap_or(bits);
+                    first = Some(loader.layer(&label, name, shape.values(), inputs, area)?);
                 }
                 StageLayout::Conv {
                     name,
@@ -121,6 +131,7 @@ impl Network {
         Ok(Self {
             program,
             bits,
+            hidden,
             first: first.expect("a checked layout begins with patch_linear"),
             stages,
             shapes,

@@ -4,41 +4,53 @@ use ndarray::{Array3, Axis};
 use purenet::{DecodeError, Decoder};
 use safetensors::SafeTensors;
 
-const DECODER: &[u8] = include_bytes!("golden/decoder.safetensors");
+const FULL: &[u8] = include_bytes!("golden/full.safetensors");
+const PLAIN: &[u8] = include_bytes!("golden/plain.safetensors");
 const FRAMES: &[u8] = include_bytes!("golden/frames.safetensors");
 
 fn decoder() -> Decoder {
-    Decoder::from_safetensors(DECODER).unwrap()
+    Decoder::from_safetensors(FULL).unwrap()
 }
 
-/// Latents and PyTorch's planes of a frame.
-fn frame(width: usize, height: usize) -> (Vec<u8>, Array3<f32>) {
-    let file = SafeTensors::deserialize(FRAMES).unwrap();
-    let latents = file.tensor(&format!("{width}x{height}.latents")).unwrap();
-    let planes = file.tensor(&format!("{width}x{height}.planes")).unwrap();
+/// Latents and PyTorch's planes of a frame: of a golden decoder, at a size.
+fn golden(file: &str, width: usize, height: usize) -> (Vec<u8>, Array3<f32>) {
+    let frames = SafeTensors::deserialize(FRAMES).unwrap();
+    let tensor = |part| {
+        frames
+            .tensor(&format!("{file}.{width}x{height}.{part}"))
+            .unwrap()
+    };
+    let planes = tensor("planes");
     let (values, _) = planes.data().as_chunks::<4>();
     let values = values
         .iter()
         .map(|&value| f32::from_le_bytes(value))
         .collect();
-    (
-        latents.data().to_vec(),
-        Array3::from_shape_vec((3, height, width), values).unwrap(),
-    )
+    let planes = Array3::from_shape_vec((3, height, width), values).unwrap();
+    (tensor("latents").data().to_vec(), planes)
+}
+
+fn frame(width: usize, height: usize) -> (Vec<u8>, Array3<f32>) {
+    golden("full", width, height)
 }
 
 #[test]
 fn planes_match_pytorch() {
-    for (width, height) in [(96, 64), (70, 45)] {
-        let (latents, expected) = frame(width, height);
-        let actual = decoder()
+    for (file, bytes, width, height) in [
+        ("full", FULL, 96, 64),
+        ("full", FULL, 70, 45),
+        ("plain", PLAIN, 70, 45),
+    ] {
+        let (latents, expected) = golden(file, width, height);
+        let decoder = Decoder::from_safetensors(bytes).unwrap();
+        let actual = decoder
             .decode_planes(&latents, width as u32, height as u32)
             .unwrap();
         assert_eq!(actual.dim(), expected.dim());
         let spread = expected.std(0.0);
         assert!(spread > 0.1, "the golden frame is flat: {spread}");
         let worst = (&actual - &expected).abs().fold(0.0f32, |a, &b| a.max(b));
-        assert!(worst < 1e-4, "{width}x{height}: off by {worst}");
+        assert!(worst < 1e-4, "{file} {width}x{height}: off by {worst}");
     }
 }
 
@@ -129,16 +141,17 @@ fn the_figures_of_the_network_are_right() {
     assert_eq!(decoder.bits(), 16);
     assert_eq!(decoder.program(), std::array::from_fn(|i| i as u8));
     let weights = [
-        3072 * 16,
+        8 * 16,
+        3072 * 8,
         16 * 48 * 9,
-        2 * 16 * 16 * 25,
+        2 * 256 * 25,
         72 * 16,
-        2 * 18 * 18 * 9,
+        2 * 324 * 9,
         12 * 18 * 25,
     ];
-    let biases = 3072 + 16 + 2 * 16 + 72 + 2 * 18 + 12;
+    let biases = 8 + 3072 + 16 + 2 * 16 + 72 + 2 * 18 + 12;
     assert_eq!(decoder.parameters(), weights.iter().sum::<u64>() + biases);
-    let uses = [1, 64, 64, 64, 256, 256];
+    let uses = [1, 1, 64, 64, 64, 256, 256];
     let macs: u64 = weights
         .iter()
         .zip(uses)

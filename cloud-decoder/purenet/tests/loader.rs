@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-const GOLDEN: &[u8] = include_bytes!("golden/decoder.safetensors");
+const GOLDEN: &[u8] = include_bytes!("golden/full.safetensors");
 
 /// A decoder file taken apart, to be changed and put together again.
 struct Parts {
@@ -101,7 +101,12 @@ fn metadata_is_checked() {
 
 #[test]
 fn stages_are_checked() {
-    let cases: [(&str, Value, &str); 14] = [
+    let cases = [
+        (
+            "/stages/0/hidden",
+            json!(4097),
+            "hidden is 4097, allowed is 1 to 4096",
+        ),
         (
             "/stages/0/bits",
             json!(12),
@@ -210,6 +215,7 @@ fn tensors_are_checked() {
 fn a_small_file_cannot_ask_for_much_memory() {
     let huge = Parts::with_layout(|layout| {
         layout["stages"][0]["bits"] = json!(4096);
+        layout["stages"][0]["hidden"] = Value::Null;
         layout["stages"][0]["grid"] = json!(32);
         layout["stages"][0]["channels"] = json!(1024);
         layout["stages"][1]["in"] = json!(1024);
