@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::{BTreeSet, HashMap};
 
+use edge_node::intake;
 use patchwire_proto::{
     latent::LatentFrame,
     limits::{check_frame, check_hello},
@@ -54,9 +55,9 @@ async fn an_accepted_frame_is_delivered_whole() {
     assert_eq!(frame.camera_id, "gate-3");
     assert_eq!(frame.source_format, "raw");
     assert_eq!(frame.label.expect("a label").scores[0].label, "red");
-    let original =
-        image::load_from_memory(&frame.original.expect("an original").data).expect("an image");
-    assert_eq!(original.into_rgb8().into_raw(), row.repeat(20));
+    let original = frame.original.expect("an original");
+    let original = intake::decode(&original.data, Some(&original.media_type), None, 1000);
+    assert_eq!(original.expect("an image").rgb, row.repeat(20));
     let hello = cloud.hellos().remove(0);
     check_hello(&hello).expect("a valid hello");
     assert_eq!(

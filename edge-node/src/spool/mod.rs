@@ -14,8 +14,8 @@
 //! # Operation
 //!
 //! One connection writes, so that writers queue in memory instead of polling a lock; others read.
-//! Pushing leaves [`RESERVE_PAGES`] free for the history of what is settled meanwhile. A writing
-//! connection is closed after any error: SQLite rolls back by itself when the disk is full, which
+//! Pushing leaves [`RESERVE_PAGES`] free for the history of what is settled meanwhile; should that
+//! not do, a settled frame is deleted without a trace, which never needs room. A writing connection is closed after any error: SQLite rolls back by itself when the disk is full, which
 //! the pool would not notice.
 
 mod read;

@@ -107,7 +107,15 @@ impl Spool {
     pub async fn settle(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
         let result = self.remove(&mut connection, frame_id, &state).await;
-        let gone = settled(connection, result).await?;
+        let gone = match settled(connection, result).await {
+            Err(SpoolError::Full) => {
+                tracing::warn!(%frame_id, ?state, "spool full, settled a frame without a trace");
+                let mut connection = self.writer.acquire().await?;
+                let result = forget(&mut connection, frame_id).await;
+                settled(connection, result).await?
+            }
+            other => other?,
+        };
         if gone.frames > 0 && matches!(state, FrameState::Rejected { .. }) {
             self.metrics
                 .count_dropped(DropCause::Rejected, gone.frames as u64);
@@ -137,12 +145,7 @@ impl Spool {
                 self.quarantine(&mut transaction, &row, reason).await?;
             }
         } else {
-            let sql = "DELETE FROM spool WHERE frame_id = ? RETURNING frame_id, LENGTH(payload)";
-            let row = sqlx::query(sql)
-                .bind(id)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            gone.add_all(row.as_slice());
+            gone = forget(&mut transaction, frame_id).await?;
         }
         remember(&mut transaction, id, state).await?;
         transaction.commit().await?;
@@ -242,7 +245,7 @@ impl Spool {
             .execute(&mut *connection)
             .await?;
         let sql = "DELETE FROM quarantine WHERE seq <= (SELECT MAX(seq) FROM (SELECT seq, \
-                   SUM(LENGTH(payload)) OVER (ORDER BY seq DESC) AS total FROM quarantine) \
+                   SUM(LENGTH(payload) + LENGTH(reason) + 64) OVER (ORDER BY seq DESC) AS total FROM quarantine) \
                    WHERE total > ?)";
         let most = (self.max_bytes / QUARANTINE_SHARE) as i64;
         sqlx::query(sql).bind(most).execute(connection).await?;
@@ -273,6 +276,18 @@ impl Gone {
     fn add_all(&mut self, rows: &[SqliteRow]) {
         rows.iter().for_each(|row| self.add(row));
     }
+}
+
+/// Deletes a frame, which never needs room.
+async fn forget(connection: &mut SqliteConnection, frame_id: Uuid) -> Result<Gone, SpoolError> {
+    let sql = "DELETE FROM spool WHERE frame_id = ? RETURNING frame_id, LENGTH(payload)";
+    let rows = sqlx::query(sql)
+        .bind(&frame_id.as_bytes()[..])
+        .fetch_all(connection)
+        .await?;
+    let mut gone = Gone::default();
+    gone.add_all(&rows);
+    Ok(gone)
 }
 
 async fn drop_older(connection: &mut SqliteConnection, before: i64) -> Result<Gone, SpoolError> {
