@@ -277,6 +277,10 @@ fn open_data_dir(folder: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("data_dir {shown} cannot be created"))?;
     let lock = File::create(folder.join("lock"))
         .with_context(|| format!("data_dir {shown} cannot be written"))?;
+    // The entries just made must outlive a power cut as surely as what is written below them.
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("data_dir {shown} cannot be synchronized"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => bail!("data_dir {shown} is in use by another process"),

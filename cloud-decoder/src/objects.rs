@@ -7,6 +7,7 @@
 use std::{path::Path as FilePath, sync::Arc};
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
 use uuid::Uuid;
 
@@ -27,6 +28,14 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 #[error("object store: {0}")]
 pub struct ObjectError(#[from] object_store::Error);
+
+/// An object that is being read.
+pub struct Opened {
+    /// Bytes in all.
+    pub length: u64,
+    /// Its bytes in order.
+    pub pieces: BoxStream<'static, object_store::Result<Bytes>>,
+}
 
 /// Frames' objects in any [`ObjectStore`]; a successful [`put`](Objects::put) is durable.
 #[derive(Clone)]
@@ -57,6 +66,21 @@ impl Objects {
     pub async fn put(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<(), ObjectError> {
         self.store.put(&key(kind, frame), bytes.into()).await?;
         Ok(())
+    }
+
+    /// Opens an object to be read piece by piece; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn open(&self, kind: Kind, frame: Uuid) -> Result<Option<Opened>, ObjectError> {
+        match self.store.get(&key(kind, frame)).await {
+            Ok(object) => Ok(Some(Opened {
+                length: object.meta.size,
+                pieces: object.into_stream(),
+            })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads an object; `None` when there is none.

@@ -18,6 +18,7 @@ const points = new Map(METRICS.map(({ key }) => [key, new Map()])); // metric ->
 const plots = new Map();
 let names = [];
 let selected = null;
+let missed = []; // frames that came while the points were loading
 
 /** Cameras in the order of their colours. */
 export function setCameras(list) {
@@ -129,17 +130,26 @@ function build() {
 export async function load(camera) {
   selected = camera;
   if (plots.size === 0) build();
+  missed = [];
   await Promise.all(METRICS.map(async ({ key }) => {
     const series = await api.series(key);
     points.set(key, new Map(series.map((s) =>
       [s.camera, s.values.map((value, index) => [s.captured_ms[index] / 1000, value])])));
   }));
+  missed.forEach(insert);
   METRICS.forEach(draw);
 }
 
 /** A decoded frame adds its points. */
 export function add(frame) {
   if (frame.state !== "decoded" || plots.size === 0) return;
+  missed.push(frame);
+  if (missed.length > KEPT) missed.shift();
+  insert(frame);
+  drawSoon();
+}
+
+function insert(frame) {
   const t = frame.captured_ms / 1000;
   for (const metric of METRICS) {
     const value = metric.of(frame);
@@ -151,5 +161,4 @@ export function add(frame) {
     if (list[place]?.[0] !== t) list.splice(place + 1, 0, [t, value]);
     cameras.set(frame.camera, list.slice(-KEPT));
   }
-  drawSoon();
 }

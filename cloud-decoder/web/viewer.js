@@ -7,8 +7,6 @@ let current = null; // the shown frame
 let mode = "slider";
 let neighbour = () => null;
 
-const shape = (frame) => `${frame.width} / ${frame.height}`;
-
 function slider(frame) {
   const { original, reconstruction } = frame.images;
   const box = h("div", { class: "slider" },
@@ -18,7 +16,7 @@ function slider(frame) {
     h("span", { class: "tag right" }, "Reconstruction"),
     h("span", { class: "handle", "aria-hidden": "true" }, h("i")),
     h("input", { type: "range", min: 0, max: 100, step: 0.1, value: 50, "aria-label": "Share of the original that is shown" }));
-  box.style.aspectRatio = shape(frame);
+  box.style.setProperty("--ratio", frame.width / frame.height);
   const input = box.querySelector("input");
   const place = () => box.style.setProperty("--at", `${input.value}%`);
   const follow = (event) => {
@@ -42,7 +40,7 @@ function slider(frame) {
 
 function single(frame, source, name) {
   const image = h("img", { src: source, alt: name });
-  image.style.aspectRatio = shape(frame);
+  image.style.aspectRatio = frame.width / frame.height;
   return h("figure", {}, image, h("figcaption", {}, name));
 }
 

@@ -11,6 +11,7 @@ const tiles = new Map(); // frame id -> { frame, element }, newest first in the 
 let camera = null;
 let next = null;
 let extended = false;
+let missed = null; // changes that came while a page was loading
 
 function picture(frame) {
   const source = frame.images.thumbnail ?? (frame.state === "labelled" ? frame.images.original : null);
@@ -64,7 +65,10 @@ function note() {
 
 /** Shows the newest frames of a camera, or of all. */
 export async function load(of) {
+  const mine = (missed = []);
   const page = await api.frames(of, null, PAGE);
+  if (missed !== mine) return; // another load has begun
+  missed = null;
   camera = of;
   next = page.next;
   extended = false;
@@ -72,11 +76,13 @@ export async function load(of) {
   $("wall").replaceChildren();
   for (const frame of page.frames) put(frame, (element) => $("wall").append(element));
   $("older").hidden = next === null;
+  mine.forEach(add);
   note();
 }
 
 /** A frame is new or changed. */
 export function add(frame) {
+  missed?.push(frame);
   put(frame, (element) => {
     element.classList.add("fresh");
     $("wall").prepend(element);

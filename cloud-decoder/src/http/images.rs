@@ -1,6 +1,7 @@
 //! A frame's images. They never change once they are there, so browsers may keep them.
 
 use axum::{
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -86,11 +87,14 @@ async fn image(
     if known {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    let Some(bytes) = app.objects.get(kind, id).await? else {
+    let Some(object) = app.objects.open(kind, id).await? else {
         return Err(ApiError::not_found(format!(
             "the image of frame {id} is gone"
         )));
     };
-    let content_type = [(header::CONTENT_TYPE, media_type.to_owned())];
-    Ok((caching, content_type, bytes).into_response())
+    let content = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::CONTENT_LENGTH, object.length.to_string()),
+    ];
+    Ok((caching, content, Body::from_stream(object.pieces)).into_response())
 }
