@@ -137,7 +137,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, variable or flag does not parse, or names a key that does not exist.
-    #[error("configuration cannot be read: {0}")]
+    #[error("configuration cannot be read: {}", crate::one_line(.0))]
     Read(#[from] config::ConfigError),
     /// A value is out of range.
     #[error("{key}: {reason}")]

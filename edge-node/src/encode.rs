@@ -8,15 +8,14 @@ use patchwire_proto::{
     latent::LatentFrame,
     limits::{MAX_LABEL_TEXT, MAX_LABELS},
 };
-use prometheus_client::encoding::EncodeLabelValue;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::{config::Config, intake::Frame};
+use crate::{config::Config, intake::Frame, metrics::TaskKind};
 
 /// What a camera asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Task {
@@ -26,9 +25,6 @@ pub enum Task {
 }
 
 impl Task {
-    /// Every task.
-    pub const ALL: [Self; 3] = [Self::Compress, Self::Classify, Self::Both];
-
     /// Whether latents are made.
     pub fn compresses(self) -> bool {
         self != Self::Classify
@@ -37,6 +33,16 @@ impl Task {
     /// Whether a label is made.
     pub fn classifies(self) -> bool {
         self != Self::Compress
+    }
+}
+
+impl From<Task> for TaskKind {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::Compress => Self::Compress,
+            Task::Classify => Self::Classify,
+            Task::Both => Self::Both,
+        }
     }
 }
 

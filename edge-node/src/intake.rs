@@ -15,6 +15,8 @@ use image::{
 };
 use patchwire_proto::{limits::MAX_SIDE, v1::Original};
 
+use crate::one_line;
+
 /// Content types and what they stand for; `None` is raw RGB.
 const TYPES: [(&str, Option<ImageFormat>); 6] = [
     ("image/png", Some(ImageFormat::Png)),
@@ -257,14 +259,4 @@ fn source_format(format: ImageFormat) -> &'static str {
         ImageFormat::WebP => "webp (image-webp 0.2)",
         _ => "pnm (image 0.25)",
     }
-}
-
-fn one_line(error: &ImageError) -> String {
-    let text = error.to_string();
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(200)
-        .collect()
 }

@@ -119,3 +119,15 @@ fn hello(config: &Config, encoder: &Encoder) -> Hello {
         program_ids: encoder.emulators().map(id).to_vec(),
     }
 }
+
+/// A foreign error's text on one line of bounded length.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    const MOST: usize = 300;
+    let text = error.to_string();
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(MOST)
+        .collect()
+}

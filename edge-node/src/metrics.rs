@@ -1,7 +1,12 @@
 //! Prometheus metrics. Every series is registered, and so visible, from the start.
 
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -12,16 +17,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::encode::Task;
-
 /// All metrics of a node. Clones share the same values.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: std::sync::Arc<Registry>,
+    registry: Arc<Registry>,
     /// Frames answered 202, by task.
-    pub accepted: Family<TaskLabel, Counter>,
+    pub accepted: Counters<TaskLabel>,
     /// Frames not accepted, by reason.
-    pub refused: Family<RefusalLabel, Counter>,
+    pub refused: Counters<RefusalLabel>,
     /// Bits of latents made.
     pub latent_bits: Counter,
     /// Frames being handled.
@@ -35,11 +38,11 @@ pub struct Metrics {
     /// Bytes of the frames in the spool.
     pub spool_bytes: Gauge,
     /// Frames that left the spool undelivered, by cause.
-    pub dropped: Family<DropLabel, Counter>,
+    pub dropped: Counters<DropLabel>,
     /// Frames sent, resends included.
     pub sent: Counter,
     /// Acks received, by status.
-    pub acks: Family<AckLabel, Counter>,
+    pub acks: Counters<AckLabel>,
     /// Whether the cloud has welcomed this node and the stream stands: 0 or 1.
     pub connected: Gauge,
     /// Attempts to open the stream.
@@ -48,114 +51,104 @@ pub struct Metrics {
     pub last_ack_age_seconds: Gauge,
 }
 
-/// Label of [`Metrics::accepted`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct TaskLabel {
-    /// What was asked for.
-    pub task: Task,
+/// Counters of one metric, told apart by one label.
+pub type Counters<L> = Family<L, Counter>;
+
+/// Declares a label and its values, all of which are there from the start.
+macro_rules! label {
+    ($(#[$doc:meta])* $set:ident, $key:ident: $name:ident { $($value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)]
+        pub enum $name { $($value,)+ }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(match self { $(Self::$value => $text,)+ })
+            }
+        }
+
+        /// The label set of one series.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub struct $set {
+            $key: $name,
+        }
+
+        impl From<$name> for $set {
+            fn from($key: $name) -> Self {
+                Self { $key }
+            }
+        }
+
+        impl $set {
+            fn register(registry: &mut Registry, name: &str, help: &str) -> Counters<Self> {
+                let counters = Counters::default();
+                for value in [$($name::$value,)+] {
+                    let _series = counters.get_or_create_owned(&Self::from(value));
+                }
+                registry.register(name, help, counters.clone());
+                counters
+            }
+        }
+    };
 }
 
-/// Label of [`Metrics::refused`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusalLabel {
-    /// Why.
-    pub reason: Refusal,
+label! {
+    /// What a camera asked for.
+    TaskLabel, task: TaskKind {
+        Compress = "compress",
+        Classify = "classify",
+        Both = "both",
+    }
 }
 
-/// Why a frame was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs)]
-pub enum Refusal {
-    BadRequest,
-    TooLarge,
-    UnsupportedType,
-    Timeout,
-    Overloaded,
-    SpoolFull,
-    Internal,
+label! {
+    /// Why a frame was not accepted.
+    RefusalLabel, reason: Refusal {
+        BadRequest = "bad_request",
+        TooLarge = "too_large",
+        UnsupportedType = "unsupported_type",
+        Timeout = "timeout",
+        Overloaded = "overloaded",
+        SpoolFull = "spool_full",
+        Internal = "internal",
+    }
 }
 
-/// Label of [`Metrics::dropped`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DropLabel {
-    /// Why.
-    pub cause: DropCause,
+label! {
+    /// Why a frame left the spool undelivered.
+    DropLabel, cause: DropCause {
+        Full = "full",
+        Expired = "expired",
+        Corrupt = "corrupt",
+        Rejected = "rejected",
+    }
 }
 
-/// Why a frame left the spool undelivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs)]
-pub enum DropCause {
-    Full,
-    Expired,
-    Corrupt,
-    Rejected,
-}
-
-/// Label of [`Metrics::acks`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AckLabel {
-    /// The cloud's verdict.
-    pub status: AckKind,
-}
-
-/// The cloud's verdict on a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs)]
-pub enum AckKind {
-    Accepted,
-    Duplicate,
-    Rejected,
+label! {
+    /// The cloud's verdict on a frame.
+    AckLabel, status: AckKind {
+        Accepted = "accepted",
+        Duplicate = "duplicate",
+        Rejected = "rejected",
+    }
 }
 
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
-        use {AckKind as A, DropCause as D, Refusal as R};
         let mut registry = Registry::with_prefix("edge_node");
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Version of this binary", Info::new(version));
         let r = &mut registry;
-        let accepted = Family::<TaskLabel, Counter>::default();
-        for task in Task::ALL {
-            let _series = accepted.get_or_create_owned(&TaskLabel { task });
-        }
-        let refused = Family::<RefusalLabel, Counter>::default();
-        for reason in [
-            R::BadRequest,
-            R::TooLarge,
-            R::UnsupportedType,
-            R::Timeout,
-            R::Overloaded,
-            R::SpoolFull,
-            R::Internal,
-        ] {
-            let _series = refused.get_or_create_owned(&RefusalLabel { reason });
-        }
-        let dropped = Family::<DropLabel, Counter>::default();
-        for cause in [D::Full, D::Expired, D::Corrupt, D::Rejected] {
-            let _series = dropped.get_or_create_owned(&DropLabel { cause });
-        }
-        let acks = Family::<AckLabel, Counter>::default();
-        for status in [A::Accepted, A::Duplicate, A::Rejected] {
-            let _series = acks.get_or_create_owned(&AckLabel { status });
-        }
-        r.register("frames_accepted", "Frames answered 202", accepted.clone());
-        r.register("frames_refused", "Frames not accepted", refused.clone());
-        r.register(
-            "spool_dropped",
-            "Frames that left the spool undelivered",
-            dropped.clone(),
-        );
-        r.register("uplink_acks", "Acks received", acks.clone());
         let encode_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let help = "Time that encoding one frame took";
         r.register_with_unit("encode", help, Unit::Seconds, encode_seconds.clone());
         Self {
-            accepted,
-            refused,
-            dropped,
-            acks,
+            accepted: TaskLabel::register(r, "frames_accepted", "Frames answered 202"),
+            refused: RefusalLabel::register(r, "frames_refused", "Frames not accepted"),
+            dropped: DropLabel::register(r, "spool_dropped", "Frames that left undelivered"),
+            acks: AckLabel::register(r, "uplink_acks", "Acks received"),
             encode_seconds,
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(r, "originals_skipped", "Originals too large to travel"),
@@ -174,12 +167,12 @@ impl Metrics {
                 "uplink_last_ack_age_seconds",
                 "Time since the last ack, -1 before the first",
             ),
-            registry: std::sync::Arc::new(registry),
+            registry: Arc::new(registry),
         }
     }
 
     /// All series in the OpenMetrics text format.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

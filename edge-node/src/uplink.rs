@@ -31,7 +31,8 @@ use uuid::Uuid;
 
 use crate::{
     config,
-    metrics::{AckKind, AckLabel, Metrics},
+    metrics::{AckKind, Metrics},
+    one_line,
     spool::{Entry, FrameState, Spool, SpoolError},
 };
 
@@ -43,8 +44,8 @@ const ENVELOPE_BYTES: usize = 16;
 /// What is known about the link.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
-    /// Whether the cloud has welcomed this node and the stream stands.
-    pub connected: bool,
+    /// Since when the cloud has welcomed this node and the stream stands.
+    pub up_since: Option<Instant>,
     /// Why the last stream ended or did not start.
     pub last_error: Option<String>,
     /// When the last ack came.
@@ -65,7 +66,7 @@ pub struct LinkStatus {
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
-    #[error("cannot reach the cloud: {0}")]
+    #[error("cannot reach the cloud: {}", root(.0))]
     Connect(#[from] tonic::transport::Error),
     #[error("the cloud ended the stream: {}", .0.message())]
     Status(#[from] tonic::Status),
@@ -105,7 +106,7 @@ impl Link {
     /// For people.
     pub fn status(&self) -> LinkStatus {
         LinkStatus {
-            connected: self.connected,
+            connected: self.up_since.is_some(),
             last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
             last_error: self.last_error.clone(),
         }
@@ -154,11 +155,11 @@ impl Uplink {
                 result = self.stream() => result,
             };
             let Err(error) = result;
-            if self.link.borrow().connected {
+            if self.proved_itself() {
                 failures = 0;
             }
             self.metrics.connected.set(0);
-            let text = error.to_string();
+            let text = one_line(&error);
             if self.link.borrow().last_error.as_ref() != Some(&text) {
                 tracing::warn!(
                     endpoint = self.config.endpoint,
@@ -167,7 +168,7 @@ impl Uplink {
                 );
             }
             self.link.send_modify(|link| {
-                link.connected = false;
+                link.up_since = None;
                 link.last_error = Some(text);
             });
             let bound = self
@@ -182,14 +183,23 @@ impl Uplink {
             }
         }
         self.metrics.connected.set(0);
-        self.link.send_modify(|link| link.connected = false);
+        self.link.send_modify(|link| link.up_since = None);
+    }
+
+    /// Whether the stream that just ended brought an ack or stood for long, so that calling again
+    /// soon is no burden on a cloud that welcomes and hangs up.
+    fn proved_itself(&self) -> bool {
+        let link = self.link.borrow();
+        let long = Duration::from_millis(self.config.backoff_max_ms);
+        link.up_since
+            .is_some_and(|up| up.elapsed() > long || link.last_ack.is_some_and(|at| at > up))
     }
 
     async fn stream(&self) -> Result<std::convert::Infallible, LinkError> {
         let (outbound, mut session) = self.open().await?;
         self.metrics.connected.set(1);
         self.link.send_modify(|link| {
-            link.connected = true;
+            link.up_since = Some(Instant::now());
             link.last_error = None;
         });
         tracing::info!(
@@ -313,7 +323,7 @@ impl Uplink {
             tracing::warn!(%id, reason, "the cloud rejected a frame, quarantined it");
         }
         self.spool.settle(id, state).await?;
-        self.metrics.acks.get_or_create(&AckLabel { status }).inc();
+        self.metrics.acks.get_or_create(&status.into()).inc();
         self.link
             .send_modify(|link| link.last_ack = Some(Instant::now()));
         Ok(())
@@ -338,6 +348,15 @@ impl Session {
         self.in_flight.insert(id, frame.encoded_len());
         Ok(())
     }
+}
+
+/// The innermost cause: what surrounds it says "transport error".
+fn root(error: &tonic::transport::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 fn verdict(ack: Ack) -> Result<(AckKind, FrameState), LinkError> {

@@ -165,7 +165,7 @@ async fn duplicates_and_rejections_are_told_and_leave_the_spool() {
     assert_eq!(body["state"], "rejected");
     assert_eq!(body["reason"], "the cloud does not know this program");
     assert_eq!(
-        metric(&node, "edge_node_uplink_acks_total{status=\"Rejected\"}").await,
+        metric(&node, "edge_node_uplink_acks_total{status=\"rejected\"}").await,
         1.0
     );
     node.shutdown().await;

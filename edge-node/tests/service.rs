@@ -100,10 +100,10 @@ async fn health_metrics_and_programs_are_there_from_the_start() {
     let (_, text) = get(&node, "/metrics").await;
     let text = text.as_str().expect("text");
     for series in [
-        "edge_node_frames_accepted_total{task=\"Both\"} 0",
-        "edge_node_frames_refused_total{reason=\"SpoolFull\"} 0",
-        "edge_node_spool_dropped_total{cause=\"Corrupt\"} 0",
-        "edge_node_uplink_acks_total{status=\"Duplicate\"} 0",
+        "edge_node_frames_accepted_total{task=\"both\"} 0",
+        "edge_node_frames_refused_total{reason=\"spool_full\"} 0",
+        "edge_node_spool_dropped_total{cause=\"corrupt\"} 0",
+        "edge_node_uplink_acks_total{status=\"duplicate\"} 0",
         "edge_node_uplink_connected 0",
         "edge_node_uplink_last_ack_age_seconds -1",
         "edge_node_encode_seconds_count 0",

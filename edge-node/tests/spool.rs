@@ -114,7 +114,7 @@ async fn a_full_spool_may_drop_the_oldest_instead() {
         assert_eq!(status, 202, "{body}");
     }
     assert_eq!(state(&node, &first).await, "dropped");
-    let dropped = metric(&node, "edge_node_spool_dropped_total{cause=\"Full\"}").await;
+    let dropped = metric(&node, "edge_node_spool_dropped_total{cause=\"full\"}").await;
     assert!(dropped >= 1.0);
     assert_eq!(dropped as u64 + backlog(&node).await, 11);
     node.shutdown().await;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::error::HttpError;
 use crate::{
     encode::{Score, Task},
-    metrics::{RefusalLabel, TaskLabel},
+    metrics::TaskKind,
     node::{Node, Submission},
     spool::FrameState,
 };
@@ -66,19 +66,15 @@ pub(super) async fn post(
 ) -> Response {
     match accept(&node, params, request).await {
         Ok(accepted) => {
-            node.metrics
-                .accepted
-                .get_or_create(&TaskLabel {
-                    task: accepted.task,
-                })
-                .inc();
+            let task = TaskKind::from(accepted.task);
+            node.metrics.accepted.get_or_create(&task.into()).inc();
             (StatusCode::ACCEPTED, Json(accepted)).into_response()
         }
         Err(error) => {
-            let label = RefusalLabel {
-                reason: error.refusal(),
-            };
-            node.metrics.refused.get_or_create(&label).inc();
+            node.metrics
+                .refused
+                .get_or_create(&error.refusal().into())
+                .inc();
             error.into_response()
         }
     }

@@ -1,4 +1,16 @@
 //! The HTTP side: routes, limits, and the loop that accepts connections.
+//!
+//! | route                  | answer                                                             |
+//! |------------------------|--------------------------------------------------------------------|
+//! | `POST /v1/frames`      | 202 once the encoded frame is on disk; see [`frames::post`]        |
+//! | `GET /v1/frames/{id}`  | what became of a frame                                             |
+//! | `GET /v1/encoder`      | the loaded programs and their memory maps                          |
+//! | `GET /v1/status`       | backlog and link                                                   |
+//! | `GET /livez`           | 200 while the process answers                                      |
+//! | `GET /readyz`          | 200 while frames can be stored                                     |
+//! | `GET /metrics`         | OpenMetrics text                                                   |
+//!
+//! Whatever is refused is told as `{"error": "one sentence"}`.
 
 mod error;
 mod frames;
