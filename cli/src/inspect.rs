@@ -69,7 +69,7 @@ fn program(program: &Program) {
             "output",
             "weights",
             "weight bits",
-            "bias bits",
+            "bias, shift",
             "map bits",
             "MACs",
         ],

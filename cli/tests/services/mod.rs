@@ -24,7 +24,8 @@ fn binaries() -> &'static Path {
             Some(profile) => profile,
         };
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--bins", "-p", "edge-node", "-p", "cloud-decoder"])
+            // The whole workspace: fewer crates than with other features for two packages alone.
+            .args(["build", "--workspace", "--bins"])
             .args(["--profile", profile, "--target-dir"])
             .arg(folder.parent().expect("a target folder"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
