@@ -29,6 +29,9 @@ const TYPES: [(&str, Option<ImageFormat>); 6] = [
 const ALLOWED: &str = "image/png, image/jpeg, image/webp, image/x-portable-pixmap, \
                        or application/octet-stream for raw RGB";
 
+/// Most bytes of colour profiles and texts in a file, unpacked.
+const METADATA_BYTES: u64 = 16 << 20;
+
 /// A frame as the encoder takes it.
 #[derive(Debug)]
 pub struct Frame {
@@ -93,9 +96,9 @@ pub enum IntakeError {
         /// Most pixels allowed.
         max: u64,
     },
-    /// Decoding would take more memory than the pixel limit allows for.
-    #[error("{0} needs more memory to decode than a frame of {1} pixels may")]
-    Memory(&'static str, u64),
+    /// Profiles and texts that take too much memory.
+    #[error("{0} carries more than {METADATA_BYTES} bytes of metadata")]
+    Metadata(&'static str),
     /// A JPEG that stops before its end marker.
     #[error("JPEG is truncated: it has no end marker")]
     TruncatedJpeg,
@@ -161,15 +164,15 @@ fn raw(body: &Bytes, (width, height): (u32, u32), max_pixels: u64) -> Result<Fra
 
 fn compressed(body: &Bytes, format: ImageFormat, max_pixels: u64) -> Result<Frame, IntakeError> {
     let told = |error| match error {
-        ImageError::Limits(_) => IntakeError::Memory(name(format), max_pixels),
+        ImageError::Limits(_) => IntakeError::Metadata(name(format)),
         error => IntakeError::Damaged(name(format), one_line(&error)),
     };
     if format == ImageFormat::Jpeg && !jpeg_ends(body) {
         return Err(IntakeError::TruncatedJpeg);
     }
+    // Bounds what a decoder unpacks beside the pixels; those are bounded by `check_size`.
     let mut limits = Limits::no_limits();
-    // Up to four channels of 16 bits, and as much again for what the decoder keeps beside.
-    limits.max_alloc = Some(max_pixels.saturating_mul(16).max(1 << 20));
+    limits.max_alloc = Some(METADATA_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(body), format);
     reader.limits(limits);
     // Reads the header alone.

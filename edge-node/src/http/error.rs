@@ -77,7 +77,7 @@ impl From<IntakeError> for HttpError {
         use IntakeError as E;
         let status = match &error {
             E::NoType | E::Type(_) | E::Mismatch { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            E::Side(..) | E::Pixels { .. } | E::Memory(..) => StatusCode::PAYLOAD_TOO_LARGE,
+            E::Side(..) | E::Pixels { .. } | E::Metadata(_) => StatusCode::PAYLOAD_TOO_LARGE,
             E::Empty
             | E::RawSize
             | E::RawLength { .. }

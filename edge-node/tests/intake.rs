@@ -1,0 +1,179 @@
+//! From bytes to pixels: exact conversions, and hostile bytes.
+
+use std::io::Cursor;
+
+use edge_node::intake::{Frame, IntakeError, decode, lossless};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
+use proptest::prelude::*;
+
+const MOST: u64 = 1_000_000;
+const TYPES: [(&str, ImageFormat); 4] = [
+    ("image/png", ImageFormat::Png),
+    ("image/jpeg", ImageFormat::Jpeg),
+    ("image/webp", ImageFormat::WebP),
+    ("image/x-portable-pixmap", ImageFormat::Pnm),
+];
+
+fn file(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut out = Cursor::new(Vec::new());
+    image
+        .into()
+        .write_to(&mut out, format)
+        .expect("an encoded image");
+    out.into_inner()
+}
+
+fn photo() -> RgbImage {
+    RgbImage::from_fn(37, 21, |x, y| {
+        Rgb([(x * 7) as u8, (y * 11) as u8, (x * y) as u8])
+    })
+}
+
+fn pixels(bytes: Vec<u8>, kind: &str) -> Vec<u8> {
+    decode(&bytes.into(), Some(kind), None, MOST)
+        .expect("a frame")
+        .rgb
+}
+
+#[test]
+fn lossless_formats_keep_every_pixel() {
+    for (kind, format) in TYPES
+        .into_iter()
+        .filter(|&(_, format)| format != ImageFormat::Jpeg)
+    {
+        assert_eq!(
+            pixels(file(photo(), format), kind),
+            photo().into_raw(),
+            "{kind}"
+        );
+    }
+    let raw = photo().into_raw();
+    let frame = decode(
+        &raw.clone().into(),
+        Some("application/octet-stream"),
+        Some((37, 21)),
+        MOST,
+    );
+    assert_eq!(frame.expect("a frame").rgb, raw);
+}
+
+#[test]
+fn gray_alpha_and_depth_are_converted_as_documented() {
+    let png = |image: DynamicImage| pixels(file(image, ImageFormat::Png), "image/png");
+    let gray = ImageBuffer::from_pixel(2, 1, Luma([90u8]));
+    assert_eq!(png(gray.into()), [90; 6]);
+    let transparent = ImageBuffer::from_pixel(1, 1, Rgba([10u8, 20, 30, 0]));
+    assert_eq!(
+        png(transparent.into()),
+        [10, 20, 30],
+        "alpha is dropped, not blended"
+    );
+    let gray_alpha = ImageBuffer::from_pixel(1, 1, LumaA([40u8, 7]));
+    assert_eq!(png(gray_alpha.into()), [40; 3]);
+    let deep = ImageBuffer::from_pixel(1, 1, Rgb([0u16, 257 * 100 + 128, 65_535]));
+    assert_eq!(png(deep.into()), [0, 100, 255]);
+}
+
+#[test]
+fn jpeg_is_decoded_closely_and_names_its_decoder() {
+    let smooth = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 3) as u8, (y * 3) as u8, 128]));
+    let frame = decode(
+        &file(smooth.clone(), ImageFormat::Jpeg).into(),
+        Some("image/jpeg"),
+        None,
+        MOST,
+    );
+    let frame = frame.expect("a frame");
+    let error: u64 = frame
+        .rgb
+        .iter()
+        .zip(smooth.as_raw())
+        .map(|(a, b)| u64::from(a.abs_diff(*b)))
+        .sum();
+    assert!(
+        error / (64 * 64 * 3) < 4,
+        "mean error {}",
+        error / (64 * 64 * 3)
+    );
+    let lock = include_str!("../../Cargo.lock");
+    for (kind, format) in TYPES {
+        let told = decode(&file(photo(), format).into(), Some(kind), None, MOST).expect("a frame");
+        let (decoder, version) = told
+            .source_format
+            .split_once('(')
+            .expect("a decoder")
+            .1
+            .trim_end_matches(')')
+            .split_once(' ')
+            .expect("a version");
+        let entry = format!("name = \"{decoder}\"\nversion = \"{version}.");
+        assert!(
+            lock.contains(&entry),
+            "{} is not what is built in",
+            told.source_format
+        );
+    }
+}
+
+#[test]
+fn an_end_marker_inside_metadata_does_not_hide_a_cut() {
+    let jpeg = file(photo(), ImageFormat::Jpeg);
+    // An APP1 segment that holds a whole thumbnail, end marker included.
+    let mut with_thumbnail = jpeg[..2].to_vec();
+    with_thumbnail.extend([0xff, 0xe1]);
+    with_thumbnail.extend((jpeg.len() as u16 + 2).to_be_bytes());
+    with_thumbnail.extend(&jpeg);
+    with_thumbnail.extend(&jpeg[2..]);
+    assert_eq!(
+        pixels(with_thumbnail.clone(), "image/jpeg"),
+        pixels(jpeg, "image/jpeg")
+    );
+    with_thumbnail.truncate(with_thumbnail.len() - 20);
+    let refused = decode(&with_thumbnail.into(), Some("image/jpeg"), None, MOST);
+    assert!(
+        matches!(refused, Err(IntakeError::TruncatedJpeg)),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn the_original_is_lossless() {
+    let frame = Frame {
+        rgb: photo().into_raw(),
+        width: 37,
+        height: 21,
+        source_format: "raw",
+    };
+    let original = lossless(&frame).expect("a PNG");
+    assert_eq!(
+        pixels(original.data.to_vec(), &original.media_type),
+        frame.rgb
+    );
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_never_panic(
+        which in 0usize..4,
+        cut in 0usize..4000,
+        edits in prop::collection::vec((0usize..4000, any::<u8>()), 0..12),
+    ) {
+        let (kind, format) = TYPES[which];
+        let mut bytes = file(photo(), format);
+        bytes.truncate(cut.max(8));
+        for (at, value) in edits {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        match decode(&bytes.into(), Some(kind), None, MOST) {
+            Ok(frame) => {
+                prop_assert!(u64::from(frame.width) * u64::from(frame.height) <= MOST);
+                prop_assert_eq!(frame.rgb.len(), (frame.width * frame.height * 3) as usize);
+            }
+            Err(error) => {
+                let sentence = error.to_string();
+                prop_assert!(!sentence.contains('\n') && sentence.len() < 500, "{}", sentence);
+            }
+        }
+    }
+}
