@@ -42,6 +42,7 @@ CREATE TABLE cameras (
     latent_bits INTEGER NOT NULL,
     measured    INTEGER NOT NULL DEFAULT 0, -- decoded frames with a finite PSNR
     psnr_sum    REAL    NOT NULL DEFAULT 0,
+    last_decoded BLOB,            -- frame id
     last_seq    INTEGER NOT NULL,
     last_received_ms INTEGER NOT NULL
 ) STRICT;

@@ -21,8 +21,8 @@ pub struct Config {
     pub decoder: Option<PathBuf>,
     /// Decode workers.
     pub decode: Decode,
-    /// What is logged, for example `info` or `cloud_decoder=debug,info`.
-    pub log: String,
+    /// Logging.
+    pub log: Log,
 }
 
 /// Section `http`.
@@ -59,6 +59,26 @@ pub struct Decode {
     pub max_pixels: u64,
 }
 
+/// Section `log`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -67,7 +87,7 @@ impl Default for Config {
             data_dir: PathBuf::from("cloud-data"),
             decoder: None,
             decode: Decode::default(),
-            log: "info".to_owned(),
+            log: Log::default(),
         }
     }
 }
@@ -90,6 +110,15 @@ impl Default for Grpc {
     }
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
 impl Default for Decode {
     fn default() -> Self {
         Self {
@@ -105,7 +134,7 @@ impl Default for Decode {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, variable or flag that cannot be read.
-    #[error("{0}")]
+    #[error("configuration cannot be read: {}", one_line(.0))]
     Read(#[from] config::ConfigError),
     /// A number out of range.
     #[error("{name} is {value}, allowed are {min} to {max}")]
@@ -130,7 +159,7 @@ impl Config {
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-        flags: impl IntoIterator<Item = (&'static str, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
@@ -151,7 +180,7 @@ impl Config {
                 .source(Some(variables)),
         );
         for (key, value) in flags {
-            builder = builder.set_override(key, value)?;
+            builder = builder.set_override(key.as_str(), value)?;
         }
         let config: Self = builder.build()?.try_deserialize()?;
         config.check()?;
@@ -193,6 +222,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A foreign error's text on one line.
+fn one_line(error: &config::ConfigError) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Names the configuration file, so it is not itself a setting.

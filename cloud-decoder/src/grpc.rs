@@ -108,7 +108,7 @@ impl CatalogueApi for CatalogueService {
         let changes = BroadcastStream::new(self.changes.subscribe());
         let records = changes
             .filter_map(move |change| {
-                let _ = &held;
+                let _held = &held;
                 let item = match change {
                     Ok(frame) => camera
                         .as_ref()

@@ -189,7 +189,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     };
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(async { Ok(http::serve(http_listener, app).await?) });
+    tasks.spawn(async {
+        http::serve(http_listener, app).await;
+        Ok(())
+    });
     tasks.spawn(grpc::serve(
         grpc_listener,
         uplink,

@@ -1,7 +1,7 @@
 //! Prometheus metrics, all registered at start, none labelled by camera or frame.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
@@ -13,21 +13,32 @@ use prometheus_client::{
 
 use crate::frame::Quality;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Accepted,
     Duplicate,
     Rejected,
 }
 
+impl Outcome {
+    fn labels(self) -> Outcomes {
+        let outcome = match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+        };
+        Outcomes { outcome }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Outcomes {
-    pub(crate) outcome: Outcome,
+    outcome: &'static str,
 }
 
 pub(crate) struct Metrics {
     registry: Registry,
-    pub(crate) frames: Family<Outcomes, Counter>,
+    frames: Family<Outcomes, Counter>,
     pub(crate) ingest_bytes: Counter,
     pub(crate) uplinks: Gauge,
     pub(crate) watchers: Gauge,
@@ -61,7 +72,7 @@ impl Metrics {
             latent_ones: Histogram::new(linear_buckets(0.1, 0.1, 9)),
         };
         for outcome in [Outcome::Accepted, Outcome::Duplicate, Outcome::Rejected] {
-            drop(metrics.frames.get_or_create(&Outcomes { outcome }));
+            drop(metrics.frames.get_or_create(&outcome.labels()));
         }
         metrics.register()
     }
@@ -111,7 +122,7 @@ impl Metrics {
     }
 
     pub(crate) fn received(&self, outcome: Outcome) {
-        self.frames.get_or_create(&Outcomes { outcome }).inc();
+        self.frames.get_or_create(&outcome.labels()).inc();
     }
 
     pub(crate) fn measured(&self, quality: &Quality) {

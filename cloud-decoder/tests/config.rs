@@ -22,7 +22,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
     let file = folder.path().join("config.toml");
     fs::write(
         &file,
-        "log = 'debug'\n[decode]\nworkers = 2\nthreads = 3\n[http]\nlisten = '127.0.0.1:1'\n",
+        "data_dir = 'd'\n[decode]\nworkers = 2\nthreads = 3\n[http]\nlisten = '127.0.0.1:1'\n",
     )
     .expect("file");
     let environment = variables(&[
@@ -31,9 +31,9 @@ fn flags_win_over_variables_and_these_over_the_file() {
         ("CLOUD_DECODER_CONFIG", "elsewhere.toml"),
         ("PATH", "/bin"),
     ]);
-    let flags = [("http.listen", "127.0.0.1:3".to_owned())];
+    let flags = [("http.listen".to_owned(), "127.0.0.1:3".to_owned())];
     let config = Config::load(Some(&file), environment, flags).expect("config");
-    assert_eq!(config.log, "debug");
+    assert_eq!(config.data_dir, Path::new("d"));
     assert_eq!((config.decode.workers, config.decode.threads), (4, 3));
     assert_eq!(config.http.listen.port(), 3);
 }

@@ -99,11 +99,13 @@ async fn cameras_summary_and_series_add_up() {
     assert_eq!(gate["camera"], "gate");
     assert_eq!((&gate["frames"], &gate["decoded"]), (&3.into(), &3.into()));
     assert_eq!(gate["last_frame"], last.to_string());
+    assert_eq!(gate["last_decoded"], last.to_string());
     assert_eq!(gate["live"], true);
     let mean = gate["mean_psnr_db"].as_f64().expect("mean");
     let recent = gate["recent_psnr_db"].as_f64().expect("recent");
     assert!((mean - recent).abs() < 1e-9);
     assert_eq!(cameras["cameras"][0]["labelled"], 1);
+    assert!(cameras["cameras"][0]["last_decoded"].is_null());
 
     let summary = cloud.json("/api/v1/summary").await;
     assert_eq!(summary["frames"], 4);
@@ -142,7 +144,7 @@ async fn probes_metrics_and_dashboard_are_served() {
     assert_eq!(cloud.http("/livez").await.status(), 200);
     let metrics = cloud.http("/metrics").await.text().await.expect("text");
     for name in [
-        "cloud_decoder_frames_total{outcome=\"Rejected\"} 0",
+        "cloud_decoder_frames_total{outcome=\"rejected\"} 0",
         "cloud_decoder_queued_frames 0",
         "cloud_decoder_decode_seconds_count 0",
         "cloud_decoder_psnr_db_count 0",

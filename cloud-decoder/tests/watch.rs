@@ -126,7 +126,7 @@ async fn events_bring_every_change_without_asking() {
         }
         text.clone()
     };
-    until("event: ready").await;
+    until("event: ready\ndata: live").await;
     let mut node = cloud.node().await;
     let id = node.accepted(frame("gate", 64, 64)).await;
     let seen = until(r#""state":"decoded""#).await;

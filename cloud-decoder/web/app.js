@@ -56,7 +56,6 @@ function select(camera) {
 
 function changed(frame) {
   refreshSoon();
-  cameras.arrived(frame);
   viewer.changed(frame);
   charts.add(frame);
   if (selected === null || frame.camera === selected) {

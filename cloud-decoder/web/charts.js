@@ -1,7 +1,7 @@
 // Plots over time, one line a camera.
 
 import * as api from "./api.js";
-import { $, h, throttled, time } from "./dom.js";
+import { $, date, h, throttled, time } from "./dom.js";
 
 /** Points of one camera kept in a plot. */
 const KEPT = 400;
@@ -9,9 +9,9 @@ const COLOURS = 8;
 const HEIGHT = 170;
 
 const METRICS = [
-  { key: "psnr_db", name: "PSNR", unit: "dB", digits: 1, of: (f) => f.quality?.psnr_db },
-  { key: "ms_ssim", name: "MS-SSIM", unit: "", digits: 3, of: (f) => f.quality?.ms_ssim },
-  { key: "bpp", name: "Rate", unit: "bit/px", digits: 2, of: (f) => (f.latent_bits > 0 ? f.bpp : null) },
+  { key: "psnr_db", name: "PSNR", unit: "dB", digits: 1, steps: [1, 2, 5, 10, 20], of: (f) => f.quality?.psnr_db },
+  { key: "ms_ssim", name: "MS-SSIM", unit: "", digits: 3, steps: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2], of: (f) => f.quality?.ms_ssim },
+  { key: "bpp", name: "Rate", unit: "bit/px", digits: 2, steps: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2], of: (f) => (f.latent_bits > 0 ? f.bpp : null) },
 ];
 
 const points = new Map(METRICS.map(({ key }) => [key, new Map()])); // metric -> camera -> [[t, v]]
@@ -29,6 +29,15 @@ export function setCameras(list) {
 export function colourOf(name) {
   if (!names.includes(name)) names.push(name);
   return `--line-${names.indexOf(name) % COLOURS}`;
+}
+
+const MINUTE = 60, HOUR = 3600, DAY = 86400;
+const TIME_STEPS = [1, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30].map((n) => n * MINUTE),
+  ...[1, 2, 3, 6, 12].map((n) => n * HOUR), ...[1, 2, 7, 14, 30, 90].map((n) => n * DAY)];
+
+function timeTicks(_, ticks, axis, space, step) {
+  if (step >= DAY) return ticks.map((t) => date(t * 1000));
+  return ticks.map((t) => time(t * 1000).slice(0, step < MINUTE ? 8 : 5));
 }
 
 const css = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
@@ -50,6 +59,15 @@ function limits(metric) {
   };
 }
 
+/** The value at an index, or the one closest to it: cameras do not capture at the same moments. */
+function nearest(values, index) {
+  for (let away = 0; away < values.length; away += 1) {
+    const value = values[index - away] ?? values[index + away];
+    if (value !== null && value !== undefined) return value;
+  }
+  return undefined;
+}
+
 /** A tip beside the cursor: the time, and each camera's value there. */
 function tip(metric) {
   const box = h("div", { class: "tip", hidden: true });
@@ -61,8 +79,8 @@ function tip(metric) {
         box.hidden = index === null || index === undefined;
         if (box.hidden) return;
         const rows = plot.series.slice(1).flatMap((series, at) => {
-          const value = plot.data[at + 1][index];
-          if (value === null || value === undefined) return [];
+          const value = nearest(plot.data[at + 1], index);
+          if (value === undefined) return [];
           const swatch = h("i", { class: "swatch" });
           swatch.style.background = series.stroke();
           return [h("span", {}, swatch, series.label, h("b", {}, value.toFixed(metric.digits)))];
@@ -81,12 +99,12 @@ function options(metric, cameras, width) {
   return {
     width, height: HEIGHT,
     legend: { show: false },
-    cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     padding: [10, 10, 0, 0],
     scales: { x: { time: true }, y: { range: limits(metric) } },
     axes: [
-      { ...axis, grid: { show: false }, space: 90, values: (_, ticks) => ticks.map((t) => time(t * 1000).slice(0, 5)) },
-      { ...axis, size: 46, space: 36, values: (_, ticks) => ticks.map((v) => v.toFixed(metric.digits)) },
+      { ...axis, grid: { show: false }, size: 30, space: 70, incrs: TIME_STEPS, values: timeTicks },
+      { ...axis, size: 46, space: 28, incrs: metric.steps, values: (_, ticks) => ticks.map((v) => v.toFixed(metric.digits)) },
     ],
     plugins: [tip(metric)],
     series: [{}, ...cameras.map(([name, list]) => ({

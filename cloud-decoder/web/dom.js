@@ -39,6 +39,8 @@ export const bytes = or((value) => {
 
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+export const date = (ms) => day.format(ms);
 export const time = (ms) => clock.format(ms);
 export const dateTime = (ms) => full.format(ms);
 

@@ -29,7 +29,7 @@ export function show(sum) {
   const raw = sum.raw_bytes > 0;
   $("totals").replaceChildren(
     stat("Frames", count(sum.frames), null, waiting),
-    stat("Mean PSNR", decibel(sum.mean_psnr_db), "dB", "over frames sent with their original"),
+    stat("Mean PSNR", decibel(sum.mean_psnr_db), "dB", "of frames with original"),
     stat("Mean rate", rate(sum.mean_bpp), "bit/px",
       sum.mean_bpp ? `${count(sum.decoder.bits_per_patch)} bits per 32×32 patch` : "no latents yet"),
     stat("Cameras live", count(sum.cameras_live), `of ${count(sum.cameras)}`, "with a frame in the last minute"),

@@ -15,16 +15,17 @@ function slider(frame) {
     h("span", { class: "tag left" }, "Original"),
     h("span", { class: "tag right" }, "Reconstruction"),
     h("span", { class: "handle", "aria-hidden": "true" }, h("i")),
-    h("input", { type: "range", min: 0, max: 100, step: 0.1, value: 50, "aria-label": "Share of the original that is shown" }));
+    h("input", { type: "range", min: 0, max: 100, step: 2, value: 50, "aria-label": "Share of the original that is shown" }));
   box.style.setProperty("--ratio", frame.width / frame.height);
   const input = box.querySelector("input");
-  const place = () => box.style.setProperty("--at", `${input.value}%`);
+  const place = (percent) => box.style.setProperty("--at", `${percent}%`);
   const follow = (event) => {
     const { left, width } = box.getBoundingClientRect();
-    input.value = ((event.clientX - left) / width) * 100;
-    place();
+    const at = Math.min(100, Math.max(0, ((event.clientX - left) / width) * 100));
+    input.value = at;
+    place(at);
   };
-  input.addEventListener("input", place);
+  input.addEventListener("input", () => place(input.value));
   box.addEventListener("pointerdown", (event) => {
     box.setPointerCapture(event.pointerId);
     follow(event);
@@ -34,7 +35,6 @@ function slider(frame) {
   box.addEventListener("pointermove", (event) => {
     if (box.hasPointerCapture(event.pointerId)) follow(event);
   });
-  place();
   return box;
 }
 
@@ -68,9 +68,15 @@ function group(name, entries) {
 
 function figures(frame) {
   const q = frame.quality;
-  return h("div", { class: "headline" },
-    ...[["PSNR", decibel(q?.psnr_db), "dB"], ["MS-SSIM", similarity(q?.ms_ssim), ""], ["Rate", rate(frame.bpp), "bit/px"]]
-      .map(([name, value, unit]) => h("p", {}, h("span", {}, name), h("b", {}, value, unit ? h("small", {}, ` ${unit}`) : null))));
+  const shown = [
+    q?.psnr_db != null && ["PSNR", decibel(q.psnr_db), "dB"],
+    q?.ms_ssim != null && ["MS-SSIM", similarity(q.ms_ssim), ""],
+    q && q.psnr_db === null && ["Seam ratio", ratio(q.seam_ratio), ""],
+    frame.latent_bits > 0 && ["Rate", rate(frame.bpp), "bit/px"],
+  ].filter(Boolean);
+  if (shown.length === 0) return null;
+  return h("div", { class: "headline" }, ...shown.map(([name, value, unit]) =>
+    h("p", {}, h("span", {}, name), h("b", {}, value, unit ? h("small", {}, ` ${unit}`) : null))));
 }
 
 function scores(frame) {
@@ -92,7 +98,7 @@ function facts(frame) {
     figures(frame),
     scores(frame),
     group("Quality", [
-      q && ["SSIM", similarity(q.ssim)],
+      q?.ssim != null && ["SSIM", similarity(q.ssim)],
       q && ["Seam ratio", ratio(q.seam_ratio), "Gradient across patch borders over that inside; 1 is seamless"],
       q?.original_seam_ratio != null && ["Seam ratio of original", ratio(q.original_seam_ratio)],
       ["Latents", frame.latent_bits > 0 ? bytes(frame.latent_bits / 8) : "–"],
@@ -135,8 +141,9 @@ function render() {
   }, text);
   $("viewer").replaceChildren(
     h("header", {},
-      h("h2", { id: "viewer-title" }, frame.camera),
-      h("p", { class: "note" }, dateTime(frame.captured_ms)),
+      h("div", { class: "named" },
+        h("h2", { id: "viewer-title" }, frame.camera),
+        h("p", { class: "note" }, dateTime(frame.captured_ms))),
       both ? h("div", { class: "segments", role: "group", "aria-label": "Comparison" },
         segment("Slider", "slider"), segment("Side by side", "pair")) : null,
       h("div", { class: "actions" },

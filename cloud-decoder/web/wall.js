@@ -1,7 +1,7 @@
 // The wall of frames, newest first. It grows at the top as frames arrive.
 
 import * as api from "./api.js";
-import { $, ago, count, dateTime, decibel, h, percent, rate, similarity, time } from "./dom.js";
+import { $, count, dateTime, decibel, h, percent, rate, ratio, similarity, time } from "./dom.js";
 
 const PAGE = 36;
 /** Frames kept while new ones arrive; more only when older ones were asked for. */
@@ -21,12 +21,18 @@ function picture(frame) {
   return h("span", { class: `patches ${frame.state}` });
 }
 
+function measured(quality) {
+  if (!quality) return [];
+  const number = (value, name) => h("span", {}, h("b", {}, value), ` ${name}`);
+  if (quality.psnr_db === null) return [number(ratio(quality.seam_ratio), "seam ratio")];
+  return [number(decibel(quality.psnr_db), "dB"), number(similarity(quality.ms_ssim), "MS-SSIM")];
+}
+
 const STATES = { queued: "Decoding", failed: "Failed", labelled: "Label only" };
 
 function tile(frame) {
   const best = frame.label?.scores[0];
   const state = STATES[frame.state];
-  const quality = frame.quality;
   return h("a", {
     class: "tile", href: `#/frame/${frame.id}`, "data-id": frame.id, "data-state": frame.state,
     "aria-label": `Frame of ${frame.camera} at ${time(frame.captured_ms)}, ${frame.state}`,
@@ -42,8 +48,7 @@ function tile(frame) {
   frame.latent_bits > 0
     ? h("span", { class: "numbers" },
       h("span", {}, h("b", {}, rate(frame.bpp)), " bit/px"),
-      h("span", {}, h("b", {}, decibel(quality?.psnr_db)), " dB"),
-      h("span", { title: "MS-SSIM" }, h("b", {}, similarity(quality?.ms_ssim)), " MS-SSIM"))
+      ...measured(frame.quality))
     : h("span", { class: "numbers" }, h("span", {}, "classified, not compressed")));
 }
 

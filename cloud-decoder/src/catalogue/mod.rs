@@ -72,6 +72,8 @@ pub struct Camera {
     pub last_received_ms: i64,
     /// The last frame.
     pub last_frame: Uuid,
+    /// The frame that was decoded last.
+    pub last_decoded: Option<Uuid>,
 }
 
 /// A number that is plotted over time.

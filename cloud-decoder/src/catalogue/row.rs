@@ -100,6 +100,7 @@ pub(super) struct CameraRow {
     psnr_sum: f64,
     last_received_ms: i64,
     last_frame: Vec<u8>,
+    last_decoded: Option<Vec<u8>>,
     recent_psnr: Option<f64>,
 }
 
@@ -107,6 +108,12 @@ impl TryFrom<CameraRow> for Camera {
     type Error = CatalogueError;
 
     fn try_from(row: CameraRow) -> Result<Self, CatalogueError> {
+        let uuid = |id: &[u8]| {
+            Uuid::from_slice(id).map_err(|_| CatalogueError::Row {
+                id: hex::encode(id),
+                what: "the id is not 16 bytes",
+            })
+        };
         let mean = |sum: f64, count: i64| (count > 0).then(|| sum / count as f64);
         Ok(Self {
             frames: row.frames as u64,
@@ -120,10 +127,8 @@ impl TryFrom<CameraRow> for Camera {
             mean_psnr_db: mean(row.psnr_sum, row.measured),
             recent_psnr_db: row.recent_psnr,
             last_received_ms: row.last_received_ms,
-            last_frame: Uuid::from_slice(&row.last_frame).map_err(|_| CatalogueError::Row {
-                id: hex::encode(&row.last_frame),
-                what: "the id is not 16 bytes",
-            })?,
+            last_frame: uuid(&row.last_frame)?,
+            last_decoded: row.last_decoded.as_deref().map(uuid).transpose()?,
             camera: row.camera_id,
             node: row.node_id,
         })

@@ -224,10 +224,11 @@ impl Catalogue for SqliteCatalogue {
         let psnr = quality.psnr_db.filter(|psnr| psnr.is_finite());
         sqlx::query(
             "UPDATE cameras SET decoded = decoded + 1, measured = measured + ?,
-                 psnr_sum = psnr_sum + ? WHERE camera_id = ?",
+                 psnr_sum = psnr_sum + ?, last_decoded = ? WHERE camera_id = ?",
         )
         .bind(i64::from(psnr.is_some()))
         .bind(psnr.unwrap_or(0.0))
+        .bind(id.as_bytes().as_slice())
         .bind(&frame.new.camera_id)
         .execute(&mut *tx)
         .await?;

@@ -28,19 +28,19 @@ pub(super) async fn events(State(app): State<App>) -> Result<Response, ApiError>
     let changes = BroadcastStream::new(app.changes.subscribe());
     let events = changes
         .map(move |change| {
-            let _ = &held;
+            let _held = &held;
             let event = match change {
                 Ok(frame) => Event::default()
                     .event("frame")
                     .json_data(FrameJson::from(&*frame))
-                    .unwrap_or_else(|_| Event::default().event("reload").data("")),
+                    .unwrap_or_else(|_| Event::default().event("reload").data("unreadable record")),
                 Err(_) => Event::default().event("reload").data("fell behind"),
             };
             Ok::<_, Infallible>(event)
         })
         .take_until(app.shutdown.clone().cancelled_owned());
-    // The first event tells the client that from here on nothing is missed.
-    let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("")) });
+    // From this event on nothing is missed. Browsers drop events without data.
+    let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("live")) });
     Ok(Sse::new(hello.chain(events))
         .keep_alive(KeepAlive::new().interval(KEEPALIVE))
         .into_response())

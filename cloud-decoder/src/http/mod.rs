@@ -6,6 +6,7 @@ mod events;
 mod frames;
 mod images;
 mod probes;
+mod serve;
 mod stats;
 
 use std::{sync::Arc, time::Duration};
@@ -49,11 +50,9 @@ pub(crate) struct App {
 pub(crate) use stats::DecoderInfo;
 
 /// Serves until `shutdown`, then until the last request is answered.
-pub(crate) async fn serve(listener: TcpListener, app: App) -> std::io::Result<()> {
-    let shutdown = app.shutdown.clone();
-    axum::serve(listener, router(app))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+pub(crate) async fn serve(listener: TcpListener, app: App) {
+    let stop = app.shutdown.clone();
+    serve::serve(listener, router(app), stop).await;
 }
 
 fn router(app: App) -> Router {
