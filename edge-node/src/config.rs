@@ -105,7 +105,7 @@ pub struct Uplink {
     pub max_message_bytes: usize,
     /// Longest wait for a connection and for the cloud's welcome, in seconds.
     pub connect_timeout_s: u64,
-    /// Seconds between HTTP/2 pings, and the wait for an answer before the link is given up.
+    /// Seconds between HTTP/2 pings; after three times as long without an answer the link is given up.
     pub keepalive_s: u64,
     /// Upper bound of the first wait before reconnecting, in milliseconds; doubles each time.
     pub backoff_min_ms: u64,

@@ -19,6 +19,7 @@
 //! the pool would not notice.
 
 mod read;
+mod upkeep;
 mod write;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -18,14 +18,12 @@ const OVERFLOW_BYTES: u64 = PAGE_BYTES - 4;
 const ROW_PAGES: u64 = 8;
 /// Longest reason kept, in characters.
 const REASON_CHARS: usize = 512;
-/// Share of the file that quarantined frames may take.
-const QUARANTINE_SHARE: u64 = 8;
 
 /// Frames and bytes that left the spool.
 #[derive(Default)]
-struct Gone {
-    frames: i64,
-    bytes: i64,
+pub(super) struct Gone {
+    pub(super) frames: i64,
+    pub(super) bytes: i64,
 }
 
 impl Spool {
@@ -152,28 +150,6 @@ impl Spool {
         Ok(gone)
     }
 
-    /// Drops frames older than the time to live, if there is one.
-    ///
-    /// # Errors
-    /// When the database fails; nothing is dropped.
-    pub async fn expire(&self) -> Result<(), SpoolError> {
-        let Some(ttl) = self.ttl else { return Ok(()) };
-        let before = now_ms() - ttl.as_millis() as i64;
-        let mut connection = self.writer.acquire().await?;
-        let result = drop_older(&mut connection, before).await;
-        let gone = settled(connection, result).await?;
-        if gone.frames > 0 {
-            tracing::warn!(
-                frames = gone.frames,
-                "dropped frames beyond their time to live"
-            );
-            self.metrics
-                .count_dropped(DropCause::Expired, gone.frames as u64);
-        }
-        self.count(gone);
-        Ok(())
-    }
-
     /// Writes to the file.
     ///
     /// # Errors
@@ -189,69 +165,6 @@ impl Spool {
         Ok(())
     }
 
-    /// Moves a row that fails its checksum out of the way.
-    pub(super) async fn quarantine_damaged(&self, seq: i64) -> Result<(), SpoolError> {
-        tracing::error!(seq, "a frame in the spool is damaged, quarantined it");
-        let mut connection = self.writer.acquire().await?;
-        let result = self.remove_damaged(&mut connection, seq).await;
-        let gone = settled(connection, result).await?;
-        self.metrics
-            .count_dropped(DropCause::Corrupt, gone.frames as u64);
-        self.count(gone);
-        Ok(())
-    }
-
-    async fn remove_damaged(
-        &self,
-        connection: &mut SqliteConnection,
-        seq: i64,
-    ) -> Result<Gone, SpoolError> {
-        let reason = "its row in the spool failed the checksum";
-        let sql = "DELETE FROM spool WHERE seq = ? \
-                   RETURNING frame_id, LENGTH(payload), created_ms, payload";
-        let mut gone = Gone::default();
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query(sql)
-            .bind(seq)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        if let Some(row) = row {
-            gone.add(&row);
-            self.quarantine(&mut transaction, &row, reason).await?;
-            let state = FrameState::Dropped {
-                reason: reason.into(),
-            };
-            remember(&mut transaction, row.get(0), &state).await?;
-        }
-        transaction.commit().await?;
-        Ok(gone)
-    }
-
-    /// Keeps a deleted row of frame id, length, creation time and payload; forgets the oldest
-    /// beyond the quarantine's share of the file.
-    async fn quarantine(
-        &self,
-        connection: &mut SqliteConnection,
-        row: &SqliteRow,
-        reason: &str,
-    ) -> Result<(), SpoolError> {
-        let sql =
-            "INSERT INTO quarantine (frame_id, created_ms, reason, payload) VALUES (?, ?, ?, ?)";
-        sqlx::query(sql)
-            .bind(row.get::<&[u8], _>(0))
-            .bind(row.get::<i64, _>(2))
-            .bind(clipped(reason))
-            .bind(row.get::<&[u8], _>(3))
-            .execute(&mut *connection)
-            .await?;
-        let sql = "DELETE FROM quarantine WHERE seq <= (SELECT MAX(seq) FROM (SELECT seq, \
-                   SUM(LENGTH(payload) + LENGTH(reason) + 64) OVER (ORDER BY seq DESC) AS total FROM quarantine) \
-                   WHERE total > ?)";
-        let most = (self.max_bytes / QUARANTINE_SHARE) as i64;
-        sqlx::query(sql).bind(most).execute(connection).await?;
-        Ok(())
-    }
-
     /// Pages that can still be filled.
     async fn free_pages(&self, connection: &mut SqliteConnection) -> Result<u64, SpoolError> {
         let sql = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count";
@@ -260,7 +173,7 @@ impl Spool {
         Ok((self.max_bytes / PAGE_BYTES).saturating_sub(used as u64))
     }
 
-    fn count(&self, gone: Gone) {
+    pub(super) fn count(&self, gone: Gone) {
         self.metrics.spool_frames.dec_by(gone.frames);
         self.metrics.spool_bytes.dec_by(gone.bytes);
     }
@@ -268,12 +181,12 @@ impl Spool {
 
 impl Gone {
     /// Counts a deleted row of frame id and length.
-    fn add(&mut self, row: &SqliteRow) {
+    pub(super) fn add(&mut self, row: &SqliteRow) {
         self.frames += 1;
         self.bytes += row.get::<i64, _>(1);
     }
 
-    fn add_all(&mut self, rows: &[SqliteRow]) {
+    pub(super) fn add_all(&mut self, rows: &[SqliteRow]) {
         rows.iter().for_each(|row| self.add(row));
     }
 }
@@ -290,27 +203,8 @@ async fn forget(connection: &mut SqliteConnection, frame_id: Uuid) -> Result<Gon
     Ok(gone)
 }
 
-async fn drop_older(connection: &mut SqliteConnection, before: i64) -> Result<Gone, SpoolError> {
-    let mut gone = Gone::default();
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let sql = "DELETE FROM spool WHERE created_ms < ? RETURNING frame_id, LENGTH(payload)";
-    let rows = sqlx::query(sql)
-        .bind(before)
-        .fetch_all(&mut *transaction)
-        .await?;
-    gone.add_all(&rows);
-    let state = FrameState::Dropped {
-        reason: "it was older than the spool's time to live".into(),
-    };
-    for row in &rows {
-        remember(&mut transaction, row.get(0), &state).await?;
-    }
-    transaction.commit().await?;
-    Ok(gone)
-}
-
 /// Writes a frame's state to the history and forgets the oldest beyond [`HISTORY_ROWS`].
-async fn remember(
+pub(super) async fn remember(
     connection: &mut SqliteConnection,
     frame_id: &[u8],
     state: &FrameState,
@@ -336,7 +230,7 @@ async fn remember(
 }
 
 /// Closes a connection whose transaction failed, and tells a full file from other failures.
-async fn settled<T>(
+pub(super) async fn settled<T>(
     connection: PoolConnection<Sqlite>,
     result: Result<T, SpoolError>,
 ) -> Result<T, SpoolError> {
@@ -361,6 +255,6 @@ async fn settled<T>(
     })
 }
 
-fn clipped(reason: &str) -> String {
+pub(super) fn clipped(reason: &str) -> String {
     reason.chars().take(REASON_CHARS).collect()
 }

@@ -5,8 +5,10 @@
 //! it on their ack alone; after a reconnect, what was not acknowledged is sent again, in order. The
 //! cloud knows frames by their id, so a frame sent twice is kept once.
 
+mod link;
+mod session;
+
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +21,6 @@ use patchwire_proto::{
     },
 };
 use prost::Message as _;
-use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     time,
@@ -27,60 +28,22 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, transport::Endpoint};
-use uuid::Uuid;
 
 use crate::{
     config,
     metrics::{AckKind, Metrics},
     one_line,
-    spool::{Entry, FrameState, Spool, SpoolError},
+    spool::{Entry, FrameState, Spool},
 };
 
-/// A cloud that acknowledges nothing for this long is given up and called again.
-const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+pub use self::link::{Link, LinkStatus};
+use self::{link::LinkError, session::Session};
+
+/// Intervals without an answer to a ping after which the link is given up. More than one, because
+/// on a thin link the answer waits behind frames.
+const KEEPALIVE_MISSES: u32 = 3;
 /// Bytes that an EdgeMessage adds around a frame, at most.
 const ENVELOPE_BYTES: usize = 16;
-
-/// What is known about the link.
-#[derive(Clone, Debug, Default)]
-pub struct Link {
-    /// Since when the cloud has welcomed this node and the stream stands.
-    pub up_since: Option<Instant>,
-    /// Why the last stream ended or did not start.
-    pub last_error: Option<String>,
-    /// When the last ack came.
-    pub last_ack: Option<Instant>,
-}
-
-/// The link as it is shown to people.
-#[derive(Debug, Serialize)]
-pub struct LinkStatus {
-    /// Whether the cloud has welcomed this node and the stream stands.
-    pub connected: bool,
-    /// Seconds since the last ack.
-    pub last_ack_age_s: Option<f64>,
-    /// Why the last stream ended or did not start.
-    pub last_error: Option<String>,
-}
-
-/// Why a stream ended.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error("cannot reach the cloud: {}", root(.0))]
-    Connect(#[from] tonic::transport::Error),
-    #[error("the cloud ended the stream: {}", .0.message())]
-    Status(#[from] tonic::Status),
-    #[error("the cloud closed the stream")]
-    Closed,
-    #[error("the cloud did not welcome this node within {0:?}")]
-    NoWelcome(Duration),
-    #[error("the cloud broke the protocol: {0}")]
-    Protocol(String),
-    #[error("the cloud acknowledged nothing for {0:?}")]
-    Stalled(Duration),
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-}
 
 /// Sends what is in the spool until told to stop.
 pub struct Uplink {
@@ -90,27 +53,6 @@ pub struct Uplink {
     spool: Arc<Spool>,
     metrics: Metrics,
     link: watch::Sender<Link>,
-}
-
-/// A welcomed stream's way down and what is on its way up.
-struct Session {
-    inbound: Streaming<CloudMessage>,
-    window: usize,
-    max_message_bytes: usize,
-    in_flight: HashMap<Uuid, usize>,
-    in_flight_bytes: usize,
-    last_progress: time::Instant,
-}
-
-impl Link {
-    /// For people.
-    pub fn status(&self) -> LinkStatus {
-        LinkStatus {
-            connected: self.up_since.is_some(),
-            last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
-            last_error: self.last_error.clone(),
-        }
-    }
 }
 
 impl Uplink {
@@ -128,7 +70,7 @@ impl Uplink {
         let endpoint = Endpoint::from_shared(config.endpoint.clone())?
             .connect_timeout(Duration::from_secs(config.connect_timeout_s))
             .http2_keep_alive_interval(keepalive)
-            .keep_alive_timeout(keepalive)
+            .keep_alive_timeout(keepalive * KEEPALIVE_MISSES)
             .keep_alive_while_idle(true);
         Ok(Self {
             config,
@@ -214,7 +156,7 @@ impl Uplink {
                 next = self.fetch(&mut cursor, session.max_message_bytes).await?;
             }
             let fits = next.as_ref().is_some_and(|frame| session.fits(frame));
-            let deadline = session.last_progress + ACK_TIMEOUT;
+            let (deadline, patience) = session.deadline();
             tokio::select! {
                 message = session.inbound.message() => {
                     self.receive(&mut session, message?.ok_or(LinkError::Closed)?).await?;
@@ -229,7 +171,7 @@ impl Uplink {
                 }
                 () = self.spool.arrival(), if next.is_none() => {}
                 () = time::sleep_until(deadline), if !session.in_flight.is_empty() => {
-                    return Err(LinkError::Stalled(ACK_TIMEOUT));
+                    return Err(LinkError::Stalled(patience));
                 }
             }
         }
@@ -273,7 +215,7 @@ impl Uplink {
             inbound,
             window: self.config.window.min(welcome.window).max(1) as usize,
             max_message_bytes: self.config.max_message_bytes.min(most),
-            in_flight: HashMap::new(),
+            in_flight: Default::default(),
             in_flight_bytes: 0,
             last_progress: time::Instant::now(),
         }
@@ -312,13 +254,7 @@ impl Uplink {
         let id = limits::frame_id(&ack.frame_id)
             .map_err(|error| LinkError::Protocol(error.to_string()))?;
         let (status, state) = verdict(ack)?;
-        let Some(bytes) = session.in_flight.remove(&id) else {
-            return Err(LinkError::Protocol(format!(
-                "it acknowledged {id}, which is not in flight"
-            )));
-        };
-        session.in_flight_bytes -= bytes;
-        session.last_progress = time::Instant::now();
+        session.arrived(id)?;
         if let FrameState::Rejected { reason } = &state {
             tracing::warn!(%id, reason, "the cloud rejected a frame, quarantined it");
         }
@@ -328,35 +264,6 @@ impl Uplink {
             .send_modify(|link| link.last_ack = Some(Instant::now()));
         Ok(())
     }
-}
-
-impl Session {
-    /// Whether the window has room: in frames, and in bytes for what memory it takes.
-    fn fits(&self, frame: &EncodedFrame) -> bool {
-        self.in_flight.is_empty()
-            || self.in_flight.len() < self.window
-                && self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes
-    }
-
-    fn departs(&mut self, frame: &EncodedFrame) -> Result<(), LinkError> {
-        let id = limits::frame_id(&frame.frame_id)
-            .map_err(|error| LinkError::Protocol(format!("spooled {error}")))?;
-        if self.in_flight.is_empty() {
-            self.last_progress = time::Instant::now();
-        }
-        self.in_flight_bytes += frame.encoded_len();
-        self.in_flight.insert(id, frame.encoded_len());
-        Ok(())
-    }
-}
-
-/// The innermost cause: what surrounds it says "transport error".
-fn root(error: &tonic::transport::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 fn verdict(ack: Ack) -> Result<(AckKind, FrameState), LinkError> {

@@ -1,0 +1,68 @@
+//! What is known about the link, and why it may end.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::spool::SpoolError;
+
+/// What is known about the link.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// Since when the cloud has welcomed this node and the stream stands.
+    pub up_since: Option<Instant>,
+    /// Why the last stream ended or did not start.
+    pub last_error: Option<String>,
+    /// When the last ack came.
+    pub last_ack: Option<Instant>,
+}
+
+/// The link as it is shown to people.
+#[derive(Debug, Serialize)]
+pub struct LinkStatus {
+    /// Whether the cloud has welcomed this node and the stream stands.
+    pub connected: bool,
+    /// Seconds since the last ack.
+    pub last_ack_age_s: Option<f64>,
+    /// Why the last stream ended or did not start.
+    pub last_error: Option<String>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("cannot reach the cloud: {}", root(.0))]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the cloud ended the stream: {}", .0.message())]
+    Status(#[from] tonic::Status),
+    #[error("the cloud closed the stream")]
+    Closed,
+    #[error("the cloud did not welcome this node within {0:?}")]
+    NoWelcome(Duration),
+    #[error("the cloud broke the protocol: {0}")]
+    Protocol(String),
+    #[error("the cloud acknowledged nothing for {0:?}")]
+    Stalled(Duration),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl Link {
+    /// For people.
+    pub fn status(&self) -> LinkStatus {
+        LinkStatus {
+            connected: self.up_since.is_some(),
+            last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+/// The innermost cause: what surrounds it says "transport error".
+fn root(error: &tonic::transport::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

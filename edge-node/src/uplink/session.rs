@@ -1,0 +1,66 @@
+//! One welcomed stream and the window of what is on its way.
+
+use std::{collections::HashMap, time::Duration};
+
+use patchwire_proto::{
+    limits,
+    v1::{CloudMessage, EncodedFrame},
+};
+use prost::Message as _;
+use tokio::time;
+use tonic::Streaming;
+use uuid::Uuid;
+
+use super::link::LinkError;
+
+/// A cloud that acknowledges nothing for this long is given up and called again,
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// longer by the time that what is on its way takes on the slowest link worth using, 16 kbit/s.
+const SLOWEST_BYTES_PER_S: usize = 2000;
+
+/// A welcomed stream's way down and what is on its way up.
+pub(super) struct Session {
+    pub(super) inbound: Streaming<CloudMessage>,
+    pub(super) window: usize,
+    pub(super) max_message_bytes: usize,
+    pub(super) in_flight: HashMap<Uuid, usize>,
+    pub(super) in_flight_bytes: usize,
+    pub(super) last_progress: time::Instant,
+}
+
+impl Session {
+    /// Whether the window has room: in frames, and in bytes for what memory it takes.
+    pub(super) fn fits(&self, frame: &EncodedFrame) -> bool {
+        self.in_flight.is_empty()
+            || self.in_flight.len() < self.window
+                && self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes
+    }
+
+    pub(super) fn departs(&mut self, frame: &EncodedFrame) -> Result<(), LinkError> {
+        let id = limits::frame_id(&frame.frame_id)
+            .map_err(|error| LinkError::Protocol(format!("spooled {error}")))?;
+        if self.in_flight.is_empty() {
+            self.last_progress = time::Instant::now();
+        }
+        self.in_flight_bytes += frame.encoded_len();
+        self.in_flight.insert(id, frame.encoded_len());
+        Ok(())
+    }
+
+    /// Takes an acknowledged frame out of the window.
+    pub(super) fn arrived(&mut self, id: Uuid) -> Result<(), LinkError> {
+        let bytes = self.in_flight.remove(&id).ok_or_else(|| {
+            LinkError::Protocol(format!("it acknowledged {id}, which is not in flight"))
+        })?;
+        self.in_flight_bytes -= bytes;
+        self.last_progress = time::Instant::now();
+        Ok(())
+    }
+
+    /// When the next ack is overdue, and after how long.
+    pub(super) fn deadline(&self) -> (time::Instant, Duration) {
+        let transfer = Duration::from_secs((self.in_flight_bytes / SLOWEST_BYTES_PER_S) as u64);
+        let patience = ACK_TIMEOUT + transfer;
+        (self.last_progress + patience, patience)
+    }
+}
