@@ -52,7 +52,7 @@ impl Service {
             ("CLOUD_DECODER_HTTP__LISTEN", "127.0.0.1:0"),
             ("CLOUD_DECODER_GRPC__LISTEN", grpc),
             ("CLOUD_DECODER_DATA_DIR", text(data)),
-            ("CLOUD_DECODER_LOG", "error"),
+            ("CLOUD_DECODER_LOG__FILTER", "error"),
         ];
         Self::start("cloud-decoder", &settings).await
     }
