@@ -33,7 +33,7 @@ struct Args {
     node_id: Option<String>,
     /// Address to bind (http.listen); port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
+    http_listen: Option<String>,
     /// The cloud decoder's gRPC address (uplink.endpoint)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -95,7 +95,7 @@ impl Args {
     fn config(self) -> Result<Config, edge_node::ConfigError> {
         let named = [
             ("node_id", self.node_id),
-            ("http.listen", self.listen),
+            ("http.listen", self.http_listen),
             ("uplink.endpoint", self.endpoint),
             ("spool.path", self.spool),
         ];

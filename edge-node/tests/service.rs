@@ -189,7 +189,7 @@ async fn the_binary_tells_its_address_and_stops_on_sigterm() {
     let set = |key: &str, path: &Path| format!("{key}={}", path.display());
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-node"))
         .args([
-            "--listen",
+            "--http-listen",
             "127.0.0.1:0",
             "--endpoint",
             "http://127.0.0.1:1",

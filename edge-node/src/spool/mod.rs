@@ -112,10 +112,17 @@ pub enum SpoolError {
     },
     /// The database failed.
     #[error("the spool cannot be used: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The file is not a spool of this version.
     #[error("the spool cannot be opened: {0}")]
-    Schema(#[from] sqlx::migrate::MigrateError),
+    Schema(sqlx::migrate::MigrateError),
+}
+
+// Written out, because a derived `From` would make the cause a source too and tell it twice.
+impl From<sqlx::Error> for SpoolError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl Spool {
@@ -142,7 +149,10 @@ impl Spool {
             .max_connections(1)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!().run(&writer).await?;
+        sqlx::migrate!()
+            .run(&writer)
+            .await
+            .map_err(SpoolError::Schema)?;
         let readers = pool.max_connections(2).connect_with(options).await?;
         let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM spool")
             .fetch_one(&readers)
