@@ -122,7 +122,7 @@ impl Default for Log {
 impl Default for Decode {
     fn default() -> Self {
         Self {
-            workers: 1,
+            workers: 2,
             threads: 0,
             max_attempts: 3,
             max_pixels: 64 << 20,

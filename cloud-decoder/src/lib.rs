@@ -8,6 +8,7 @@
 
 pub mod catalogue;
 mod changes;
+mod check;
 mod clock;
 pub mod config;
 mod decode;
@@ -145,8 +146,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         store,
         metrics.clone(),
         uplink::Limits {
-            program: decoder.program(),
-            max_pixels: config.decode.max_pixels,
+            accepts: check::Accepts {
+                program: decoder.program(),
+                max_pixels: config.decode.max_pixels,
+            },
             max_message_bytes: config.grpc.max_message_bytes,
             window: config.grpc.window,
         },

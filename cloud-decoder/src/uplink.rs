@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use patchwire_proto::{
     limits,
     v1::{
@@ -20,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    clock::now_ms,
-    frame::{Label, NewFrame, Score},
+    check::{self, Accepts},
     metrics::{Metrics, Outcome, Raised},
     store::Store,
 };
@@ -41,8 +39,7 @@ pub(crate) struct UplinkService {
 struct Shared {
     store: Store,
     metrics: Arc<Metrics>,
-    program: [u8; 32],
-    max_pixels: u64,
+    accepts: Accepts,
     max_message_bytes: usize,
     window: u32,
     streams: Arc<Semaphore>,
@@ -52,9 +49,7 @@ struct Shared {
 
 /// Limits of the uplink, from the configuration and the decoder.
 pub(crate) struct Limits {
-    /// The program whose latents the decoder decodes.
-    pub(crate) program: [u8; 32],
-    pub(crate) max_pixels: u64,
+    pub(crate) accepts: Accepts,
     pub(crate) max_message_bytes: usize,
     pub(crate) window: u32,
 }
@@ -71,8 +66,7 @@ impl UplinkService {
             shared: Arc::new(Shared {
                 store,
                 metrics,
-                program: limits.program,
-                max_pixels: limits.max_pixels,
+                accepts: limits.accepts,
                 max_message_bytes: limits.max_message_bytes,
                 window: limits.window,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -198,7 +192,7 @@ async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePer
 /// Stores a frame or says why not. An error means that it could not be stored now.
 async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack, Status> {
     let frame_id = frame.frame_id.clone();
-    let (outcome, status, reason) = match check(shared, node, frame) {
+    let (outcome, status, reason) = match check::check(&shared.accepts, node, frame) {
         Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
         Ok(parts) => match store(shared, parts).await? {
             true => (Outcome::Accepted, AckStatus::Accepted, String::new()),
@@ -221,9 +215,7 @@ async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack,
     })
 }
 
-type Parts = (NewFrame, Bytes, Bytes);
-
-async fn store(shared: &Shared, (frame, latents, original): Parts) -> Result<bool, Status> {
+async fn store(shared: &Shared, (frame, latents, original): check::Parts) -> Result<bool, Status> {
     let unavailable = |e| Status::unavailable(format!("frames cannot be stored now: {e}"));
     if shared.store.contains(frame.id).await.map_err(unavailable)? {
         return Ok(false);
@@ -239,91 +231,4 @@ async fn store(shared: &Shared, (frame, latents, original): Parts) -> Result<boo
         }
     }
     Ok(stored)
-}
-
-/// Takes a frame apart, or says in one sentence why it will never be accepted.
-fn check(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
-    let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
-    let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
-    let pixels = u64::from(frame.width) * u64::from(frame.height);
-    if pixels > shared.max_pixels {
-        return Err(format!(
-            "frame of {pixels} pixels is larger than the {} that this service decodes",
-            shared.max_pixels
-        ));
-    }
-    if let Some(latents) = &latents
-        && latents.program != shared.program
-    {
-        return Err(format!(
-            "latents were made by program {}, this service decodes those of program {}",
-            hex::encode(latents.program),
-            hex::encode(shared.program)
-        ));
-    }
-    let (original_type, original) = match frame.original {
-        Some(original) => {
-            check_original_size(
-                &original.media_type,
-                &original.data,
-                frame.width,
-                frame.height,
-            )?;
-            (Some(original.media_type), original.data)
-        }
-        None => (None, Bytes::new()),
-    };
-    let label = frame.label.map(|label| Label {
-        program_id: (&*label.program_id)
-            .try_into()
-            .expect("checked to be 32 bytes"),
-        scores: label
-            .scores
-            .into_iter()
-            .map(|s| Score {
-                label: s.label,
-                score: s.score,
-            })
-            .collect(),
-    });
-    let new = NewFrame {
-        id,
-        node_id: node.to_owned(),
-        camera_id: frame.camera_id,
-        captured_ms: frame.captured_unix_ms,
-        received_ms: now_ms(),
-        width: frame.width,
-        height: frame.height,
-        source_format: frame.source_format,
-        latent_bits: latents.as_ref().map_or(0, |l| l.total_bits()),
-        latent_ones: latents.as_ref().map(|l| ones(&l.payload)),
-        program_id: latents.as_ref().map(|l| l.program),
-        label,
-        original_type,
-        encode_ns: frame.encode_ns,
-    };
-    Ok((new, frame.latents, original))
-}
-
-fn check_original_size(
-    media_type: &str,
-    data: &[u8],
-    width: u32,
-    height: u32,
-) -> Result<(), String> {
-    let size = crate::picture::size(media_type, data)
-        .map_err(|e| format!("original is not a readable {media_type}: {e}"))?;
-    if size != (width, height) {
-        return Err(format!(
-            "original is of {}x{} pixels, the frame is {width}x{height}",
-            size.0, size.1
-        ));
-    }
-    Ok(())
-}
-
-/// Share of set bits.
-fn ones(payload: &[u8]) -> f64 {
-    let ones: u64 = payload.iter().map(|b| u64::from(b.count_ones())).sum();
-    ones as f64 / (payload.len() * 8) as f64
 }

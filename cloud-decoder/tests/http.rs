@@ -18,6 +18,7 @@ async fn errors_are_json_with_one_sentence() {
         ("/api/v1/frames?camera=a%20b", 400, "camera"),
         ("/api/v1/frames?before=yesterday", 400, "UUID"),
         ("/api/v1/frames/1", 400, "UUID"),
+        ("/api/v1/frames/%FF", 400, "UUID"),
         (&absent, 404, "no frame"),
         ("/api/v1/series?metric=beauty", 400, "beauty"),
         ("/api/v1/series", 400, "metric"),

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use patchwire_proto::v1::{
     FrameState, GetFrameRequest, ListFramesRequest, WatchFramesRequest,
-    edge_message::Body as EdgeBody,
+    catalogue_client::CatalogueClient, edge_message::Body as EdgeBody,
 };
-use support::{Cloud, LIMIT, frame, with_original};
+use support::{Cloud, LIMIT, frame, label_only, with_original};
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -132,6 +132,35 @@ async fn events_bring_every_change_without_asking() {
     let seen = until(r#""state":"decoded""#).await;
     assert!(seen.contains(r#""state":"queued""#), "{seen}");
     assert!(seen.contains(&id.to_string()), "{seen}");
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_is_told_so() {
+    let cloud = Cloud::start_with(|c| c.grpc.window = 256).await;
+    let endpoint = Channel::from_shared(format!("http://{}", cloud.running.grpc_addr));
+    let endpoint = endpoint
+        .expect("address")
+        .initial_stream_window_size(1 << 16);
+    let mut client = CatalogueClient::new(endpoint.connect().await.expect("connection"));
+    let watch = client.watch_frames(WatchFramesRequest::default()).await;
+    let mut changes = watch.expect("watch").into_inner();
+    // The buffer of changes, what HTTP/2 holds, and some more.
+    let mut node = cloud.node().await;
+    for _ in 0..16 {
+        for _ in 0..256 {
+            node.send(EdgeBody::Frame(label_only("gate"))).await;
+        }
+        for _ in 0..256 {
+            node.next_ack().await;
+        }
+    }
+    let status = loop {
+        match timeout(LIMIT, changes.message()).await.expect("in time") {
+            Ok(change) => assert!(change.is_some(), "the stream ended without an error"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::DataLoss, "{status}");
 }
 
 #[tokio::test]

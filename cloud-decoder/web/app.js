@@ -29,6 +29,7 @@ async function refreshNumbers() {
   cameras.show(list, selected);
   const empty = sum.frames === 0;
   $("empty").hidden = !empty;
+  $("totals").hidden = empty;
   $("content").hidden = empty;
   return list;
 }
@@ -41,7 +42,8 @@ async function reload() {
     banner(null);
     link("live", "Live");
   } catch (error) {
-    banner(`The service could not be read: ${error.message}`);
+    banner(`The service could not be read and is asked again: ${error.message}`);
+    setTimeout(reload, 5000);
   }
   $("main").removeAttribute("aria-busy");
 }

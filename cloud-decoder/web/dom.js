@@ -27,8 +27,12 @@ export const similarity = or((value) => three.format(value));
 export const rate = or((value) => two.format(value));
 export const ratio = or((value) => two.format(value));
 export const percent = or((value) => `${one.format(value * 100)} %`);
-export const millis = or((value) =>
-  value >= 1000 ? `${two.format(value / 1000)} s` : `${one.format(value)} ms`);
+export const millis = or((value) => {
+  if (value < 1000) return `${one.format(value)} ms`;
+  if (value < 60000) return `${two.format(value / 1000)} s`;
+  const minutes = Math.floor(value / 60000);
+  return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
+});
 
 export const bytes = or((value) => {
   const units = ["B", "kB", "MB", "GB", "TB"];

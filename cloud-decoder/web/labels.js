@@ -28,9 +28,10 @@ export async function load(camera) {
   $("labels").replaceChildren(...(labelled.length > 0 ? labelled.map(row) : [nothing()]));
 }
 
-/** A frame is new or changed. */
+/** A frame is new or changed; labels come with new ones. */
 export function add(frame) {
-  if (!frame.label || shown.has(frame.id)) return;
+  const arrived = frame.state === "queued" || frame.state === "labelled";
+  if (!frame.label || !arrived || shown.has(frame.id)) return;
   if (shown.size === 0) $("labels").replaceChildren();
   shown.add(frame.id);
   const element = row(frame);

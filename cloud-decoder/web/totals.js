@@ -5,7 +5,7 @@ import { $, bytes, count, decibel, h, percent, rate } from "./dom.js";
 function stat(name, value, unit, detail, extra) {
   return h("div", { class: "stat" },
     h("h3", {}, name),
-    h("p", { class: "value" }, value, unit ? h("small", {}, ` ${unit}`) : null),
+    h("p", { class: "value" }, value, unit && value !== "–" ? h("small", {}, ` ${unit}`) : null),
     extra ?? null,
     h("p", { class: "detail" }, detail));
 }

@@ -11,7 +11,7 @@ const tiles = new Map(); // frame id -> { frame, element }, newest first in the 
 let camera = null;
 let next = null;
 let extended = false;
-let missed = null; // changes that came while a page was loading
+let missed = []; // changes that came while a page was loading, null when none is
 
 function picture(frame) {
   const source = frame.images.thumbnail ?? (frame.state === "labelled" ? frame.images.original : null);
@@ -71,9 +71,13 @@ function note() {
 /** Shows the newest frames of a camera, or of all. */
 export async function load(of) {
   const mine = (missed = []);
-  const page = await api.frames(of, null, PAGE);
-  if (missed !== mine) return; // another load has begun
-  missed = null;
+  let page;
+  try {
+    page = await api.frames(of, null, PAGE);
+  } finally {
+    if (missed === mine) missed = null;
+  }
+  if (missed !== null) return; // another load has begun
   camera = of;
   next = page.next;
   extended = false;
@@ -87,10 +91,18 @@ export async function load(of) {
 
 /** A frame is new or changed. */
 export function add(frame) {
-  missed?.push(frame);
+  if (missed) {
+    missed.push(frame);
+    return;
+  }
+  const older = [...$("wall").children].find((element) =>
+    tiles.get(element.dataset.id).frame.received_ms <= frame.received_ms);
+  // A frame from before the oldest one shown belongs to a later page.
+  if (!tiles.has(frame.id) && !older && next !== null) return;
   put(frame, (element) => {
     element.classList.add("fresh");
-    $("wall").prepend(element);
+    if (older) older.before(element);
+    else $("wall").append(element);
   });
   while (!extended && tiles.size > KEPT) {
     const last = $("wall").lastElementChild;

@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
+    http::request::Parts,
 };
 use patchwire_proto::limits;
 use serde::Deserialize;
@@ -53,14 +54,25 @@ pub(super) async fn list(
 /// One frame's record.
 pub(super) async fn one(
     State(app): State<App>,
-    Path(id): Path<String>,
+    FrameId(id): FrameId,
 ) -> Result<Json<Value>, ApiError> {
-    let frame = find(&app, &id).await?;
+    let frame = find(&app, id).await?;
     Ok(Json(json!(FrameJson::from(&frame))))
 }
 
-pub(super) async fn find(app: &App, id: &str) -> Result<Frame, ApiError> {
-    let id = frame_id(id)?;
+/// The frame id in a request's path.
+pub(super) struct FrameId(pub(super) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for FrameId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        frame_id(&path.map_or_else(|_| String::new(), |Path(id)| id)).map(Self)
+    }
+}
+
+pub(super) async fn find(app: &App, id: Uuid) -> Result<Frame, ApiError> {
     let frame = app.catalogue.get(id).await?;
     frame.ok_or_else(|| ApiError::not_found(format!("no frame {id} here")))
 }

@@ -2,12 +2,16 @@
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{App, error::ApiError, frames::find};
+use super::{
+    App,
+    error::ApiError,
+    frames::{FrameId, find},
+};
 use crate::{
     frame::{Frame, FrameState},
     objects::Kind,
@@ -17,30 +21,30 @@ const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 
 pub(super) async fn reconstruction(
     State(app): State<App>,
-    Path(id): Path<String>,
+    FrameId(id): FrameId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let frame = find(&app, &id).await?;
+    let frame = find(&app, id).await?;
     rebuilt(&frame)?;
     image(&app, &frame, Kind::Reconstruction, "image/png", &headers).await
 }
 
 pub(super) async fn thumbnail(
     State(app): State<App>,
-    Path(id): Path<String>,
+    FrameId(id): FrameId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let frame = find(&app, &id).await?;
+    let frame = find(&app, id).await?;
     rebuilt(&frame)?;
     image(&app, &frame, Kind::Thumbnail, "image/jpeg", &headers).await
 }
 
 pub(super) async fn original(
     State(app): State<App>,
-    Path(id): Path<String>,
+    FrameId(id): FrameId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let frame = find(&app, &id).await?;
+    let frame = find(&app, id).await?;
     let Some(media_type) = &frame.new.original_type else {
         return Err(ApiError::not_found(format!(
             "frame {} came without an original",

@@ -14,9 +14,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::{
@@ -24,7 +24,6 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::{
     Readiness, catalogue::Catalogue, changes::Changes, metrics::Metrics, objects::Objects,
@@ -76,12 +75,16 @@ fn router(app: App) -> Router {
         .route("/metrics", get(probes::metrics))
         .fallback(assets::serve)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TIMEOUT,
-        ))
+        .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn(security_headers))
         .with_state(app)
+}
+
+async fn bounded(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::unavailable("the answer took longer than 30 seconds").into_response(),
+    }
 }
 
 async fn security_headers(request: Request, next: Next) -> Response {

@@ -191,7 +191,7 @@ pub fn hello() -> Hello {
 impl Node {
     /// Opens the stream without a hello.
     pub async fn open(cloud: &Cloud) -> Self {
-        let (up, outbound) = mpsc::channel(64);
+        let (up, outbound) = mpsc::channel(256);
         let mut client =
             UplinkClient::new(cloud.channel().await).max_encoding_message_size(64 << 20);
         let down = client.stream(ReceiverStream::new(outbound)).await;

@@ -1,0 +1,108 @@
+//! What makes a frame acceptable, beyond the limits of the contract.
+
+use bytes::Bytes;
+use patchwire_proto::{limits, v1::EncodedFrame};
+
+use crate::{
+    clock::now_ms,
+    frame::{Label, NewFrame, Score},
+    picture,
+};
+
+/// What this service takes.
+pub(crate) struct Accepts {
+    /// The program whose latents the decoder decodes.
+    pub(crate) program: [u8; 32],
+    /// Largest frame, width times height.
+    pub(crate) max_pixels: u64,
+}
+
+/// A frame's row, its latent container and its original; either of these may be empty.
+pub(crate) type Parts = (NewFrame, Bytes, Bytes);
+
+/// Takes a frame apart, or says in one sentence why it will never be accepted.
+pub(crate) fn check(accepts: &Accepts, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+    let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
+    let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
+    let pixels = u64::from(frame.width) * u64::from(frame.height);
+    if pixels > accepts.max_pixels {
+        return Err(format!(
+            "frame of {pixels} pixels is larger than the {} that this service decodes",
+            accepts.max_pixels
+        ));
+    }
+    if let Some(latents) = &latents
+        && latents.program != accepts.program
+    {
+        return Err(format!(
+            "latents were made by program {}, this service decodes those of program {}",
+            hex::encode(latents.program),
+            hex::encode(accepts.program)
+        ));
+    }
+    let (original_type, original) = match frame.original {
+        Some(original) => {
+            check_original_size(
+                &original.media_type,
+                &original.data,
+                frame.width,
+                frame.height,
+            )?;
+            (Some(original.media_type), original.data)
+        }
+        None => (None, Bytes::new()),
+    };
+    let label = frame.label.map(|label| Label {
+        program_id: (&*label.program_id)
+            .try_into()
+            .expect("checked to be 32 bytes"),
+        scores: label
+            .scores
+            .into_iter()
+            .map(|s| Score {
+                label: s.label,
+                score: s.score,
+            })
+            .collect(),
+    });
+    let new = NewFrame {
+        id,
+        node_id: node.to_owned(),
+        camera_id: frame.camera_id,
+        captured_ms: frame.captured_unix_ms,
+        received_ms: now_ms(),
+        width: frame.width,
+        height: frame.height,
+        source_format: frame.source_format,
+        latent_bits: latents.as_ref().map_or(0, |l| l.total_bits()),
+        latent_ones: latents.as_ref().map(|l| ones(&l.payload)),
+        program_id: latents.as_ref().map(|l| l.program),
+        label,
+        original_type,
+        encode_ns: frame.encode_ns,
+    };
+    Ok((new, frame.latents, original))
+}
+
+fn check_original_size(
+    media_type: &str,
+    data: &[u8],
+    width: u32,
+    height: u32,
+) -> Result<(), String> {
+    let size = picture::size(media_type, data)
+        .map_err(|e| format!("original is not a readable {media_type}: {e}"))?;
+    if size != (width, height) {
+        return Err(format!(
+            "original is of {}x{} pixels, the frame is {width}x{height}",
+            size.0, size.1
+        ));
+    }
+    Ok(())
+}
+
+/// Share of set bits.
+fn ones(payload: &[u8]) -> f64 {
+    let ones: u64 = payload.iter().map(|b| u64::from(b.count_ones())).sum();
+    ones as f64 / (payload.len() * 8) as f64
+}
