@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Cursor;
 
+use cloud_decoder::objects::{Kind, Objects};
 use patchwire_proto::{
     latent::LatentFrame,
     v1::{AckStatus, EncodedFrame, Hello, edge_message::Body as EdgeBody},
@@ -277,6 +278,22 @@ async fn a_frame_that_cannot_be_decoded_fails_with_the_reason_after_its_attempts
     assert_eq!(cloud.http(&picture).await.status(), 404);
     // Others go on.
     let id = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+}
+
+#[tokio::test]
+async fn an_object_left_by_a_crash_is_overwritten_by_the_resend() {
+    let cloud = Cloud::start().await;
+    let sent = frame("gate", 64, 64);
+    let id = Uuid::from_slice(&sent.frame_id).expect("id");
+    // What a crash between object and row leaves, at its worst.
+    let objects = Objects::local(&cloud.config.data_dir.join("objects")).expect("objects");
+    let torn = objects.put(Kind::Latents, id, vec![0; 10].into()).await;
+    torn.expect("put");
+    let mut node = cloud.node().await;
+    node.accepted(sent.clone()).await;
+    let kept = objects.get(Kind::Latents, id).await.expect("get");
+    assert_eq!(kept, Some(sent.latents));
     cloud.until(id, "decoded").await;
 }
 

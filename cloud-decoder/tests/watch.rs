@@ -15,6 +15,10 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 #[tokio::test]
 async fn frames_are_listed_newest_first_page_by_page() {
@@ -180,6 +184,32 @@ async fn health_says_serving_once_warm() {
     };
     timeout(LIMIT, serving).await.expect("serving in time");
     assert_eq!(cloud.http("/readyz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn reflection_names_the_services() {
+    let cloud = Cloud::start().await;
+    let mut client = ServerReflectionClient::new(cloud.channel().await);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client
+        .server_reflection_info(tokio_stream::once(request))
+        .await;
+    let answer = answers.expect("stream").into_inner().message().await;
+    let answer = answer.expect("stream").and_then(|a| a.message_response);
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else {
+        panic!("{answer:?} in place of a list");
+    };
+    let names: Vec<_> = list.service.iter().map(|s| s.name.as_str()).collect();
+    for name in [
+        "patchwire.v1.Uplink",
+        "patchwire.v1.Catalogue",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
 }
 
 #[tokio::test]
