@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::args::Task;
 
 /// Longest that a frame is offered to an edge node that is overloaded or not there.
-const RETRY_FOR: Duration = Duration::from_secs(60);
+const RETRY_FOR: Duration = Duration::from_secs(30);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LAST_BACKOFF: Duration = Duration::from_secs(8);
 /// Longest wait for one answer.
@@ -63,6 +63,9 @@ pub(crate) enum Delivery {
     Dropped {
         reason: String,
     },
+    /// It left the edge node so long ago that it does not know how.
+    #[serde(skip)]
+    Forgotten,
 }
 
 impl Edge {
@@ -78,7 +81,7 @@ impl Edge {
     }
 
     /// Posts an image file's bytes. An edge node that is overloaded (429, 503) or not there is asked
-    /// again, after the time that it names or else after twice the last wait, for a minute at most.
+    /// again, after the time that it names or else after twice the last wait, for half a minute at most.
     pub(crate) async fn submit(&self, camera: &str, task: Task, image: &[u8]) -> Result<Answer> {
         let media_type = match image::guess_format(image) {
             Ok(format) => format.to_mime_type(),
@@ -113,6 +116,9 @@ impl Edge {
             if Instant::now() + wait > deadline {
                 bail!("the edge node at {} takes no frame: {problem}", self.base);
             }
+            if backoff == FIRST_BACKOFF {
+                eprintln!("the edge node at {}: {problem}, trying again", self.base);
+            }
             sleep(wait).await;
             backoff = (2 * backoff).min(LAST_BACKOFF);
         }
@@ -123,6 +129,9 @@ impl Edge {
         let url = self.base.join(&format!("v1/frames/{id}"))?;
         let response = self.http.get(url).send().await?;
         let status = response.status();
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Delivery::Forgotten);
+        }
         ensure!(
             status.is_success(),
             "the edge node answers {status} for frame {id}: {}",

@@ -1,5 +1,7 @@
 //! `inspect`: what a program or a decoder is made of, and what it costs.
 
+use std::fmt::{self, Write};
+
 use anyhow::{Context, Result};
 use nqe::{BUDGET_BITS, Layer, LayerMemory, Map, Op, OutputKind, Program};
 use purenet::Decoder;
@@ -7,13 +9,25 @@ use purenet::Decoder;
 use crate::args::InspectArgs;
 use crate::frames::read_bounded;
 use crate::models::MAX_MODEL_BYTES;
-use crate::terminal::{grouped, table};
+use crate::terminal::{grouped, out, table};
 
 /// How a program file starts.
 const NQE_MAGIC: &[u8] = b"NQE1";
 
 /// Columns of the drawn memory map.
 const MAP_WIDTH: u64 = 64;
+
+/// Columns of the layer table; from the fifth on they are numbers.
+const COLUMNS: [&str; 8] = [
+    "",
+    "layer",
+    "output",
+    "weights",
+    "weight bits",
+    "bias, shift",
+    "map bits",
+    "MACs",
+];
 
 /// `patchwire inspect`.
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -27,58 +41,52 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
                 )
             })
         }
-        None => [
-            patchwire_models::CLASSIFY,
-            patchwire_models::COMPRESS,
-            patchwire_models::DECODER,
-        ]
-        .into_iter()
-        .try_for_each(|bytes| describe(bytes).context("a shipped model does not load")),
+        None => {
+            let shipped = [
+                patchwire_models::CLASSIFY,
+                patchwire_models::COMPRESS,
+                patchwire_models::DECODER,
+            ];
+            shipped
+                .iter()
+                .try_for_each(|bytes| describe(bytes).context("a shipped model does not load"))
+        }
     }
 }
 
 fn describe(bytes: &[u8]) -> Result<()> {
-    if bytes.starts_with(NQE_MAGIC) {
-        program(&Program::from_bytes(bytes)?);
+    let text = if bytes.starts_with(NQE_MAGIC) {
+        program(&Program::from_bytes(bytes)?)?
     } else {
-        decoder(&Decoder::from_safetensors(bytes)?);
-    }
-    Ok(())
+        decoder(&Decoder::from_safetensors(bytes)?)?
+    };
+    Ok(out(text)?)
 }
 
-fn program(program: &Program) {
+fn program(program: &Program) -> Result<String, fmt::Error> {
+    let mut text = String::new();
     let memory = program.memory();
-    println!("program    {:?}, {}", program.name(), program.task());
-    println!("id         {}", program.id());
+    writeln!(text, "program    {:?}, {}", program.name(), program.task())?;
+    writeln!(text, "id         {}", program.id())?;
     match program.latent_bits() {
-        Some(bits) => println!(
+        Some(bits) => writeln!(
+            text,
             "output     {bits} bits a 32x32 patch, {} bpp",
             f64::from(bits) / 1024.0
         ),
-        None => println!("output     {}", program.labels().join(", ")),
-    }
-    println!(
+        None => writeln!(text, "output     {}", program.labels().join(", ")),
+    }?;
+    writeln!(
+        text,
         "work       {} multiply-accumulates a patch",
         grouped(program.macs())
-    );
+    )?;
 
-    let mut rows = table(
-        &[
-            "",
-            "layer",
-            "output",
-            "weights",
-            "weight bits",
-            "bias, shift",
-            "map bits",
-            "MACs",
-        ],
-        4,
-    );
+    let mut rows = table(&COLUMNS, 4);
     for (i, (layer, bits)) in program.layers().iter().zip(&memory.layers).enumerate() {
         rows.add_row(row(i, layer, bits));
     }
-    println!("{rows}");
+    writeln!(text, "{rows}")?;
 
     let parts = [
         ('█', "weights", memory.weights()),
@@ -86,23 +94,25 @@ fn program(program: &Program) {
         ('▒', "feature maps", memory.maps()),
         ('·', "free", memory.free()),
     ];
-    println!(
+    writeln!(
+        text,
         "memory     {} of {} bits",
         grouped(memory.total()),
         grouped(BUDGET_BITS)
-    );
-    println!("           [{}]", drawing(&parts));
+    )?;
+    writeln!(text, "           [{}]", drawing(&parts))?;
     for (mark, name, bits) in parts {
         let percent = 100.0 * bits as f64 / BUDGET_BITS as f64;
-        println!(
+        writeln!(
+            text,
             "           {mark} {name:<18} {:>9} {percent:5.1} %",
             grouped(bits)
-        );
+        )?;
     }
-    println!();
+    Ok(text)
 }
 
-fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; 8] {
+fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {
     let (kind, weights) = match &layer.op {
         Op::Conv(conv) => {
             let spec = &conv.spec;
@@ -156,15 +166,21 @@ fn drawing(parts: &[(char, &str, u64)]) -> String {
         .collect()
 }
 
-fn decoder(decoder: &Decoder) {
-    println!("decoder    for {} bits a 32x32 patch", decoder.bits());
-    println!("program    {}", nqe::ProgramId::from(decoder.program()));
-    println!("parameters {}", grouped(decoder.parameters()));
-    println!(
+fn decoder(decoder: &Decoder) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    writeln!(text, "decoder    for {} bits a 32x32 patch", decoder.bits())?;
+    writeln!(
+        text,
+        "program    {}",
+        nqe::ProgramId::from(decoder.program())
+    )?;
+    writeln!(text, "parameters {}", grouped(decoder.parameters()))?;
+    writeln!(
+        text,
         "work       {} multiply-accumulates a pixel",
         grouped(decoder.macs_per_pixel().round() as u64)
-    );
-    println!();
+    )?;
+    Ok(text)
 }
 
 #[cfg(test)]

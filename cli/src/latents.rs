@@ -12,6 +12,7 @@ use purenet::Decoder;
 use crate::args::{DecodeArgs, EncodeArgs};
 use crate::frames::{self, Frame, read_bounded};
 use crate::models;
+use crate::terminal::out;
 
 /// Bytes of the largest latent container that the format allows.
 const MAX_CONTAINER_BYTES: u64 = {
@@ -25,7 +26,7 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
     let frame = frames::load(&args.image)?;
     let latents = compress(&emulator, &frame)?;
     write(&args.output, &latents.encode())?;
-    println!(
+    let line = format!(
         "{}: {}x{}, {} patches of {} bits, {:.4} bpp, program {}",
         args.output.display(),
         latents.width,
@@ -35,7 +36,7 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
         latents.bits_per_pixel(),
         emulator.program().id()
     );
-    Ok(())
+    Ok(out(line)?)
 }
 
 /// `patchwire decode`.
@@ -54,14 +55,14 @@ pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
         ImageFormat::Png,
     )
     .with_context(|| format!("cannot write {}", args.output.display()))?;
-    println!(
+    let line = format!(
         "{}: {}x{} from {:.4} bpp",
         args.output.display(),
         latents.width,
         latents.height,
         latents.bits_per_pixel()
     );
-    Ok(())
+    Ok(out(line)?)
 }
 
 /// The latents of a frame.

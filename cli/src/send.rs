@@ -123,6 +123,7 @@ fn report(sent: &[Sent]) -> Result<()> {
             (Err(reason), _) => Err(reason.clone()),
             (Ok(_), None | Some(Delivery::Spooled)) => Ok("accepted"),
             (Ok(_), Some(Delivery::Delivered | Delivery::Duplicate)) => Ok("delivered"),
+            (Ok(_), Some(Delivery::Forgotten)) => Ok("left the edge node"),
             (Ok(_), Some(Delivery::Rejected { reason })) => {
                 Err(format!("the cloud rejected it: {reason}"))
             }
@@ -134,7 +135,7 @@ fn report(sent: &[Sent]) -> Result<()> {
         let state = state.map_or_else(|reason| reason, str::to_owned);
         table.add_row([file_name(&frame.file), id, label, bpp, state]);
     }
-    println!("{table}");
+    terminal::out(table)?;
     if failed > 0 {
         bail!("{failed} of {} frames did not make it", sent.len());
     }

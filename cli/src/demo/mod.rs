@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::DemoArgs;
 use crate::edge::Edge;
+use crate::terminal::out;
 use pass::Pass;
 use watch::Watch;
 
@@ -36,10 +37,12 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let edge = edge_node::start(home.edge_config(cloud.grpc_addr))
         .await
         .context("the edge node does not start")?;
-    println!("dashboard  http://{}/", cloud.http_addr);
-    println!("edge node  http://{}/v1/frames", edge.http_addr);
-    println!("data       {}", home.path().display());
-    println!();
+    out(format_args!("dashboard  http://{}/", cloud.http_addr))?;
+    out(format_args!(
+        "edge node  http://{}/v1/frames",
+        edge.http_addr
+    ))?;
+    out(format_args!("data       {}\n", home.path().display()))?;
 
     let node = Edge::new(&format!("http://{}", edge.http_addr))?;
     let watch = Watch::subscribe(cloud.grpc_addr).await?;
@@ -47,7 +50,6 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         outcome = replay(&node, watch, &shots, args.once) => outcome,
         interrupt = tokio::signal::ctrl_c() => {
             interrupt.context("cannot wait for ctrl-c")?;
-            println!();
             if args.once { Err(anyhow::anyhow!("interrupted")) } else { Ok(()) }
         }
     };
@@ -57,16 +59,16 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
 }
 
 async fn replay(edge: &Edge, mut watch: Watch, shots: &[feed::Shot], once: bool) -> Result<()> {
-    pass::print_header();
+    pass::print_header()?;
     let first = Pass::run(edge, &mut watch, shots, Duration::ZERO).await?;
-    first.print_summary();
+    first.print_summary()?;
     if once {
         return first.verdict();
     }
-    println!(
+    out(format_args!(
         "A frame every {} s from now on; Ctrl-C ends the demo.",
         PAUSE.as_secs()
-    );
+    ))?;
     loop {
         Pass::run(edge, &mut watch, shots, PAUSE).await?;
     }

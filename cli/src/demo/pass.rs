@@ -1,6 +1,7 @@
 //! One pass over the frames: posted to the edge node, awaited at the cloud, shown row by row.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -14,7 +15,7 @@ use super::feed::Shot;
 use super::watch::Watch;
 use crate::args::Task;
 use crate::edge::{Answer, Edge};
-use crate::terminal::{self, figure};
+use crate::terminal::{self, figure, out};
 
 /// Longest wait for all results: a fixed part for slow machines, and a part for each frame.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,7 +67,7 @@ impl<'a> Pass<'a> {
                 answer = answers.next(), if posting => match answer {
                     Some(answer) => {
                         let (shot, answer) = answer?;
-                        pass.posted(shot, answer);
+                        pass.posted(shot, answer)?;
                         if pass.missed {
                             pass.catch_up(watch).await?;
                         }
@@ -77,7 +78,7 @@ impl<'a> Pass<'a> {
                     }
                 },
                 change = watch.next() => match change? {
-                    Some(record) => pass.changed(record, posting),
+                    Some(record) => pass.changed(record, posting)?,
                     None => {
                         // What was missed may be a frame whose answer has not come yet.
                         pass.missed = posting;
@@ -117,7 +118,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The means, and how long it took.
-    pub(super) fn print_summary(&self) {
+    pub(super) fn print_summary(&self) -> io::Result<()> {
         let mean = |value: fn(&FrameRecord) -> Option<f64>| {
             let values: Vec<f64> = self.measured.iter().filter_map(value).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -132,39 +133,40 @@ impl<'a> Pass<'a> {
                 mean(|r| r.quality?.ms_ssim),
                 mean(|r| r.quality?.seam_ratio),
             ],
-        );
-        println!(
+        )?;
+        out(format_args!(
             "\n{} of {} frames reconstructed and measured in {:.1} s.",
             self.measured.len(),
             self.frames,
             self.started.elapsed().as_secs_f64()
-        );
+        ))
     }
 
-    fn posted(&mut self, shot: &'a Shot, answer: Answer) {
+    fn posted(&mut self, shot: &'a Shot, answer: Answer) -> io::Result<()> {
         match answer {
             Ok(accepted) => {
                 self.pending.insert(accepted.frame_id, shot);
-                if let Some(record) = self.early.remove(&accepted.frame_id) {
-                    self.changed(record, true);
+                match self.early.remove(&accepted.frame_id) {
+                    Some(record) => self.changed(record, true),
+                    None => Ok(()),
                 }
             }
             Err(reason) => self.failed(shot, &reason),
         }
     }
 
-    fn changed(&mut self, record: FrameRecord, posting: bool) {
+    fn changed(&mut self, record: FrameRecord, posting: bool) -> io::Result<()> {
         if matches!(record.state(), FrameState::Queued | FrameState::Unspecified) {
-            return;
+            return Ok(());
         }
         let Ok(id) = Uuid::from_slice(&record.frame_id) else {
-            return;
+            return Ok(());
         };
         let Some(shot) = self.pending.remove(&id) else {
             if posting {
                 self.early.insert(id, record);
             }
-            return;
+            return Ok(());
         };
         let measured = record.quality.is_some_and(|quality| quality.ssim.is_some());
         if record.state() != FrameState::Decoded || !measured {
@@ -172,8 +174,7 @@ impl<'a> Pass<'a> {
                 "" => "it was not measured",
                 failure => failure,
             };
-            self.failed(shot, reason);
-            return;
+            return self.failed(shot, reason);
         }
         let label = record.label.as_ref().and_then(|label| label.scores.first());
         let quality = record.quality.unwrap_or_default();
@@ -188,17 +189,19 @@ impl<'a> Pass<'a> {
                     quality.ms_ssim,
                     quality.seam_ratio,
                 ],
-            );
-        });
+            )
+        })?;
         self.bar.inc(1);
         self.measured.push(record);
+        Ok(())
     }
 
-    fn failed(&mut self, shot: &Shot, reason: &str) {
+    fn failed(&mut self, shot: &Shot, reason: &str) -> io::Result<()> {
         let failure = format!("{}: {reason}", shot.name);
-        self.bar.suspend(|| println!("{failure}"));
+        self.bar.suspend(|| out(&failure))?;
         self.bar.inc(1);
         self.failures.push(failure);
+        Ok(())
     }
 
     /// Asks for every frame that is waited for, because changes were missed.
@@ -206,7 +209,7 @@ impl<'a> Pass<'a> {
         let pending: Vec<Uuid> = self.pending.keys().copied().collect();
         for id in pending {
             if let Some(record) = watch.get(id).await? {
-                self.changed(record, false);
+                self.changed(record, false)?;
             }
         }
         Ok(())
@@ -214,20 +217,20 @@ impl<'a> Pass<'a> {
 }
 
 /// The names of the columns.
-pub(super) fn print_header() {
-    println!(
+pub(super) fn print_header() -> io::Result<()> {
+    out(format_args!(
         "{:<16} {:<12} {:<12} {:>8} {:>8} {:>8} {:>7}",
         "frame", "camera", "label", "bpp", "PSNR dB", "MS-SSIM", "seam"
-    );
+    ))
 }
 
-fn print_row(name: &str, camera: &str, label: &str, figures: [Option<f64>; 4]) {
+fn print_row(name: &str, camera: &str, label: &str, figures: [Option<f64>; 4]) -> io::Result<()> {
     let [bpp, psnr, ms_ssim, seam] = figures;
-    println!(
+    out(format_args!(
         "{name:<16} {camera:<12} {label:<12} {:>8} {:>8} {:>8} {:>7}",
         figure(bpp, 4),
         figure(psnr, 2),
         figure(ms_ssim, 4),
         figure(seam, 3)
-    );
+    ))
 }

@@ -4,13 +4,13 @@ mod cifar;
 mod images;
 mod report;
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::args::EvaluateArgs;
 use crate::models;
+use crate::terminal::out;
 use report::{ProgramFacts, Report};
 
 /// `patchwire evaluate`.
@@ -33,18 +33,16 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => {
             eprintln!("{}", report.table());
-            let mut stdout = std::io::stdout().lock();
-            serde_json::to_writer_pretty(&mut stdout, &report)?;
-            writeln!(stdout)?;
+            out(serde_json::to_string_pretty(&report)?)?;
         }
         Some(path) => {
-            println!("{}", report.table());
+            out(report.table())?;
             let mut json = serde_json::to_vec_pretty(&report)?;
             json.push(b'\n');
             std::fs::write(path, json)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        None => println!("{}", report.table()),
+        None => out(report.table())?,
     }
     Ok(())
 }
