@@ -174,8 +174,9 @@ impl Encoder {
             });
         }
         if task.classifies() {
+            let program = self.classify.program();
             let logits = self.classify.classify_frame(rgb, width, height)?;
-            encoded.scores = Some(rank(self.classify.program().labels(), &logits));
+            encoded.scores = Some(rank(program.labels(), &logits, program.score_shift()));
         }
         encoded.elapsed_ns = start.elapsed().as_nanos() as u64;
         Ok(encoded)
@@ -207,11 +208,12 @@ fn load(
     Ok(Arc::new(program))
 }
 
-/// Softmax in f32 over the logits, most likely class first, at most [`MAX_LABELS`]. Equal logits
+/// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Equal logits
 /// keep the order of the labels.
-fn rank(labels: &[String], logits: &[i32]) -> Vec<Score> {
+fn rank(labels: &[String], logits: &[i32], score_shift: u32) -> Vec<Score> {
+    let scale = (-f64::from(score_shift)).exp2() as f32;
     let top = logits.iter().copied().max().unwrap_or_default();
-    let weight = |logit: i32| ((i64::from(logit) - i64::from(top)) as f32).exp();
+    let weight = |logit: i32| ((i64::from(logit) - i64::from(top)) as f32 * scale).exp();
     let total: f32 = logits.iter().map(|&logit| weight(logit)).sum();
     let mut ranked: Vec<_> = labels.iter().zip(logits).collect();
     ranked.sort_by_key(|&(_, &logit)| std::cmp::Reverse(logit));
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn ranks_by_softmax() {
         let labels = ["a", "b", "c"].map(String::from);
-        let ranked = rank(&labels, &[0, 2, 0]);
+        let ranked = rank(&labels, &[0, 16, 0], 3);
         let order: Vec<_> = ranked.iter().map(|score| score.label.as_str()).collect();
         assert_eq!(order, ["b", "a", "c"]);
         let e2 = 2f32.exp();
@@ -238,7 +240,7 @@ mod tests {
             (ranked[0].score - e2 / (e2 + 2.0)).abs() < 1e-6,
             "{ranked:?}"
         );
-        let extreme = rank(&labels, &[i32::MIN, i32::MAX, i32::MIN]);
+        let extreme = rank(&labels, &[i32::MIN, i32::MAX, i32::MIN], 0);
         assert_eq!((extreme[0].score, extreme[1].score), (1.0, 0.0));
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -27,6 +28,9 @@ def export_classify(run: Path, out: Path) -> None:
     """Write classify.nqe."""
     chip = load(run, "chip", programs.classifier())
     chip.set_mode(Mode.CHIP)
+    # The loss saw logits * 2^-shift * e^gain: the power of two nearest to that is what scores divide by.
+    gain = torch.load(run / "checkpoint.pt")["gain"].item()
+    chip[-1].score_shift = max(0, round(chip[-1].shift.item() - gain / math.log(2)))
     (out / "classify.nqe").write_bytes(nqe.to_bytes(chip, "cifar10", LABELS))
     print("classify", json.dumps(nqe.memory_bits(chip)))
 

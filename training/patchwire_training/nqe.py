@@ -93,7 +93,7 @@ def _layer(layer: QConv | Pool) -> bytes:
         layer.groups,
         bits,
         OUTPUTS[layer.output],
-        int(layer.shift) if layer.output == "codes" else 0,
+        {"codes": int(layer.shift), "bits": 0, "logits": layer.score_shift}[layer.output],
         bias_bits,
     )
     codes = (weight > 0).astype(np.int64) if layer.levels == 2 else weight

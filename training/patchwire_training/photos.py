@@ -1,6 +1,6 @@
 """Photographs for the compression recipe: a fixed split, scaled crops.
 
-Crops are scaled down by 0.5 to 1.0 so that the traces of the JPEGs vanish.
+Crops are scaled down so that the traces of the JPEGs vanish and a crop shows as much of a scene as a camera frame does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+SCALES = (0.45, 0.8)
 HELD_OUT = 10
 """Every tenth photograph, in the order of names, is validation."""
 
@@ -45,7 +46,7 @@ class Photos:
     def crop(self, rng: random.Random, size: int) -> np.ndarray:
         """One crop [size, size, 3] u8 at a random place and scale, flipped and turned at random."""
         image = rng.choices(self.images, self.areas)[0]
-        side = min(size / rng.uniform(0.5, 1.0), image.width, image.height)
+        side = min(size / rng.uniform(*SCALES), image.width, image.height)
         x, y = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
         crop = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, (x, y, x + side, y + side), 2.0))
         if rng.random() < 0.5:

@@ -69,19 +69,20 @@ class _Codes(torch.autograd.Function):
     @staticmethod
     def forward(ctx, acc, scale, offset, center):
         y = torch.addcmul(offset, acc, scale)
-        ctx.save_for_backward((y > -0.25) & (y < 4.25), scale)
+        ctx.save_for_backward(y, scale)
         ctx.center = center
-        return y.floor_().clamp_(0, 3)
+        return y.floor().clamp_(0, 3)
 
     @staticmethod
     def backward(ctx, grad):
-        mask, scale = ctx.saved_tensors
-        grad = grad * mask
+        y, scale = ctx.saved_tensors
+        grad = torch.ops.aten.hardtanh_backward(grad, y, -0.25, 4.25)
         offset_grad = grad.sum((0, 2, 3), keepdim=True)
-        if ctx.center:
-            # The batch mean that was subtracted depends on acc too.
-            grad = grad - offset_grad * (grad.shape[1] / grad.numel())
-        return grad * scale, None, offset_grad, None
+        if not ctx.center:
+            return grad * scale, None, offset_grad, None
+        # The batch mean that was subtracted depends on acc too.
+        mean_grad = offset_grad * (-scale * grad.shape[1] / grad.numel())
+        return torch.addcmul(mean_grad, grad, scale), None, offset_grad, None
 
 
 class _Sign(torch.autograd.Function):
@@ -122,6 +123,7 @@ class QConv(nn.Module):
         self.mode = Mode.FLOAT
         self.freeze_shift = False
         self.ticks = 0
+        self.score_shift = 0
         self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
         # Channels of a wide layer start with thresholds all over its range, like a flash converter.
         offsets = (self.target / 2) * torch.randn(outputs) + 1.0
@@ -180,7 +182,7 @@ class QConv(nn.Module):
             return torch.where(acc >= 0, 1.0, -1.0) if self.output == "bits" else acc
         scale = 2.0**-self.shift
         if self.training:
-            mean = acc.mean((0, 2, 3), dtype=torch.float32)
+            mean = acc.mean((0, 2, 3)).float()
             self._track(acc, mean)
         else:
             mean = self.mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -69,16 +70,12 @@ def main() -> None:
     gain = torch.nn.Parameter(torch.tensor(-1.5))
     optimizer = torch.optim.AdamW([*chip.parameters(), gain], args.lr, weight_decay=0.0)
     steps = len(images) // args.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.lr, total_steps=steps * args.epochs, pct_start=0.06, div_factor=3, final_div_factor=100
-    )
     checkpoint, first = args.out / "checkpoint.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint)
         chip.load_state_dict(state["chip"])
         gain.data.copy_(state["gain"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         generator.set_state(state["generator"])
         first = state["epoch"]
 
@@ -88,7 +85,11 @@ def main() -> None:
             chip.freeze_shifts()
         started, total = time.time(), 0.0
         order = torch.randperm(len(images), generator=generator)[: steps * args.batch]
-        for batch in order.view(steps, args.batch):
+        for i, batch in enumerate(order.view(steps, args.batch)):
+            done = (epoch + i / steps) / args.epochs
+            factor = min(1.0, 0.3 + done / 0.06) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+            for group in optimizer.param_groups:
+                group["lr"] = args.lr * factor
             x = augment(images[batch], generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
                 logits = chip(x).flatten(1) * gain.exp()
@@ -97,7 +98,6 @@ def main() -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(chip.parameters(), 5.0)
             optimizer.step()
-            schedule.step()
             total += loss.item()
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
@@ -108,7 +108,6 @@ def main() -> None:
             "chip": chip.state_dict(),
             "gain": gain.data,
             "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
             "generator": generator.get_state(),
             "epoch": epoch + 1,
         }

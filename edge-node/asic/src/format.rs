@@ -26,7 +26,7 @@
 //!     groups        u16  divides input and output channels
 //!     weights       u8   1 binary, 2 ternary, 3 quinary (= bits per weight)
 //!     output        u8   0 codes (2 bits), 1 latent bits, 2 logits (i32)
-//!     shift         u8   0 to 31; 0 unless output is codes
+//!     shift         u8   0 to 31; 0 for latent bits; of logits, the scale of scores
 //!     bias_bits     u8   1 to 32
 //!     packed weights   ceil(count * bits / 8) bytes, count = out * kh * kw * (in / groups),
 //!                      order: output channel, kernel row, kernel column, input channel of the group

@@ -151,7 +151,8 @@ pub struct ConvSpec {
     pub weights: WeightKind,
     /// What becomes of the accumulators.
     pub output: OutputKind,
-    /// Right shift before the clamp, 0 to 31; 0 unless the output is codes.
+    /// Codes: right shift before the clamp, 0 to 31. Logits: see [`Program::score_shift`](crate::Program::score_shift).
+    /// 0 for latent bits.
     pub shift: u32,
     /// Bits of a stored bias, 1 to 32.
     pub bias_bits: u32,

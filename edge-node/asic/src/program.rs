@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Layer, Map, MemoryMap, OutputKind, ProgramError, ProgramId, format};
+use crate::{Layer, Map, MemoryMap, Op, OutputKind, ProgramError, ProgramId, format};
 
 /// What a program makes of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +76,15 @@ impl Program {
     /// The classes in the order of the logits; empty for compression.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// Scores are the softmax of logits / 2^score_shift: the chip compares logits as they are, and the trainer
+    /// knows how much a step of them says. 0 for compression.
+    pub fn score_shift(&self) -> u32 {
+        match self.layers.last().map(|layer| &layer.op) {
+            Some(Op::Conv(conv)) if conv.spec.output == OutputKind::Logits => conv.spec.shift,
+            _ => 0,
+        }
     }
 
     /// The layers in the order they run; at least one.

@@ -4,10 +4,10 @@ use crate::{Conv, ConvSpec, Element, Field, Map, OutputKind, Pool, ProgramError}
 
 /// Checks a convolution's shape, and gives the map it writes.
 pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<Map, ProgramError> {
-    let largest_shift = if spec.output == OutputKind::Codes {
-        31
-    } else {
+    let largest_shift = if spec.output == OutputKind::Latent {
         0
+    } else {
+        31
     };
     let ranges = [
         ("out_channels", spec.out_channels, 1, 1024),
