@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daemon::config::within;
+pub use daemon::config::{ConfigError, Log, LogFormat};
 use serde::Deserialize;
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
@@ -59,26 +61,6 @@ pub struct Decode {
     pub max_pixels: u64,
 }
 
-/// Section `log`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// How lines look.
-    pub format: LogFormat,
-    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
-    pub filter: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -110,15 +92,6 @@ impl Default for Grpc {
     }
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".to_owned(),
-        }
-    }
-}
-
 impl Default for Decode {
     fn default() -> Self {
         Self {
@@ -128,26 +101,6 @@ impl Default for Decode {
             max_pixels: 64 << 20,
         }
     }
-}
-
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file, variable or flag that cannot be read.
-    #[error("configuration cannot be read: {}", one_line(.0))]
-    Read(#[from] config::ConfigError),
-    /// A number out of range.
-    #[error("{name} is {value}, allowed are {min} to {max}")]
-    Range {
-        /// Name of the setting.
-        name: &'static str,
-        /// What it was set to.
-        value: u64,
-        /// Least allowed.
-        min: u64,
-        /// Most allowed.
-        max: u64,
-    },
 }
 
 impl Config {
@@ -161,28 +114,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut builder = config::Config::builder();
-        if let Some(file) = file {
-            builder = builder.add_source(
-                config::File::from(file)
-                    .format(config::FileFormat::Toml)
-                    .required(true),
-            );
-        }
-        let variables = environment
-            .into_iter()
-            .filter(|(name, _)| name != CONFIG_VARIABLE)
-            .collect();
-        builder = builder.add_source(
-            config::Environment::with_prefix("CLOUD_DECODER")
-                .prefix_separator("_")
-                .separator("__")
-                .source(Some(variables)),
-        );
-        for (key, value) in flags {
-            builder = builder.set_override(key.as_str(), value)?;
-        }
-        let config: Self = builder.build()?.try_deserialize()?;
+        let config: Self = daemon::config::load("CLOUD_DECODER", file, environment, flags)?;
         config.check()?;
         Ok(config)
     }
@@ -190,45 +122,19 @@ impl Config {
     /// Checks the ranges of all numbers.
     ///
     /// # Errors
-    /// [`ConfigError::Range`] for the first that is out of range.
+    /// [`ConfigError::Value`] for the first that is out of range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let decode = &self.decode;
-        for (name, value, min, max) in [
-            (
-                "grpc.max_message_bytes",
-                self.grpc.max_message_bytes as u64,
-                64 << 10,
-                1 << 30,
-            ),
-            ("grpc.window", u64::from(self.grpc.window), 1, 1024),
-            ("decode.workers", decode.workers as u64, 1, 64),
-            ("decode.threads", decode.threads as u64, 0, 1024),
-            (
-                "decode.max_attempts",
-                u64::from(decode.max_attempts),
-                1,
-                100,
-            ),
-            ("decode.max_pixels", decode.max_pixels, 1024, 1 << 28),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(ConfigError::Range {
-                    name,
-                    value,
-                    min,
-                    max,
-                });
-            }
-        }
-        Ok(())
+        let (grpc, decode) = (&self.grpc, &self.decode);
+        within(
+            "grpc.max_message_bytes",
+            grpc.max_message_bytes as u64,
+            64 << 10,
+            1 << 30,
+        )?;
+        within("grpc.window", grpc.window.into(), 1, 1024)?;
+        within("decode.workers", decode.workers as u64, 1, 64)?;
+        within("decode.threads", decode.threads as u64, 0, 1024)?;
+        within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;
+        within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)
     }
 }
-
-/// A foreign error's text on one line.
-fn one_line(error: &config::ConfigError) -> String {
-    let text = error.to_string();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Names the configuration file, so it is not itself a setting.
-pub const CONFIG_VARIABLE: &str = "CLOUD_DECODER_CONFIG";

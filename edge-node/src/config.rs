@@ -4,18 +4,15 @@
 //! section and its key: `EDGE_NODE_UPLINK__ENDPOINT`.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use config::{Environment, File, FileFormat};
-use patchwire_proto::limits::{self, MAX_MESSAGE_BYTES};
+pub use daemon::config::{ConfigError, Log, LogFormat};
+use daemon::config::{within, wrong};
+use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use serde::{Deserialize, Serialize};
-
-/// Prefix of environment variables.
-const ENV_PREFIX: &str = "EDGE_NODE";
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,42 +110,6 @@ pub struct Uplink {
     pub backoff_max_ms: u64,
 }
 
-/// Logging.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// How lines look.
-    pub format: LogFormat,
-    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
-    pub filter: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Why a configuration is refused, in one sentence.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file, variable or flag does not parse, or names a key that does not exist.
-    #[error("configuration cannot be read: {}", crate::one_line(.0))]
-    Read(#[from] config::ConfigError),
-    /// A value is out of range.
-    #[error("{key}: {reason}")]
-    Value {
-        /// Dotted name of the key.
-        key: &'static str,
-        /// What is wrong and what is allowed.
-        reason: String,
-    },
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -203,15 +164,6 @@ impl Default for Uplink {
     }
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".into(),
-        }
-    }
-}
-
 impl Config {
     /// Reads the configuration: `file` if given, then `env` (all variables; those with another
     /// prefix are skipped), then `flags` as pairs of dotted key and value.
@@ -223,25 +175,8 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        // Names the file of settings; it is not one of them.
-        let variables: HashMap<_, _> = env
-            .into_iter()
-            .filter(|(key, _)| key != "EDGE_NODE_CONFIG")
-            .collect();
-        let mut builder = config::Config::builder();
-        if let Some(path) = file {
-            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
-        }
-        builder = builder.add_source(
-            Environment::with_prefix(ENV_PREFIX)
-                .prefix_separator("_")
-                .separator("__")
-                .source(Some(variables)),
-        );
-        for (key, value) in flags {
-            builder = builder.set_override(key, value.as_str())?;
-        }
-        let config: Self = builder.build()?.try_deserialize()?;
+        let flags = flags.iter().cloned();
+        let config: Self = daemon::config::load("EDGE_NODE", file, env, flags)?;
         config.check()?;
         Ok(config)
     }
@@ -252,16 +187,12 @@ impl Config {
     /// [`ConfigError::Value`] with the first key that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         let (http, spool, uplink) = (&self.http, &self.spool, &self.uplink);
-        limits::check_id("node_id", &self.node_id).map_err(|error| ConfigError::Value {
-            key: "node_id",
-            reason: error.to_string(),
+        limits::check_id("node_id", &self.node_id).map_err(|_| {
+            let allowed = format!("1 to {MAX_ID} characters of A-Z a-z 0-9 . _ -");
+            wrong("node_id", &self.node_id, &allowed)
         })?;
         if !(0.0..=1.0).contains(&self.originals_share) {
-            return Err(wrong(
-                "originals_share",
-                self.originals_share,
-                "from 0 to 1",
-            ));
+            return Err(wrong("originals_share", self.originals_share, "0 to 1"));
         }
         within("threads", self.threads as u64, 0, 1024)?;
         within("shutdown_s", self.shutdown_s, 0, 600)?;
@@ -305,7 +236,7 @@ impl Config {
             return Err(wrong(
                 "uplink.endpoint",
                 &uplink.endpoint,
-                "of the form http://HOST:PORT",
+                "addresses of the form http://HOST:PORT",
             ));
         }
         Ok(())
@@ -314,19 +245,5 @@ impl Config {
     /// Longest that a shutdown waits for requests in progress.
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_s)
-    }
-}
-
-fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(wrong(key, value, &format!("from {min} to {max}")))
-}
-
-fn wrong(key: &'static str, value: impl std::fmt::Debug, allowed: &str) -> ConfigError {
-    ConfigError::Value {
-        key,
-        reason: format!("{value:?} is not {allowed}"),
     }
 }

@@ -8,14 +8,13 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
+use daemon::one_line;
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat,
     ImageReader, Limits,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 use patchwire_proto::{limits::MAX_SIDE, v1::Original};
-
-use crate::one_line;
 
 /// Content types and what they stand for; `None` is raw RGB.
 const TYPES: [(&str, Option<ImageFormat>); 6] = [

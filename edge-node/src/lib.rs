@@ -14,7 +14,11 @@ mod node;
 pub mod spool;
 pub mod uplink;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -80,16 +84,14 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     tracing::info!(http = %http_addr, endpoint = config.uplink.endpoint, "edge node is up");
     let router = http::router(Arc::clone(&node));
-    let drain = config.shutdown();
+    let limits = daemon::http::Limits {
+        max_connections: config.http.max_connections,
+        head_timeout: Duration::from_secs(config.http.request_timeout_s),
+        drain: config.shutdown(),
+    };
     Ok(Running {
         http_addr,
-        http: tokio::spawn(http::serve(
-            listener,
-            router,
-            config.http,
-            drain,
-            stop.clone(),
-        )),
+        http: tokio::spawn(daemon::http::serve(listener, router, limits, stop.clone())),
         uplink: tokio::spawn(uplink.run(stop.clone())),
         expiry: tokio::spawn(node.expire()),
         stop,
@@ -118,16 +120,4 @@ fn hello(config: &Config, encoder: &Encoder) -> Hello {
         software_version: env!("CARGO_PKG_VERSION").into(),
         program_ids: encoder.emulators().map(id).to_vec(),
     }
-}
-
-/// A foreign error's text on one line of bounded length.
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    const MOST: usize = 300;
-    let text = error.to_string();
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(MOST)
-        .collect()
 }

@@ -179,6 +179,12 @@ fn bad_configuration_exits_64_with_one_sentence() {
             "{arguments:?}"
         );
     }
+    let run = Command::new(env!("CARGO_BIN_EXE_edge-node"))
+        .arg("--version")
+        .output()
+        .expect("run");
+    assert_eq!(run.status.code(), Some(0));
+    assert!(run.stdout.starts_with(b"edge-node "), "{run:?}");
 }
 
 #[tokio::test]

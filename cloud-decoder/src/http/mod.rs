@@ -6,7 +6,6 @@ mod events;
 mod frames;
 mod images;
 mod probes;
-mod serve;
 mod stats;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use daemon::http::Limits;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -32,6 +32,13 @@ use error::ApiError;
 
 /// How long a request may take to be answered; event streams go on after that.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// What clients can take of the server.
+const LIMITS: Limits = Limits {
+    max_connections: 1024,
+    head_timeout: Duration::from_secs(30),
+    // Leaves the rest of the shutdown's time for closing the catalogue.
+    drain: Duration::from_secs(9),
+};
 
 /// What handlers need.
 #[derive(Clone)]
@@ -48,10 +55,10 @@ pub(crate) struct App {
 
 pub(crate) use stats::DecoderInfo;
 
-/// Serves until `shutdown`, then until the last request is answered.
+/// Serves until `shutdown`, then until the last request is answered or the drain is over.
 pub(crate) async fn serve(listener: TcpListener, app: App) {
     let stop = app.shutdown.clone();
-    serve::serve(listener, router(app), stop).await;
+    daemon::http::serve(listener, router(app), LIMITS, stop).await;
 }
 
 fn router(app: App) -> Router {

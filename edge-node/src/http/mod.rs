@@ -1,4 +1,4 @@
-//! The HTTP side: routes, limits, and the loop that accepts connections.
+//! The HTTP side: routes and their limits.
 //!
 //! | route                  | answer                                                             |
 //! |------------------------|--------------------------------------------------------------------|
@@ -14,7 +14,6 @@
 
 mod error;
 mod frames;
-mod serve;
 mod status;
 
 use std::{any::Any, sync::Arc};
@@ -28,7 +27,7 @@ use axum::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
-pub(crate) use self::{error::HttpError, serve::serve};
+pub(crate) use self::error::HttpError;
 use crate::node::Node;
 
 pub(crate) fn router(node: Arc<Node>) -> Router {

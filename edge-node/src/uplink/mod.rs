@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daemon::one_line;
 use patchwire_proto::{
     limits,
     v1::{
@@ -32,7 +33,6 @@ use tonic::{Streaming, transport::Endpoint};
 use crate::{
     config,
     metrics::{AckKind, Metrics},
-    one_line,
     spool::{Entry, FrameState, Spool},
 };
 

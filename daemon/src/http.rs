@@ -1,9 +1,9 @@
-//! Accepts connections.
+//! Accepts HTTP connections.
 //!
 //! `axum::serve` has no timeout for a request's head, no bound on connections, and leaves
-//! connections running after a shutdown; this loop has all three. HTTP/1.1 only.
+//! connections running after a shutdown; [`serve`] has all three. HTTP/1.1 only.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,69 +13,53 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
-
 /// Wait after an accept failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stop`, then finishes requests in progress for at most `drain` and
-/// aborts the rest.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: config::Http,
-    drain: Duration,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(limits.max_connections));
-    let head_timeout = Duration::from_secs(limits.request_timeout_s);
+/// What clients can take of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Longest that a request's head may take to arrive.
+    pub head_timeout: Duration,
+    /// Longest that requests in progress may take after the stop.
+    pub drain: Duration,
+}
+
+/// Serves `router` until `stop`, then finishes requests in progress for at most
+/// [`drain`](Limits::drain) and aborts the rest.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &slots) => accepted,
             Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < limits.max_connections => accepted,
         };
-        let (stream, slot) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((stream, _)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(connection(stream, router, limits.head_timeout, stop));
+            }
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
                 time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let (router, stop) = (router.clone(), stop.clone());
-        connections.spawn(async move {
-            connection(stream, router, head_timeout, stop).await;
-            drop(slot);
-        });
+        }
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if time::timeout(drain, drained).await.is_err() {
-        tracing::warn!(
-            open = connections.len(),
-            "aborting connections after {drain:?}"
-        );
+    if time::timeout(limits.drain, drained).await.is_err() {
+        let (open, drain) = (connections.len(), limits.drain);
+        tracing::warn!(open, "aborting connections after {drain:?}");
         connections.shutdown().await;
     }
-}
-
-type Slot = tokio::sync::OwnedSemaphorePermit;
-
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, Slot)> {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
 }
 
 async fn connection(
@@ -84,6 +68,7 @@ async fn connection(
     head_timeout: Duration,
     stop: CancellationToken,
 ) {
+    // Small events must not wait for more of them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot disable Nagle's algorithm");
     }
@@ -91,7 +76,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut serving = std::pin::pin!(serving);
+    let mut serving = pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
         () = stop.cancelled() => {

@@ -1,0 +1,103 @@
+//! The start and end of a service's process.
+
+use std::{
+    future::Future,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+use crate::config::{ConfigError, Log, LogFormat};
+
+/// Exit status for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+/// The whole of a service's `main`: parses the command line, makes the configuration of it, starts
+/// the log and runs the service.
+///
+/// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
+/// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
+/// sentence on stderr behind the name of the binary.
+pub fn main<A: Parser, C>(
+    config: impl FnOnce(A) -> Result<C, ConfigError>,
+    log: impl FnOnce(&C) -> &Log,
+    run: impl FnOnce(C) -> anyhow::Result<()>,
+) -> ExitCode {
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(told) => {
+            let code = if told.use_stderr() { EX_USAGE } else { 0 };
+            return if told.print().is_ok() {
+                code.into()
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
+    let command = A::command();
+    let name = command.get_name();
+    let config = match config(args) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            return EX_USAGE.into();
+        }
+    };
+    if let Err(error) = init_log(log(&config)) {
+        eprintln!("{name}: log.filter: {error}");
+        return EX_USAGE.into();
+    }
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for the operator to end the service, by SIGTERM or ctrl-c. SIGTERM is caught from the
+/// call on, not only from the first poll, so call it before the service starts.
+///
+/// # Errors
+/// The signal cannot be caught.
+pub fn termination() -> io::Result<impl Future<Output = io::Result<()>>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+        }
+    })
+}
+
+/// Reads `KEY=VALUE`, as `clap`'s `value_parser` wants it.
+///
+/// # Errors
+/// There is no `=`.
+pub fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The environment, less what is not UTF-8 and so cannot be a setting.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn init_log(log: &Log) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(&log.filter)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Configuration: a service's defaults, then a TOML file, then the environment, then flags; later
+//! ones win.
+
+use std::{fmt, path::Path};
+
+use config::{Environment, File, FileFormat};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Section `log`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
+    }
+}
+
+/// Why a configuration is refused, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, variable or flag does not parse, or names a key that does not exist.
+    #[error("configuration cannot be read: {}", crate::one_line(.0))]
+    Read(#[from] config::ConfigError),
+    /// A value is out of range.
+    #[error("{key} {reason}")]
+    Value {
+        /// Dotted name of the key.
+        key: &'static str,
+        /// What it is and what is allowed, as the rest of a sentence that the key begins.
+        reason: String,
+    },
+}
+
+/// Reads the settings of the service whose environment variables begin with `prefix`: `file` if
+/// given, then `environment` (two underscores between section and key: `PREFIX_HTTP__LISTEN`; all
+/// other variables are skipped), then `flags` as pairs of dotted key and value. What none of them
+/// sets is left to the defaults that `T` has for `serde`.
+///
+/// # Errors
+/// [`ConfigError::Read`] for what does not parse; ranges are the caller's to check.
+pub fn load<T: DeserializeOwned>(
+    prefix: &str,
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let mut builder = config::Config::builder();
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+    }
+    // Names the file of settings; it is not one of them.
+    let of_file = format!("{prefix}_CONFIG");
+    let variables = environment
+        .into_iter()
+        .filter(|(name, _)| *name != of_file)
+        .collect();
+    builder = builder.add_source(
+        Environment::with_prefix(prefix)
+            .prefix_separator("_")
+            .separator("__")
+            .source(Some(variables)),
+    );
+    for (key, value) in flags {
+        builder = builder.set_override(key, value)?;
+    }
+    Ok(builder.build()?.try_deserialize()?)
+}
+
+/// Checks that a number is in its range, both ends included.
+///
+/// # Errors
+/// [`ConfigError::Value`] when it is not.
+pub fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(key, value, &format!("{min} to {max}")))
+}
+
+/// The error for a value that is not among those `allowed`, which are told in the plural.
+pub fn wrong(key: &'static str, value: impl fmt::Debug, allowed: &str) -> ConfigError {
+    ConfigError::Value {
+        key,
+        reason: format!("is {value:?}, allowed are {allowed}"),
+    }
+}

@@ -1,0 +1,19 @@
+//! What the two services share and what has nothing to do with frames: reading the configuration,
+//! the start and end of the process, and the loop that accepts HTTP connections.
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod config;
+pub mod http;
+
+/// A foreign error's text on one line of bounded length.
+pub fn one_line(error: &dyn std::fmt::Display) -> String {
+    const MOST: usize = 300;
+    let text = error.to_string();
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(MOST)
+        .collect()
+}

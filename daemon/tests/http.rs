@@ -1,0 +1,185 @@
+//! The accept loop, through real sockets.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{Router, routing::get};
+use daemon::http::{Limits, serve};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(600);
+const LIMITS: Limits = Limits {
+    max_connections: 8,
+    head_timeout: LONG,
+    drain: LONG,
+};
+
+struct Server {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(router: Router, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let addr = listener.local_addr().expect("address");
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        Self { addr, stop, task }
+    }
+
+    /// A connection that was served once and stays open.
+    async fn client(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addr).await.expect("connect");
+        ask(&mut stream).await;
+        answer(&mut stream).await;
+        stream
+    }
+
+    async fn ended(self) {
+        let ended = timeout(PATIENCE, self.task).await.expect("it ends");
+        ended.expect("it does not panic");
+    }
+}
+
+fn hello() -> Router {
+    Router::new().route("/", get(async || "hello"))
+}
+
+/// A route that tells when a request has come and answers when told to.
+fn slow() -> (Router, mpsc::Receiver<()>, CancellationToken) {
+    let (come, arrived) = mpsc::channel(1);
+    let go = CancellationToken::new();
+    let until = go.clone();
+    let route = get(async move || {
+        come.send(()).await.expect("the test waits for it");
+        until.cancelled().await;
+        "hello"
+    });
+    (Router::new().route("/", route), arrived, go)
+}
+
+async fn ask(stream: &mut TcpStream) {
+    let head = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    stream.write_all(head).await.expect("write");
+}
+
+/// Reads up to the body that all routes here have.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let read = async {
+        while !text.ends_with("hello") {
+            let mut bytes = [0; 512];
+            let count = stream.read(&mut bytes).await.expect("read");
+            assert!(count > 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&bytes[..count]).expect("text"));
+        }
+    };
+    timeout(PATIENCE, read).await.expect("an answer in time");
+    text
+}
+
+/// The peer closes without a byte more.
+async fn closed(stream: &mut TcpStream) {
+    let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
+    assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn one_more_than_the_cap_waits_for_a_place() {
+    let limits = Limits {
+        max_connections: 2,
+        ..LIMITS
+    };
+    let server = Server::start(hello(), limits).await;
+    let (first, mut second) = (server.client().await, server.client().await);
+    let mut third = TcpStream::connect(server.addr).await.expect("connect");
+    ask(&mut third).await;
+    // The second's answers show that the server runs; the third's must not come.
+    for _ in 0..20 {
+        ask(&mut second).await;
+        answer(&mut second).await;
+        let early = timeout(Duration::from_millis(5), third.readable()).await;
+        assert!(early.is_err(), "a third connection was accepted");
+    }
+    drop(first);
+    assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"));
+    server.stop.cancel();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_while_all_places_are_taken() {
+    let (router, mut arrived, _go) = slow();
+    let limits = Limits {
+        max_connections: 1,
+        drain: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let server = Server::start(router, limits).await;
+    let mut only = TcpStream::connect(server.addr).await.expect("connect");
+    ask(&mut only).await;
+    timeout(PATIENCE, arrived.recv()).await.expect("it arrives");
+    let mut waiting = TcpStream::connect(server.addr).await.expect("connect");
+    server.stop.cancel();
+    closed(&mut only).await;
+    closed(&mut waiting).await;
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_request_in_progress_is_finished() {
+    let (router, mut arrived, go) = slow();
+    let server = Server::start(router, LIMITS).await;
+    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+    ask(&mut stream).await;
+    timeout(PATIENCE, arrived.recv()).await.expect("it arrives");
+    server.stop.cancel();
+    go.cancel();
+    answer(&mut stream).await;
+    closed(&mut stream).await;
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_aborted() {
+    let (router, mut arrived, _go) = slow();
+    let limits = Limits {
+        drain: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let server = Server::start(router, limits).await;
+    // Connected before the other, so accepted when the other's request has come.
+    let mut silent = TcpStream::connect(server.addr).await.expect("connect");
+    let mut stuck = TcpStream::connect(server.addr).await.expect("connect");
+    ask(&mut stuck).await;
+    timeout(PATIENCE, arrived.recv()).await.expect("it arrives");
+    server.stop.cancel();
+    closed(&mut silent).await;
+    closed(&mut stuck).await;
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_is_given_up() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let server = Server::start(hello(), limits).await;
+    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+    stream.write_all(b"GET / HT").await.expect("write");
+    let mut rest = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    read.expect("given up in time").expect("closed");
+    server.stop.cancel();
+    server.ended().await;
+}
