@@ -143,6 +143,8 @@ async fn a_request_in_progress_is_finished() {
     ask(&mut stream).await;
     timeout(PATIENCE, arrived.recv()).await.expect("it arrives");
     server.stop.cancel();
+    let refused = async { while TcpStream::connect(server.addr).await.is_ok() {} };
+    timeout(PATIENCE, refused).await.expect("the stop is heard");
     go.cancel();
     answer(&mut stream).await;
     closed(&mut stream).await;
