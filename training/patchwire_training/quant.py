@@ -22,6 +22,13 @@ from torch import Tensor, nn
 TRACK_EVERY = 8
 """Steps between updates of the quantizer's step and the layer's spread: both move slowly and cost a pass."""
 
+SETTLE = 100
+"""Steps after which the running mean of a channel replaces the batch's.
+
+A batch of a few frames has a brightness of its own. Removed with the batch's mean, it would move every
+threshold, and the latents could not tell how bright a patch is.
+"""
+
 TARGET_SPREAD = {"codes": 1.5, "bits": 1.0, "logits": 2.0}
 """Standard deviation that the layer-shared shift aims at, in units of the output step."""
 
@@ -122,7 +129,6 @@ class QConv(nn.Module):
         self.target = spread or TARGET_SPREAD[output]
         self.mode = Mode.FLOAT
         self.freeze_shift = False
-        self.ticks = 0
         self.score_shift = 0
         self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
         # Channels of a wide layer start with thresholds all over its range, like a flash converter.
@@ -135,6 +141,7 @@ class QConv(nn.Module):
         self.register_buffer("step", heq_step(self.weight, levels))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("spread", torch.tensor(0.0))
+        self.register_buffer("ticks", torch.tensor(0))
 
     def integer_weight(self) -> Tensor:
         """Weight codes as floats holding integers, [out, in/groups, k, k]."""
@@ -154,7 +161,7 @@ class QConv(nn.Module):
 
     @torch.no_grad()
     def _track(self, acc: Tensor, mean: Tensor) -> None:
-        self.mean.lerp_(mean.float(), 0.05)
+        self.mean.lerp_(mean, 0.05 if self.ticks < SETTLE else 0.02)
         self.ticks += 1
         if self.ticks % TRACK_EVERY != 1:
             return
@@ -183,12 +190,14 @@ class QConv(nn.Module):
         scale = 2.0**-self.shift
         if self.training:
             mean = acc.mean((0, 2, 3)).float()
-            self._track(acc, mean)
+            settling = self.ticks < SETTLE
+            self._track(acc, mean.detach())
+            mean = mean if settling else self.mean.clone()
         else:
-            mean = self.mean
+            mean, settling = self.mean, False
         if self.output == "codes" and self.mode is Mode.QUANT:
             offset = (self.beta - mean.detach().float() * scale).view(1, -1, 1, 1)
-            return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), self.training)
+            return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), settling)
         y = (acc - mean.view(1, -1, 1, 1)) * scale + self.beta.view(1, -1, 1, 1)
         if self.output == "codes":
             return (y - 0.5).clamp(0, 3)

@@ -84,8 +84,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     stages = [
-        Stage("patch", args.patch_steps, 128, 16, 3e-3, 2e-3),
-        Stage("joint", args.joint_steps, 128, 12, 7e-4, 1e-3),
+        Stage("patch", args.patch_steps, 32, 384, 1.5e-3, 1e-3),
+        Stage("joint", args.joint_steps, 96, 20, 3e-4, 1e-3),
         Stage("decoder", args.decoder_steps, 160, 8, 0.0, 1e-3),
     ]
     train = Photos(args.photos, "train")
