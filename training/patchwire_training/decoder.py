@@ -50,16 +50,25 @@ class Decoder(nn.Module):
         self.tail = nn.Conv2d(fine, 48, 3, padding=1)
         with torch.no_grad():
             self.synthesis.weight.mul_(0.3)
-            self.synthesis.bias.fill_(0.5)
+            self.synthesis.bias.zero_()
+            # Maps are centered on mid-gray, which keeps the units alive; the last bias puts it back.
+            for conv in (self.head, self.up):
+                nn.init.kaiming_normal_(conv.weight)
+                conv.bias.zero_()
+            self.head.weight.mul_(2)
             self.tail.weight.zero_()
-            self.tail.bias.zero_()
+            self.tail.bias.fill_(0.5)
 
     def synthesize(self, latents: Tensor) -> Tensor:
-        """The map at 1/8 resolution that each patch gives alone, [n, 192, 4*rows, 4*columns]."""
+        """The map at 1/8 resolution that each patch gives alone, [n, 192, 4*rows, 4*columns], mid-gray as 0."""
         n, _, rows, columns = latents.shape
         maps = self.synthesis(F.relu(self.hidden(latents.permute(0, 2, 3, 1))))
         maps = maps.view(n, rows, columns, GRID, GRID, BASE).permute(0, 5, 1, 3, 2, 4)
         return maps.reshape(n, BASE, rows * GRID, columns * GRID).contiguous(memory_format=torch.channels_last)
+
+    def patches(self, latents: Tensor) -> Tensor:
+        """Each patch alone, RGB from 0 to 1: what the first stage of training looks at."""
+        return F.pixel_shuffle(self.synthesize(latents), 8) + 0.5
 
     def forward(self, latents: Tensor) -> Tensor:
         base = self.synthesize(latents)

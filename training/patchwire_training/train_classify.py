@@ -50,10 +50,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--epochs", type=int, default=22)
-    parser.add_argument("--exact-epochs", type=int, default=2, help="last epochs, in float32 with frozen shifts")
+    parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
+    parser.add_argument("--epochs", type=int, default=33)
+    parser.add_argument("--exact-epochs", type=int, default=1, help="last epochs, in float32 with frozen shifts")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--smoothing", type=float, default=0.0, help="of the labels")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -65,6 +67,8 @@ def main() -> None:
     held_images, held_labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "validation"))
 
     chip = programs.classifier().to(memory_format=torch.channels_last)
+    if args.start:
+        chip.load_state_dict(torch.load(args.start))
     chip.set_mode(Mode.QUANT)
     # Training only: the chip compares logits as they are, so a common positive factor changes nothing.
     gain = torch.nn.Parameter(torch.tensor(-1.5))
@@ -93,7 +97,7 @@ def main() -> None:
             x = augment(images[batch], generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
                 logits = chip(x).flatten(1) * gain.exp()
-            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=0.05)
+            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=args.smoothing)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(chip.parameters(), 5.0)

@@ -1,10 +1,11 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
-Three stages, each with its own one-cycle schedule:
+Stages, each with a cosine schedule of its own:
 
-1. patch: the encoder against the decoder's patch synthesis alone, so that the latents become useful;
-2. joint: encoder and full-frame decoder on crops, in the end in float32 with frozen shifts;
-3. decoder: the decoder alone, on the exact integer latents.
+1. patch: the encoder against the decoder's patch synthesis alone, so that its layers become useful;
+2. synthesis: the latent layer is fitted anew in closed form (`latent_fit`), then the patch synthesis to it;
+3. joint: encoder and full-frame decoder on crops, in the end in float32 with frozen shifts;
+4. decoder: the decoder alone, on the exact integer latents.
 """
 
 from __future__ import annotations
@@ -21,21 +22,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import programs
+from . import latent_fit, programs
 from .decoder import Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
+FIT_PATCHES = 24_000
+"""Patches to which the latent layer is fitted."""
+
+
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the recipe: steps, crop side, crops a step, peak learning rates."""
+    """One stage of the recipe: steps, crop side, crops a step, peak learning rates of the three parts.
+
+    An encoder whose rate is 0 runs as the chip does; a full-frame part whose rate is 0 is left out.
+    """
 
     name: str
     steps: int
     crop: int
     batch: int
     encoder_lr: float
-    decoder_lr: float
+    synthesis_lr: float
+    frame_lr: float
+
+    @property
+    def frozen(self) -> bool:
+        return self.encoder_lr == 0
+
+    @property
+    def patches_only(self) -> bool:
+        return self.frame_lr == 0
 
 
 def encode(chip: Chip, frames: Tensor) -> Tensor:
@@ -53,6 +70,7 @@ def log_error(result: Tensor, target: Tensor) -> Tensor:
 @torch.no_grad()
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> float:
     """PSNR in dB of the crops as one frame, with the exact integer latents."""
+    training = chip.training
     chip.eval()
     modes = {m: m.mode for m in chip if hasattr(m, "mode")}
     chip.set_mode(Mode.CHIP)
@@ -60,11 +78,11 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> f
     for frames in crops.split(16):
         frames = frames.float()
         latents = encode(chip, frames)
-        result = F.pixel_shuffle(decoder.synthesize(latents), 8) if patch_only else decoder(latents)
+        result = decoder.patches(latents) if patch_only else decoder(latents)
         total += ((result.clamp(0, 1) * 255).round() - frames).pow(2).mean((1, 2, 3)).sum().item()
     for module, mode in modes.items():
         module.mode = mode
-    chip.train()
+    chip.train(training)
     return 10 * math.log10(255**2 * len(crops) / total)
 
 
@@ -73,8 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
     parser.add_argument("--patch-steps", type=int, default=6000)
-    parser.add_argument("--joint-steps", type=int, default=5000)
+    parser.add_argument("--synthesis-steps", type=int, default=2000)
+    parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet at these rates")
     parser.add_argument("--exact-steps", type=int, default=300, help="last joint steps, in float32 with frozen shifts")
     parser.add_argument("--decoder-steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
@@ -84,14 +104,17 @@ def main() -> None:
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     stages = [
-        Stage("patch", args.patch_steps, 32, 384, 1.5e-3, 1e-3),
-        Stage("joint", args.joint_steps, 96, 20, 3e-4, 1e-3),
-        Stage("decoder", args.decoder_steps, 160, 8, 0.0, 1e-3),
+        Stage("patch", args.patch_steps, 32, 384, 2e-3, 1e-3, 0.0),
+        Stage("synthesis", args.synthesis_steps, 32, 512, 0.0, 2e-3, 0.0),
+        Stage("joint", args.joint_steps, 96, 20, 1e-4, 1e-4, 5e-4),
+        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 1e-4, 5e-4),
     ]
     train = Photos(args.photos, "train")
     held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
 
     chip = programs.compressor().to(memory_format=torch.channels_last)
+    if args.start:
+        chip.load_state_dict(torch.load(args.start))
     chip.set_mode(Mode.QUANT)
     decoder = Decoder().to(memory_format=torch.channels_last)
     checkpoint, at, first = args.out / "checkpoint.pt", 0, 0
@@ -105,20 +128,24 @@ def main() -> None:
         stage = stages[index]
         weights = [p for n, p in chip.named_parameters() if n.endswith("weight")]
         betas = [p for n, p in chip.named_parameters() if n.endswith("beta")]
+        synthesis = [*decoder.hidden.parameters(), *decoder.synthesis.parameters()]
+        frame = [p for n, p in decoder.named_parameters() if not n.startswith(("hidden", "synthesis"))]
         optimizer = torch.optim.Adam(
             [
                 {"params": weights, "peak": stage.encoder_lr},
                 {"params": betas, "peak": 3 * stage.encoder_lr},
-                {"params": list(decoder.parameters()), "peak": stage.decoder_lr},
+                {"params": synthesis, "peak": stage.synthesis_lr},
+                {"params": frame, "peak": stage.frame_lr},
             ]
         )
         first = first if index == at else 0
         if first and state:
             optimizer.load_state_dict(state["optimizer"])
-        if stage.name == "decoder":
-            chip.eval()
-            chip.requires_grad_(False)
-            chip.set_mode(Mode.CHIP)
+        if stage.name == "synthesis" and not first:
+            sample = train.batch(random.Random(args.seed), FIT_PATCHES, 32)
+            print(json.dumps({"stage": "fit", "correlation": latent_fit.fit(chip, sample)}), flush=True)
+        chip.train(not stage.frozen)
+        chip.set_mode(Mode.CHIP if stage.frozen else Mode.QUANT)
         started, total = time.time(), 0.0
         for step in range(first, stage.steps):
             rng = random.Random(f"{args.seed}/{stage.name}/{step}")
@@ -129,16 +156,12 @@ def main() -> None:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             frames = train.batch(rng, stage.batch, stage.crop).float()
-            if stage.name == "decoder":
+            if stage.frozen:
                 with torch.no_grad():
                     latents = encode(chip, frames)
             with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
-                if stage.name != "decoder":
-                    latents = encode(chip, frames)
-                if stage.name == "patch":
-                    result = F.pixel_shuffle(decoder.synthesize(latents), 8)
-                else:
-                    result = decoder(latents)
+                latents = latents if stage.frozen else encode(chip, frames)
+                result = decoder.patches(latents) if stage.patches_only else decoder(latents)
             loss = log_error(result, frames / 255)
             optimizer.zero_grad()
             loss.backward()
@@ -150,11 +173,9 @@ def main() -> None:
                     "stage": stage.name,
                     "step": step + 1,
                     "loss": total / ((step % 200) + 1),
-                    "validation": validate(chip, decoder, held, stage.name == "patch"),
+                    "validation": validate(chip, decoder, held, stage.patches_only),
                     "seconds": time.time() - started,
                 }
-                if stage.name == "decoder":
-                    chip.eval()
                 total = 0.0
                 print(json.dumps(record), flush=True)
                 with (args.out / "log.jsonl").open("a") as log:
