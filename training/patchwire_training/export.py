@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from . import nqe, programs
+from . import nqe, programs, runs
 from .cifar10 import LABELS
 from .decoder import Decoder
 from .quant import Mode
@@ -17,10 +17,10 @@ from .quant import Mode
 
 def load(run: Path, part: str, module: torch.nn.Module) -> torch.nn.Module:
     """The module with the newest weights of the run."""
-    checkpoint = run / "checkpoint.pt"
-    if not checkpoint.exists():
-        raise FileNotFoundError(f"{checkpoint}: train first")
-    module.load_state_dict(torch.load(checkpoint)[part])
+    state = runs.load(run)
+    if state is None:
+        raise FileNotFoundError(f"{run} has no checkpoint: train first")
+    module.load_state_dict(state[part])
     return module.eval()
 
 
@@ -29,7 +29,7 @@ def export_classify(run: Path, out: Path) -> None:
     chip = load(run, "chip", programs.classifier())
     chip.set_mode(Mode.CHIP)
     # The loss saw logits * 2^-shift * e^gain: the power of two nearest to that is what scores divide by.
-    gain = torch.load(run / "checkpoint.pt")["gain"].item()
+    gain = runs.load(run)["gain"].item()
     chip[-1].score_shift = max(0, round(chip[-1].shift.item() - gain / math.log(2)))
     (out / "classify.nqe").write_bytes(nqe.to_bytes(chip, "cifar10", LABELS))
     print("classify", json.dumps(nqe.memory_bits(chip)))

@@ -20,6 +20,17 @@ from . import nqe
 from .quant import Chip, Mode, Pool, QConv
 
 
+def settle(chip: Chip) -> Chip:
+    """Some steps on noise, so that means, steps and shifts are not their initial values; then in chip mode."""
+    chip.train()
+    chip.set_mode(Mode.QUANT)
+    for _ in range(40):
+        chip(torch.randint(0, 256, (16, 3, 32, 32)).float())
+    chip.eval()
+    chip.set_mode(Mode.CHIP)
+    return chip
+
+
 def random_chips() -> dict[str, tuple[Chip, list[str]]]:
     """Small untrained programs that together use every weight kind, output, group, stride and pool."""
     torch.manual_seed(11)
@@ -45,12 +56,7 @@ def random_chips() -> dict[str, tuple[Chip, list[str]]]:
         ),
     }
     for layers, _ in chips.values():
-        layers.train()
-        layers.set_mode(Mode.QUANT)
-        for _ in range(40):
-            layers(torch.randint(0, 256, (16, 3, 32, 32)).float())
-        layers.eval()
-        layers.set_mode(Mode.CHIP)
+        settle(layers)
     return chips
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .quant import Chip, Mode, QConv
+from .quant import Chip, QConv
 
 GAUSSIAN = [1.0, 0.3634, 0.1902, 0.1175, 0.0799, 0.0580, 0.0440, 0.0345]
 """Distortion of Lloyd-Max quantizers of a unit Gaussian with 1 to 8 levels (Max, 1960)."""
@@ -66,12 +66,8 @@ def fit(chip: Chip, patches: Tensor) -> float:
     """
     layer = chip[-1]
     assert isinstance(layer, QConv) and layer.output == "bits" and layer.levels == 3
-    was, training = layer.mode, chip.training
-    chip.eval()
-    chip.set_mode(Mode.CHIP)
-    codes = torch.cat([chip[:-1](p.float()).flatten(1) for p in patches.split(500)])
-    chip.set_mode(was)
-    chip.train(training)
+    with chip.exactly():
+        codes = torch.cat([chip[:-1](p.float()).flatten(1) for p in patches.split(500)])
 
     pixels = patches.float().flatten(1)
     pixels = pixels - pixels.mean(0)

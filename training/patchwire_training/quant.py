@@ -6,13 +6,15 @@ A layer computes ``acc = conv(x, q) + bias`` with small integer weights ``q``, t
 - bits:   ``acc >= 0``,
 - logits: ``acc``.
 
-While training, ``bias = (beta - mean / 2**shift) * 2**shift`` is not rounded and ``mean`` is the batch's;
-in chip mode it is the frozen integer that is exported, so that float32 gives the chip's results exactly.
+While training, ``bias = (beta - mean / 2**shift) * 2**shift`` is not rounded and ``mean`` is a running one;
+in chip mode the bias is the frozen integer that is exported, so that float32 gives the chip's results exactly.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 import torch
@@ -36,8 +38,6 @@ TARGET_SPREAD = {"codes": 1.5, "bits": 1.0, "logits": 2.0}
 class Mode(Enum):
     """How a network computes."""
 
-    FLOAT = "float"
-    """Unquantized weights and activations, same normalization: the warm start."""
     QUANT = "quant"
     """Quantized forward, straight-through backward."""
     CHIP = "chip"
@@ -127,7 +127,7 @@ class QConv(nn.Module):
         self.stride, self.padding, self.groups = stride, padding, groups
         self.levels, self.output = levels, output
         self.target = spread or TARGET_SPREAD[output]
-        self.mode = Mode.FLOAT
+        self.mode = Mode.QUANT
         self.freeze_shift = False
         self.score_shift = 0
         self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
@@ -155,8 +155,6 @@ class QConv(nn.Module):
         if self.training and self.ticks % TRACK_EVERY == 0:
             self.step.lerp_(heq_step(self.weight, self.levels), 0.2)
         scaled = self.weight / self.step
-        if self.mode is Mode.FLOAT:
-            return scaled
         return scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach()
 
     @torch.no_grad()
@@ -195,12 +193,10 @@ class QConv(nn.Module):
             mean = mean if settling else self.mean.clone()
         else:
             mean, settling = self.mean, False
-        if self.output == "codes" and self.mode is Mode.QUANT:
+        if self.output == "codes":
             offset = (self.beta - mean.detach().float() * scale).view(1, -1, 1, 1)
             return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), settling)
         y = (acc - mean.view(1, -1, 1, 1)) * scale + self.beta.view(1, -1, 1, 1)
-        if self.output == "codes":
-            return (y - 0.5).clamp(0, 3)
         return _Sign.apply(y) if self.output == "bits" else y
 
 
@@ -222,6 +218,20 @@ class Chip(nn.Sequential):
         """Switch every layer."""
         for layer in self:
             if isinstance(layer, QConv):
+                layer.mode = mode
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Compute as the chip does, and afterwards again as before."""
+        modes = {layer: layer.mode for layer in self if isinstance(layer, QConv)}
+        training = self.training
+        self.eval()
+        self.set_mode(Mode.CHIP)
+        try:
+            yield
+        finally:
+            self.train(training)
+            for layer, mode in modes.items():
                 layer.mode = mode
 
     def freeze_shifts(self) -> None:

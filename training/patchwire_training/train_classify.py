@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import cifar10, programs
+from . import cifar10, programs, runs
 from .quant import Chip, Mode
 
 
@@ -32,16 +31,11 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def accuracy(chip: Chip, images: Tensor, labels: Tensor) -> float:
     """Share of images whose label the exported integers would find."""
-    modes = [(m, m.mode) for m in chip if hasattr(m, "mode")]
-    chip.eval()
-    chip.set_mode(Mode.CHIP)
-    right = sum(
-        (chip(x.float().contiguous(memory_format=torch.channels_last)).flatten(1).argmax(1) == y).sum().item()
-        for x, y in zip(images.split(250), labels.split(250))
-    )
-    for module, mode in modes:
-        module.mode = mode
-    chip.train()
+    with chip.exactly():
+        right = sum(
+            (chip(x.float().contiguous(memory_format=torch.channels_last)).flatten(1).argmax(1) == y).sum().item()
+            for x, y in zip(images.split(250), labels.split(250))
+        )
     return right / len(images)
 
 
@@ -74,9 +68,8 @@ def main() -> None:
     gain = torch.nn.Parameter(torch.tensor(-1.5))
     optimizer = torch.optim.AdamW([*chip.parameters(), gain], args.lr, weight_decay=0.0)
     steps = len(images) // args.batch
-    checkpoint, first = args.out / "checkpoint.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint)
+    first = 0
+    if state := runs.load(args.out):
         chip.load_state_dict(state["chip"])
         gain.data.copy_(state["gain"])
         optimizer.load_state_dict(state["optimizer"])
@@ -105,9 +98,7 @@ def main() -> None:
             total += loss.item()
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
-        print(json.dumps(record), flush=True)
-        with (args.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(record) + "\n")
+        runs.log(args.out, record)
         state = {
             "chip": chip.state_dict(),
             "gain": gain.data,
@@ -115,8 +106,7 @@ def main() -> None:
             "generator": generator.get_state(),
             "epoch": epoch + 1,
         }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        runs.save(args.out, state)
 
 
 if __name__ == "__main__":

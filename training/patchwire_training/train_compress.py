@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import latent_fit, programs
+from . import latent_fit, programs, runs
 from .decoder import Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
@@ -70,19 +70,13 @@ def log_error(result: Tensor, target: Tensor) -> Tensor:
 @torch.no_grad()
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> float:
     """PSNR in dB of the crops as one frame, with the exact integer latents."""
-    training = chip.training
-    chip.eval()
-    modes = {m: m.mode for m in chip if hasattr(m, "mode")}
-    chip.set_mode(Mode.CHIP)
     total = 0.0
-    for frames in crops.split(16):
-        frames = frames.float()
-        latents = encode(chip, frames)
-        result = decoder.patches(latents) if patch_only else decoder(latents)
-        total += ((result.clamp(0, 1) * 255).round() - frames).pow(2).mean((1, 2, 3)).sum().item()
-    for module, mode in modes.items():
-        module.mode = mode
-    chip.train(training)
+    with chip.exactly():
+        for frames in crops.split(16):
+            frames = frames.float()
+            latents = encode(chip, frames)
+            result = decoder.patches(latents) if patch_only else decoder(latents)
+            total += ((result.clamp(0, 1) * 255).round() - frames).pow(2).mean((1, 2, 3)).sum().item()
     return 10 * math.log10(255**2 * len(crops) / total)
 
 
@@ -117,8 +111,8 @@ def main() -> None:
         chip.load_state_dict(torch.load(args.start))
     chip.set_mode(Mode.QUANT)
     decoder = Decoder().to(memory_format=torch.channels_last)
-    checkpoint, at, first = args.out / "checkpoint.pt", 0, 0
-    state = torch.load(checkpoint) if checkpoint.exists() else None
+    at, first = 0, 0
+    state = runs.load(args.out)
     if state:
         chip.load_state_dict(state["chip"])
         decoder.load_state_dict(state["decoder"])
@@ -177,9 +171,7 @@ def main() -> None:
                     "seconds": time.time() - started,
                 }
                 total = 0.0
-                print(json.dumps(record), flush=True)
-                with (args.out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps(record) + "\n")
+                runs.log(args.out, record)
                 done = step + 1 == stage.steps
                 state = {
                     "chip": chip.state_dict(),
@@ -188,8 +180,7 @@ def main() -> None:
                     "stage": index + done,
                     "step": 0 if done else step + 1,
                 }
-                torch.save(state, checkpoint.with_suffix(".tmp"))
-                checkpoint.with_suffix(".tmp").replace(checkpoint)
+                runs.save(args.out, state)
                 if done:
                     torch.save(state, args.out / f"{stage.name}.pt")
 

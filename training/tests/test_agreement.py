@@ -13,27 +13,16 @@ import torch
 from patchwire_training import chip as model
 from patchwire_training import golden, nqe, programs
 from patchwire_training.cifar10 import LABELS
-from patchwire_training.quant import Chip, Mode
+from patchwire_training.quant import Chip
 
 GOLDEN = Path(__file__).parents[2] / "edge-node/asic/tests/golden"
-
-
-def settle(chip: Chip) -> Chip:
-    """A few steps on noise so that means, steps and shifts are not their initial values."""
-    chip.train()
-    chip.set_mode(Mode.QUANT)
-    for _ in range(20):
-        chip(torch.randint(0, 256, (8, 3, 32, 32)).float())
-    chip.eval()
-    chip.set_mode(Mode.CHIP)
-    return chip
 
 
 def shipped_shapes() -> dict[str, tuple[Chip, list[str]]]:
     torch.manual_seed(5)
     return {
-        "classifier": (settle(programs.classifier()), LABELS),
-        "compressor": (settle(programs.compressor()), []),
+        "classifier": (golden.settle(programs.classifier()), LABELS),
+        "compressor": (golden.settle(programs.compressor()), []),
         **golden.random_chips(),
     }
 

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use uuid::Uuid;
 
 use super::{
     App,
@@ -24,9 +25,7 @@ pub(super) async fn reconstruction(
     FrameId(id): FrameId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let frame = find(&app, id).await?;
-    rebuilt(&frame)?;
-    image(&app, &frame, Kind::Reconstruction, "image/png", &headers).await
+    rebuilt(&app, id, Kind::Reconstruction, "image/png", &headers).await
 }
 
 pub(super) async fn thumbnail(
@@ -34,9 +33,7 @@ pub(super) async fn thumbnail(
     FrameId(id): FrameId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let frame = find(&app, id).await?;
-    rebuilt(&frame)?;
-    image(&app, &frame, Kind::Thumbnail, "image/jpeg", &headers).await
+    rebuilt(&app, id, Kind::Thumbnail, "image/jpeg", &headers).await
 }
 
 pub(super) async fn original(
@@ -54,21 +51,22 @@ pub(super) async fn original(
     image(&app, &frame, Kind::Original, media_type, &headers).await
 }
 
-fn rebuilt(frame: &Frame) -> Result<(), ApiError> {
-    let id = frame.new.id;
-    match frame.state {
-        FrameState::Decoded => Ok(()),
-        FrameState::Queued => Err(ApiError::not_found(format!(
-            "frame {id} is not decoded yet"
-        ))),
-        FrameState::Labelled => Err(ApiError::not_found(format!(
-            "frame {id} came with a label only"
-        ))),
-        FrameState::Failed => Err(ApiError::not_found(format!(
-            "frame {id} could not be decoded: {}",
-            frame.failure
-        ))),
-    }
+/// An image that is made when the frame is decoded.
+async fn rebuilt(
+    app: &App,
+    id: Uuid,
+    kind: Kind,
+    media_type: &str,
+    request: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(app, id).await?;
+    let missing = match frame.state {
+        FrameState::Decoded => return image(app, &frame, kind, media_type, request).await,
+        FrameState::Queued => format!("frame {id} is not decoded yet"),
+        FrameState::Labelled => format!("frame {id} came with a label only"),
+        FrameState::Failed => format!("frame {id} could not be decoded: {}", frame.failure),
+    };
+    Err(ApiError::not_found(missing))
 }
 
 async fn image(
