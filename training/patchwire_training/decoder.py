@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 BITS = 256
@@ -111,3 +111,7 @@ class Decoder(nn.Module):
         tensors = {rename(k): v.detach().float().contiguous() for k, v in self.state_dict().items()}
         metadata = {"format": "patchwire-decoder-1", "program": program, "stages": json.dumps(self.stages())}
         save_file(tensors, str(path), metadata)
+
+    def load(self, path: Path) -> None:
+        """Read the weights that :meth:`save` wrote."""
+        self.load_state_dict({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})

@@ -6,8 +6,9 @@ A layer computes ``acc = conv(x, q) + bias`` with small integer weights ``q``, t
 - bits:   ``acc >= 0``,
 - logits: ``acc``.
 
-While training, ``bias = (beta - mean / 2**shift) * 2**shift`` is not rounded and ``mean`` is a running one;
-in chip mode the bias is the frozen integer that is exported, so that float32 gives the chip's results exactly.
+While training, ``bias = (beta - mean / 2**shift) * 2**shift`` is not rounded and ``mean`` is the batch's;
+a network in evaluation uses the running mean, and its steps, means and shifts stay as they are. In chip mode
+the bias is the frozen integer that is exported, so that float32 gives the chip's results exactly.
 """
 
 from __future__ import annotations
@@ -23,13 +24,6 @@ from torch import Tensor, nn
 
 TRACK_EVERY = 8
 """Steps between updates of the quantizer's step and the layer's spread: both move slowly and cost a pass."""
-
-SETTLE = 100
-"""Steps after which the running mean of a channel replaces the batch's.
-
-A batch of a few frames has a brightness of its own. Removed with the batch's mean, it would move every
-threshold, and the latents could not tell how bright a patch is.
-"""
 
 TARGET_SPREAD = {"codes": 1.5, "bits": 1.0, "logits": 2.0}
 """Standard deviation that the layer-shared shift aims at, in units of the output step."""
@@ -121,19 +115,16 @@ class QConv(nn.Module):
         levels: int = 3,
         output: str = "codes",
         pixels: bool = False,
-        spread: float | None = None,
     ):
         super().__init__()
         self.stride, self.padding, self.groups = stride, padding, groups
         self.levels, self.output = levels, output
-        self.target = spread or TARGET_SPREAD[output]
+        self.target = TARGET_SPREAD[output]
         self.mode = Mode.QUANT
         self.freeze_shift = False
         self.score_shift = 0
         self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
-        # Channels of a wide layer start with thresholds all over its range, like a flash converter.
-        offsets = (self.target / 2) * torch.randn(outputs) + 1.0
-        self.beta = nn.Parameter(offsets if spread else torch.full((outputs,), float(output == "codes")))
+        self.beta = nn.Parameter(torch.full((outputs,), float(output == "codes")))
         fan_in = kernel * kernel * inputs // groups
         input_spread = 60.0 if pixels else 1.0
         guess = math.log2(math.sqrt(fan_in) * input_spread / self.target)
@@ -151,6 +142,16 @@ class QConv(nn.Module):
         """The exported bias, [out], floats holding integers."""
         return torch.round(self.beta.detach().double() * 2.0 ** self.shift.double() - self.mean.double()).float()
 
+    @torch.no_grad()
+    def set_integers(self, codes: Tensor, bias: Tensor, shift: int) -> None:
+        """Take these weight codes, shaped as `weight`, this bias [out] and this shift as they are."""
+        self.weight.copy_(codes)
+        self.step.fill_(1.0)
+        self.shift.fill_(float(shift))
+        self.beta.zero_()
+        self.mean.copy_(-bias)
+        self.freeze_shift = True
+
     def _weight(self) -> Tensor:
         if self.training and self.ticks % TRACK_EVERY == 0:
             self.step.lerp_(heq_step(self.weight, self.levels), 0.2)
@@ -159,7 +160,7 @@ class QConv(nn.Module):
 
     @torch.no_grad()
     def _track(self, acc: Tensor, mean: Tensor) -> None:
-        self.mean.lerp_(mean, 0.05 if self.ticks < SETTLE else 0.02)
+        self.mean.lerp_(mean, 0.05)
         self.ticks += 1
         if self.ticks % TRACK_EVERY != 1:
             return
@@ -188,14 +189,12 @@ class QConv(nn.Module):
         scale = 2.0**-self.shift
         if self.training:
             mean = acc.mean((0, 2, 3)).float()
-            settling = self.ticks < SETTLE
             self._track(acc, mean.detach())
-            mean = mean if settling else self.mean.clone()
         else:
-            mean, settling = self.mean, False
+            mean = self.mean
         if self.output == "codes":
             offset = (self.beta - mean.detach().float() * scale).view(1, -1, 1, 1)
-            return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), settling)
+            return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), self.training)
         y = (acc - mean.view(1, -1, 1, 1)) * scale + self.beta.view(1, -1, 1, 1)
         return _Sign.apply(y) if self.output == "bits" else y
 

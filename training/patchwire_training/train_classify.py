@@ -45,10 +45,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
-    parser.add_argument("--epochs", type=int, default=33)
+    parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--exact-epochs", type=int, default=1, help="last epochs, in float32 with frozen shifts")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--lr", type=float, default=6e-3)
     parser.add_argument("--smoothing", type=float, default=0.0, help="of the labels")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -65,7 +65,7 @@ def main() -> None:
         chip.load_state_dict(torch.load(args.start))
     chip.set_mode(Mode.QUANT)
     # Training only: the chip compares logits as they are, so a common positive factor changes nothing.
-    gain = torch.nn.Parameter(torch.tensor(-1.5))
+    gain = torch.nn.Parameter(torch.tensor(-0.9))
     optimizer = torch.optim.AdamW([*chip.parameters(), gain], args.lr, weight_decay=0.0)
     steps = len(images) // args.batch
     first = 0

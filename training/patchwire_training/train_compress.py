@@ -1,17 +1,17 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
-Stages, each with a cosine schedule of its own:
+The program is fitted in closed form (`transform_fit`), then come stages, each with a cosine schedule of its own:
 
-1. patch: the encoder against the decoder's patch synthesis alone, so that its layers become useful;
-2. synthesis: the latent layer is fitted anew in closed form (`latent_fit`), then the patch synthesis to it;
-3. joint: encoder and full-frame decoder on crops, in the end in float32 with frozen shifts;
-4. decoder: the decoder alone, on the exact integer latents.
+1. synthesis: the decoder's patch synthesis alone;
+2. decoder: the whole decoder on crops of whole frames;
+3. joint: encoder and decoder together, normalization and shifts as they are.
+
+From the second stage on, a quarter of the crops show the decoder only the first bits of each patch, the others as 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import time
@@ -22,13 +22,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import latent_fit, programs, runs
+from . import chip as model
+from . import programs, runs, transform_fit
 from .decoder import Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
-FIT_PATCHES = 24_000
-"""Patches to which the latent layer is fitted."""
+FIT_PATCHES = 40_000
+"""Patches to which the program is fitted."""
+
+PREFIXES = (64, 128, 192)
+"""Bits of a patch that suffice for a coarser frame."""
+PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
+"""Crops of a step that are cut to a prefix, and the weight of their loss."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,15 @@ def encode(chip: Chip, frames: Tensor) -> Tensor:
     return bits.view(n, height // 32, width // 32, -1).permute(0, 3, 1, 2)
 
 
+def cut(latents: Tensor, rng: random.Random) -> tuple[Tensor, int]:
+    """The last crops of the batch cut to prefixes drawn at random, and how many crops stay whole."""
+    whole = len(latents) - int(PREFIX_SHARE * len(latents))
+    mask = torch.ones_like(latents)
+    for i in range(whole, len(latents)):
+        mask[i, rng.choice(PREFIXES) :] = 0
+    return latents * mask, whole
+
+
 def log_error(result: Tensor, target: Tensor) -> Tensor:
     """Log of the mean squared error over the batch, as if its crops were one frame: what decibels measure."""
     return F.mse_loss(result.float(), target).log()
@@ -80,17 +95,23 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> f
     return 10 * math.log10(255**2 * len(crops) / total)
 
 
+def take_shipped(models: Path, chip: Chip, decoder: Decoder) -> None:
+    """The weights of an exported pair, to go on from."""
+    for layer, read in zip(chip, model.parse((models / "compress.nqe").read_bytes()).layers):
+        weights = torch.from_numpy(read.weights.transpose(0, 3, 1, 2).copy())
+        layer.set_integers(weights.float(), torch.from_numpy(read.bias).float(), read.shift)
+    decoder.load(models / "decoder.safetensors")
+
+
 def main() -> None:
     """Train, checkpoint often, resume where the run stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
-    parser.add_argument("--patch-steps", type=int, default=6000)
-    parser.add_argument("--synthesis-steps", type=int, default=2000)
-    parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet at these rates")
-    parser.add_argument("--exact-steps", type=int, default=300, help="last joint steps, in float32 with frozen shifts")
-    parser.add_argument("--decoder-steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
+    parser.add_argument("--synthesis-steps", type=int, default=1200)
+    parser.add_argument("--decoder-steps", type=int, default=12000)
+    parser.add_argument("--joint-steps", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -98,18 +119,14 @@ def main() -> None:
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     stages = [
-        Stage("patch", args.patch_steps, 32, 384, 2e-3, 1e-3, 0.0),
-        Stage("synthesis", args.synthesis_steps, 32, 512, 0.0, 2e-3, 0.0),
-        Stage("joint", args.joint_steps, 96, 20, 1e-4, 1e-4, 5e-4),
-        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 1e-4, 5e-4),
+        Stage("synthesis", args.synthesis_steps, 32, 512, 0.0, 5e-4, 0.0),
+        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 2e-4, 5e-4),
+        Stage("joint", args.joint_steps, 128, 12, 3e-5, 1e-4, 2e-4),
     ]
     train = Photos(args.photos, "train")
     held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
 
     chip = programs.compressor().to(memory_format=torch.channels_last)
-    if args.start:
-        chip.load_state_dict(torch.load(args.start))
-    chip.set_mode(Mode.QUANT)
     decoder = Decoder().to(memory_format=torch.channels_last)
     at, first = 0, 0
     state = runs.load(args.out)
@@ -117,6 +134,14 @@ def main() -> None:
         chip.load_state_dict(state["chip"])
         decoder.load_state_dict(state["decoder"])
         at, first = state["stage"], state["step"]
+    elif args.start:
+        take_shipped(args.start, chip, decoder)
+    else:
+        sample = train.batch(random.Random(args.seed), FIT_PATCHES, 32)
+        components = transform_fit.fit(chip, sample)
+        transform_fit.start_decoder(decoder, chip, components, sample)
+        bits = [len(c.places) for c in components]
+        runs.log(args.out, {"stage": "fit", "bits": bits, "validation": validate(chip, decoder, held, True)})
 
     for index in range(at, len(stages)):
         stage = stages[index]
@@ -135,17 +160,12 @@ def main() -> None:
         first = first if index == at else 0
         if first and state:
             optimizer.load_state_dict(state["optimizer"])
-        if stage.name == "synthesis" and not first:
-            sample = train.batch(random.Random(args.seed), FIT_PATCHES, 32)
-            print(json.dumps({"stage": "fit", "correlation": latent_fit.fit(chip, sample)}), flush=True)
-        chip.train(not stage.frozen)
+        # In evaluation the means, steps and shifts stay as they are while the weights move.
+        chip.eval()
         chip.set_mode(Mode.CHIP if stage.frozen else Mode.QUANT)
         started, total = time.time(), 0.0
         for step in range(first, stage.steps):
             rng = random.Random(f"{args.seed}/{stage.name}/{step}")
-            exact = stage.name == "joint" and step >= stage.steps - args.exact_steps
-            if exact:
-                chip.freeze_shifts()
             factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / stage.steps)) / 2)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
@@ -153,15 +173,22 @@ def main() -> None:
             if stage.frozen:
                 with torch.no_grad():
                     latents = encode(chip, frames)
-            with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
-                latents = latents if stage.frozen else encode(chip, frames)
+            else:
+                latents = encode(chip, frames)
+            whole = len(latents)
+            if not stage.patches_only:
+                latents, whole = cut(latents, rng)
+            with torch.autocast("cpu", torch.bfloat16):
                 result = decoder.patches(latents) if stage.patches_only else decoder(latents)
-            loss = log_error(result, frames / 255)
+            target = frames / 255
+            loss = log_error(result[:whole], target[:whole])
+            total += loss.item()
+            if whole < len(latents):
+                loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
             optimizer.step()
-            total += loss.item()
             if (step + 1) % 200 == 0 or step + 1 == stage.steps:
                 record = {
                     "stage": stage.name,

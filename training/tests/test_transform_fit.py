@@ -1,0 +1,91 @@
+"""The compression program fitted in closed form, part by part and as a whole."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from patchwire_training import quantizers, rounding, transform_fit
+from patchwire_training.decoder import Decoder
+from patchwire_training.quant import Chip, QConv
+
+
+def smooth_patches(count: int) -> torch.Tensor:
+    torch.manual_seed(4)
+    coarse = torch.randn(count, 3, 4, 4) * 30 + torch.randn(count, 1, 1, 1) * 50 + 128
+    return torch.nn.functional.interpolate(coarse, size=32, mode="bicubic").round().clamp(0, 255)
+
+
+def small_chip() -> Chip:
+    return Chip(
+        QConv(3, 32, 8, stride=8, levels=5, pixels=True),
+        QConv(32, 64, 4, levels=3),
+        QConv(64, 40, 1, levels=3, output="bits"),
+    )
+
+
+def test_lloyd_finds_the_gaussian_quantizer():
+    torch.manual_seed(1)
+    thresholds = quantizers.lloyd(torch.randn(100_000), 4)
+    # Max (1960): 0 and +-0.9816 for four levels.
+    np.testing.assert_allclose(thresholds.numpy(), [-0.9816, 0.0, 0.9816], atol=0.03)
+
+
+def test_bits_go_where_they_save_most_and_heed_the_units():
+    variances = np.array([1000.0, 300.0, 100.0, 30.0, 10.0, 6.0, 3.0, 1.0])
+    free = quantizers.allot_bits(variances, 10, 1000)
+    counts = np.bincount(free)
+    assert len(free) == 10 and list(counts) == sorted(counts, reverse=True) and free[0] == 0
+    tight = quantizers.allot_bits(variances, 10, 12)
+    assert len(tight) == 10 and sum(quantizers.units_of(int(n)) for n in np.bincount(tight)) <= 12
+    with pytest.raises(ValueError, match="10 bits do not fit 3 hidden units"):
+        quantizers.allot_bits(variances, 10, 3)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6])
+def test_folded_ramps_are_a_gray_code(bits):
+    # One sample in the middle of each of the 2^b cells between the unit's thresholds.
+    cells = torch.arange(1 << bits)
+    middles = torch.arange(1, 1 << bits, 2)
+    ramps = (cells[:, None] - middles + 2).clamp(0, 3).float()
+    found = transform_fit.symbols(ramps, bits).tolist()
+    assert len(set(found)) == 1 << bits, "each cell has a code of its own"
+    assert all((a ^ b).bit_count() == 1 for a, b in itertools.pairwise(found)), "neighbours differ in one bit"
+
+
+def test_carrying_errors_over_beats_rounding():
+    torch.manual_seed(2)
+    data = torch.randn(2000, 64) @ torch.randn(64, 64) + 5 * torch.randn(2000, 1)
+    data = data - data.mean(0)
+    hessian = data.T @ data / len(data) + 0.1 * torch.eye(64)
+    weights = torch.randn(8, 64)
+    step = 1.7 * weights.abs().mean(1)
+    carried = rounding.round_rows(weights, hessian, step, 1)
+    rounded = torch.clamp(torch.round(weights / step[:, None]), -1, 1)
+
+    def error(codes):
+        outputs, wanted = data @ codes.T, data @ weights.T
+        slope = (outputs * wanted).mean(0) / outputs.pow(2).mean(0)
+        return (outputs * slope - wanted).pow(2).mean()
+
+    assert set(carried.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert error(carried) < 0.6 * error(rounded)
+
+
+def test_fitted_chip_and_decoder_start_as_a_transform_code(monkeypatch):
+    monkeypatch.setattr(transform_fit, "CODES_STEPS", (4.0,))
+    chip, decoder = small_chip(), Decoder()
+    decoder.hidden = torch.nn.Linear(40, 256)
+    decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
+    patches = smooth_patches(3000)
+    components = transform_fit.fit(chip, patches)
+    assert sorted(place for c in components for place in c.places) == list(range(40))
+    transform_fit.start_decoder(decoder, chip, components, patches)
+    fresh = smooth_patches(3500)[3000:]
+    with torch.no_grad(), chip.exactly():
+        result = decoder.patches(chip(fresh).flatten(1)[:, :, None, None]) * 255
+    psnr = 10 * math.log10(255**2 / (result - fresh).pow(2).mean().item())
+    constant = 10 * math.log10(255**2 / (patches.mean(0) - fresh).pow(2).mean().item())
+    assert psnr > constant + 8, f"{psnr:.1f} dB, {constant:.1f} dB with no bits at all"
