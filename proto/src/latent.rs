@@ -20,6 +20,7 @@
 //!
 //! - The length follows from the header: a container is exactly 52 + n bytes long.
 //! - Every patch has the same number of bits, so patch (x, y) is found without reading others.
+//! - The bits of a patch are in the order of their use, so that a prefix of each patch is a coarser frame.
 //! - Width and height are the true size; the encoder pads to multiples of 32 by edge replication.
 //!
 //! # Failure
@@ -84,6 +85,14 @@ pub enum LatentError {
     /// Bits a patch out of range.
     #[error("{0} bits a patch is not a multiple of 8 from {MIN_BITS} to {MAX_BITS}")]
     Bits(u32),
+    /// A prefix that the patches do not have.
+    #[error("a prefix of {asked} bits a patch is not a multiple of 8 from {MIN_BITS} to {there}")]
+    Prefix {
+        /// Bits a patch asked for.
+        asked: u32,
+        /// Bits a patch that are there.
+        there: u32,
+    },
     /// Width or height out of range.
     #[error("frame of {width}x{height} pixels is outside 1 to {MAX_SIDE} a side")]
     Side {
@@ -134,6 +143,31 @@ impl LatentFrame {
     /// [`total_bits`](Self::total_bits) over width * height, the reported bit rate.
     pub fn bits_per_pixel(&self) -> f64 {
         self.total_bits() as f64 / (f64::from(self.width) * f64::from(self.height))
+    }
+
+    /// The frame at a lower rate: the first `bits` of each patch.
+    ///
+    /// # Errors
+    /// [`LatentError::Prefix`] unless `bits` is a multiple of 8 from [`MIN_BITS`] to the frame's own; that of
+    /// [`check`](Self::check) if the frame is not valid.
+    pub fn prefix(&self, bits: u32) -> Result<Self, LatentError> {
+        self.check()?;
+        if !(MIN_BITS..=self.bits).contains(&bits) || !bits.is_multiple_of(8) {
+            return Err(LatentError::Prefix {
+                asked: bits,
+                there: self.bits,
+            });
+        }
+        let (whole, kept) = ((self.bits / 8) as usize, (bits / 8) as usize);
+        let mut payload = BytesMut::with_capacity(self.payload.len() / whole * kept);
+        for patch in self.payload.chunks_exact(whole) {
+            payload.put_slice(&patch[..kept]);
+        }
+        Ok(Self {
+            bits,
+            payload: payload.freeze(),
+            ..self.clone()
+        })
     }
 
     /// Checks every field against its limits and the payload against the size.

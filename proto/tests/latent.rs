@@ -135,3 +135,37 @@ proptest! {
         prop_assert!(LatentFrame::decode(flipped.into()).is_err());
     }
 }
+
+proptest! {
+    #[test]
+    fn a_prefix_is_the_first_bits_of_each_patch(
+        bytes in 1u32..40,
+        kept in 0u32..42,
+        width in 1u32..130,
+        height in 1u32..130,
+    ) {
+        let whole = frame(8 * bytes, width, height);
+        let found = whole.prefix(8 * kept);
+        if kept == 0 || kept > bytes {
+            let (asked, there) = (8 * kept, 8 * bytes);
+            prop_assert_eq!(found, Err(LatentError::Prefix { asked, there }));
+        } else {
+            let found = found.unwrap();
+            prop_assert_eq!(found.check(), Ok(()));
+            for patch in 0..whole.patches() as usize {
+                let all = &whole.payload[patch * bytes as usize..];
+                let first = &found.payload[patch * kept as usize..];
+                prop_assert_eq!(&first[..kept as usize], &all[..kept as usize]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prefix_of_bits_inside_a_byte_is_refused() {
+    let refused = LatentError::Prefix {
+        asked: 12,
+        there: 256,
+    };
+    assert_eq!(frame(256, 40, 33).prefix(12), Err(refused));
+}

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 BITS = 256
+PREFIXES = (64, 128, 192)
+"""Bits of a patch that suffice for a coarser frame: the first ones, in the order of the latent."""
 GRID = 4
 BASE = 192
 """Channels of the synthesized map: 8x8 pixels of RGB."""
@@ -34,7 +36,7 @@ class Residual(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [n, 256, rows, columns] of -1/+1, one position a patch, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
+    """Latents [n, 256, rows, columns] of -1/+1, 0 where a prefix ends, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
 
     def __init__(
         self, hidden: int = 1024, coarse: int = 96, coarse_blocks: int = 4, fine: int = 48, fine_blocks: int = 2
@@ -90,6 +92,7 @@ class Decoder(nn.Module):
                     "kind": "patch_linear",
                     "name": "synthesis",
                     "bits": BITS,
+                    "prefixes": PREFIXES,
                     "hidden": self.hidden.out_features,
                     "grid": GRID,
                     "channels": BASE,

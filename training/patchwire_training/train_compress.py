@@ -24,15 +24,13 @@ from torch import Tensor
 
 from . import chip as model
 from . import programs, runs, transform_fit
-from .decoder import Decoder
+from .decoder import PREFIXES, Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
 FIT_PATCHES = 40_000
 """Patches to which the program is fitted."""
 
-PREFIXES = (64, 128, 192)
-"""Bits of a patch that suffice for a coarser frame."""
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
 

@@ -24,6 +24,7 @@ struct Frame {
     height: usize,
     rows: usize,
     columns: usize,
+    patch_bytes: usize,
 }
 
 /// Decoded rows of a frame: `rows` of it, of which the first is row `offset` of `map`.
@@ -57,6 +58,11 @@ impl Decoder {
         self.network.bits as u32
     }
 
+    /// Bits a patch that it decodes, increasing: prefixes of the latent, then all of it, [`Decoder::bits`].
+    pub fn rates(&self) -> &[u32] {
+        &self.network.rates
+    }
+
     /// Number of weights and biases.
     pub fn parameters(&self) -> u64 {
         self.network.parameters
@@ -74,8 +80,8 @@ impl Decoder {
 
     /// Decodes a frame of `width` x `height` pixels to interleaved 8-bit RGB, `width * height * 3` bytes.
     ///
-    /// `latents` holds the patches row by row, [`Decoder::bits`]` / 8` bytes each, for the frame padded to
-    /// multiples of 32. Values are clamped to 0..=1, scaled by 255 and rounded half to even.
+    /// `latents` holds the patches row by row, for the frame padded to multiples of 32; all have the same number of
+    /// bits, one of [`Decoder::rates`], which follows from the length. Values are clamped to 0..=1, scaled by 255 and rounded half to even.
     ///
     /// # Errors
     /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the network is so
@@ -142,20 +148,22 @@ impl Decoder {
         }
         let (width_px, height_px) = (width as usize, height as usize);
         let (rows, columns) = (height_px.div_ceil(PATCH), width_px.div_ceil(PATCH));
-        let expected = rows * columns * self.network.bits / 8;
-        if latents.len() != expected {
+        let bytes = |bits: &u32| rows * columns * *bits as usize / 8;
+        let mut rates = self.network.rates.iter();
+        let Some(bits) = rates.find(|&bits| bytes(bits) == latents.len()) else {
             return Err(DecodeError::Length {
                 found: latents.len(),
-                expected,
+                expected: self.network.rates.iter().map(bytes).collect(),
                 width,
                 height,
             });
-        }
+        };
         Ok(Frame {
             width: width_px,
             height: height_px,
             rows,
             columns,
+            patch_bytes: *bits as usize / 8,
         })
     }
 
@@ -183,12 +191,14 @@ impl Decoder {
                 needed,
             });
         }
-        let patch_row_bytes = frame.columns * self.network.bits / 8;
+        let patch_row_bytes = frame.columns * frame.patch_bytes;
         for start in (0..frame.rows).step_by(step) {
             let end = (start + step).min(frame.rows);
             let (top, bottom) = (start.saturating_sub(halo), (end + halo).min(frame.rows));
             let latents = &latents[top * patch_row_bytes..bottom * patch_row_bytes];
-            let map = self.network.run(self.isa, latents, frame.columns);
+            let map = self
+                .network
+                .run(self.isa, latents, frame.patch_bytes, frame.columns);
             let rows = start * PATCH..(end * PATCH).min(frame.height);
             sink(Band {
                 map: &map,

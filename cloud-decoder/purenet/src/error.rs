@@ -133,12 +133,15 @@ pub enum DecodeError {
         height: u32,
     },
     /// The payload does not match the frame's size.
-    #[error("latents of {found} bytes, a frame of {width} x {height} pixels needs {expected}")]
+    #[error(
+        "latents of {found} bytes, a frame of {width} x {height} pixels needs {}",
+        expected.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ")
+    )]
     Length {
         /// Bytes given.
         found: usize,
-        /// Bytes needed.
-        expected: usize,
+        /// Bytes needed, at each rate that the decoder has.
+        expected: Vec<usize>,
         /// Width in pixels.
         width: u32,
         /// Height in pixels.

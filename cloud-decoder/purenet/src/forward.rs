@@ -17,12 +17,12 @@ impl Network {
         pairs.map(|pair| base + pair).fold(first, usize::max)
     }
 
-    /// Decodes `latents` of whole rows of `columns` patches: 3 channels, one position a pixel.
-    pub(crate) fn run(&self, isa: Isa, latents: &[u8], columns: usize) -> Map {
-        let rows = latents.len() * 8 / self.bits / columns;
+    /// Decodes `latents` of whole rows of `columns` patches, `patch_bytes` each: 3 channels, one position a pixel.
+    pub(crate) fn run(&self, isa: Isa, latents: &[u8], patch_bytes: usize, columns: usize) -> Map {
+        let rows = latents.len() / patch_bytes / columns;
         let shapes = &self.shapes;
         let mut map = Map::zeros(shapes[0], rows, columns);
-        self.synthesize(isa, latents, &mut map);
+        self.synthesize(isa, latents, patch_bytes, &mut map);
         let base = self.base.map(|factor| (factor, map.clone()));
         let mut hidden: Option<Map> = None;
         for (stage, &shape) in self.stages.iter().zip(&shapes[1..]) {
@@ -53,21 +53,26 @@ impl Network {
         map
     }
 
-    /// The first stage: the bits of each patch, as -1 and +1, to its part of `map`.
-    fn synthesize(&self, isa: Isa, latents: &[u8], map: &mut Map) {
+    /// The first stage: the bits of each patch, as -1 and +1, or 0 where it has none, to its part of `map`.
+    fn synthesize(&self, isa: Isa, latents: &[u8], patch_bytes: usize, map: &mut Map) {
         let (layer, shape) = (&self.first, self.shapes[0]);
         let columns = map.width() / shape.side;
         let run = shape.side * shape.channels; // values of a patch in a row of the map
-        let patch_row_bytes = columns * self.bits / 8;
+        let patch_row_bytes = columns * patch_bytes;
         map.par_strips(shape.side, |first, rows| {
             let latents = &latents[first / shape.side * patch_row_bytes..][..patch_row_bytes];
-            let signs: Vec<f32> = latents.iter().flat_map(|&byte| signs(byte)).collect();
+            let missing = [0.0; 8].repeat(self.bits / 8 - patch_bytes);
+            let mut inputs = Vec::with_capacity(columns * self.bits);
+            for patch in latents.chunks_exact(patch_bytes) {
+                inputs.extend(patch.iter().flat_map(|&byte| signs(byte)));
+                inputs.extend_from_slice(&missing);
+            }
             let patches = match &self.hidden {
                 Some(hidden) => {
-                    let units = hidden.linear(isa, &signs, columns, Finish::Relu);
+                    let units = hidden.linear(isa, &inputs, columns, Finish::Relu);
                     layer.linear(isa, &units, columns, Finish::Store)
                 }
-                None => layer.linear(isa, &signs, columns, Finish::Store),
+                None => layer.linear(isa, &inputs, columns, Finish::Store),
             };
             for (x, patch) in patches.chunks_exact(layer.outputs()).enumerate() {
                 for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {

@@ -22,6 +22,8 @@ pub(crate) enum StageLayout {
     PatchLinear {
         name: String,
         bits: usize,
+        #[serde(default)]
+        prefixes: Vec<usize>,
         hidden: Option<usize>,
         grid: usize,
         channels: usize,
@@ -119,6 +121,7 @@ impl StageLayout {
             (
                 &Self::PatchLinear {
                     bits,
+                    ref prefixes,
                     hidden,
                     grid,
                     channels: count,
@@ -130,6 +133,14 @@ impl StageLayout {
                 field("bits", bits, bits_ok, &|| {
                     "a multiple of 8 from 8 to 4096".into()
                 })?;
+                let mut least = 8;
+                for &prefix in prefixes {
+                    let prefix_ok = (least..bits).contains(&prefix) && prefix.is_multiple_of(8);
+                    field("prefixes", prefix, prefix_ok, &|| {
+                        format!("multiples of 8 below {bits}, each more than the one before")
+                    })?;
+                    least = prefix + 8;
+                }
                 if let Some(hidden) = hidden {
                     let hidden_ok = (1..=MAX_HIDDEN).contains(&hidden);
                     field("hidden", hidden, hidden_ok, &|| {

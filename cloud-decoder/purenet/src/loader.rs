@@ -12,6 +12,8 @@ const FORMAT: &str = "patchwire-decoder-1";
 pub(crate) struct Network {
     pub(crate) program: [u8; 32],
     pub(crate) bits: usize,
+    /// Bits a patch that can be decoded, increasing; the last is `bits`.
+    pub(crate) rates: Vec<u32>,
     /// Layer of the first stage before its last one, if it has one.
     pub(crate) hidden: Option<Packed>,
     pub(crate) first: Packed,
@@ -70,7 +72,7 @@ impl Network {
             macs_per_patch: 0,
         };
         let (mut hidden, mut first) = (None, None);
-        let mut bits = 0;
+        let (mut bits, mut rates) = (0, Vec::new());
         let mut stages = Vec::new();
         let mut radius = 0;
         for (index, (stage, &shape)) in layout.stages.iter().zip(&shapes).enumerate() {
@@ -79,10 +81,12 @@ impl Network {
                 StageLayout::PatchLinear {
                     name,
                     bits: inputs,
+                    prefixes,
                     hidden: units,
                     ..
                 } => {
                     bits = *inputs;
+                    rates = prefixes.iter().chain([inputs]).map(|&n| n as u32).collect();
                     let area = Area {
                         kernel: None,
                         positions: 1,
@@ -131,6 +135,7 @@ impl Network {
         Ok(Self {
             program,
             bits,
+            rates,
             hidden,
             first: first.expect("a checked layout begins with patch_linear"),
             stages,

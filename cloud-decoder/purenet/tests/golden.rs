@@ -14,12 +14,12 @@ fn decoder() -> Decoder {
 
 /// Latents and PyTorch's planes of a frame: of a golden decoder, at a size.
 fn golden(file: &str, width: usize, height: usize) -> (Vec<u8>, Array3<f32>) {
+    named(&format!("{file}.{width}x{height}"), width, height)
+}
+
+fn named(name: &str, width: usize, height: usize) -> (Vec<u8>, Array3<f32>) {
     let frames = SafeTensors::deserialize(FRAMES).unwrap();
-    let tensor = |part| {
-        frames
-            .tensor(&format!("{file}.{width}x{height}.{part}"))
-            .unwrap()
-    };
+    let tensor = |part| frames.tensor(&format!("{name}.{part}")).unwrap();
     let planes = tensor("planes");
     let (values, _) = planes.data().as_chunks::<4>();
     let values = values
@@ -52,6 +52,19 @@ fn planes_match_pytorch() {
         let worst = (&actual - &expected).abs().fold(0.0f32, |a, &b| a.max(b));
         assert!(worst < 1e-4, "{file} {width}x{height}: off by {worst}");
     }
+}
+
+#[test]
+fn a_prefix_of_the_bits_decodes_as_in_pytorch() {
+    let (latents, expected) = named("full.prefix", 70, 45);
+    let decoder = decoder();
+    assert_eq!(decoder.rates(), [8, 16]);
+    let actual = decoder.decode_planes(&latents, 70, 45).unwrap();
+    let worst = (&actual - &expected).abs().fold(0.0f32, |a, &b| a.max(b));
+    assert!(worst < 1e-4, "off by {worst}");
+    let (whole, _) = frame(70, 45);
+    let whole = decoder.decode_planes(&whole, 70, 45).unwrap();
+    assert_ne!(actual, whole, "the bits left out show");
 }
 
 #[test]
@@ -127,7 +140,7 @@ fn wrong_sizes_are_refused() {
     for found in [0, 11, 13] {
         let refused = DecodeError::Length {
             found,
-            expected: 12,
+            expected: vec![6, 12],
             width: 96,
             height: 64,
         };

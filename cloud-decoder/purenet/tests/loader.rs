@@ -113,6 +113,16 @@ fn stages_are_checked() {
             "stage 0 (patch_linear `synthesis`): bits is 12, allowed is a mult",
         ),
         (
+            "/stages/0/prefixes",
+            json!([8, 8]),
+            "prefixes is 8, allowed is multiples of 8 below 16, each more",
+        ),
+        (
+            "/stages/0/prefixes",
+            json!([16]),
+            "prefixes is 16, allowed is multiples of 8 below 16",
+        ),
+        (
             "/stages/0/grid",
             json!(6),
             "grid is 6, allowed is 1, 2, 4, 8, 16 or 32",

@@ -16,7 +16,15 @@ PATCH = 32
 # Every kind of stage and every option.
 FULL = {
     "stages": [
-        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "hidden": 8, "grid": 8, "channels": 48},
+        {
+            "kind": "patch_linear",
+            "name": "synthesis",
+            "bits": 16,
+            "prefixes": [8],
+            "hidden": 8,
+            "grid": 8,
+            "channels": 48,
+        },
         {"kind": "conv", "name": "head", "in": 48, "out": 16, "kernel": 3, "relu": True},
         {"kind": "residual", "name": "body8.0", "channels": 16, "kernel": 5},
         {"kind": "conv", "name": "up", "in": 16, "out": 72, "kernel": 1, "relu": True},
@@ -76,7 +84,8 @@ def decode(
         match stage["kind"]:
             case "patch_linear":
                 signs = torch.from_numpy(np.unpackbits(latents, axis=-1, bitorder="little")).float() * 2 - 1
-                rows, columns, _ = signs.shape
+                rows, columns, given = signs.shape
+                signs = F.pad(signs, (0, stage["bits"] - given))
                 grid, channels = stage["grid"], stage["channels"]
                 if "hidden" in stage:
                     signs = F.relu(F.linear(signs, w[f"{name}.hidden.weight"], w[f"{name}.hidden.bias"]))
@@ -113,6 +122,10 @@ def main() -> None:
             name = f"{file}.{width}x{height}"
             frames[f"{name}.latents"] = torch.from_numpy(latents)
             frames[f"{name}.planes"] = decode(layout, weights, latents, width, height).contiguous()
+        for prefix in layout["stages"][0].get("prefixes", []):
+            latents = np.ascontiguousarray(latents[..., : prefix // 8])
+            frames[f"{file}.prefix.latents"] = torch.from_numpy(latents)
+            frames[f"{file}.prefix.planes"] = decode(layout, weights, latents, width, height).contiguous()
     save_file(frames, HERE / "frames.safetensors")
 
 
