@@ -91,6 +91,9 @@ pub(crate) struct EncodeArgs {
     /// Latent container to write.
     #[arg(short, long, value_name = "FILE.pwl")]
     pub(crate) output: PathBuf,
+    /// Keep only the first BITS of each patch [default: all].
+    #[arg(long, value_name = "BITS")]
+    pub(crate) bits: Option<u32>,
     /// Compression program [default: the shipped one].
     #[arg(long, value_name = "FILE.nqe")]
     pub(crate) program: Option<PathBuf>,

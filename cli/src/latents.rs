@@ -24,7 +24,10 @@ const MAX_CONTAINER_BYTES: u64 = {
 pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
     let emulator = models::compressor(args.program.as_deref())?;
     let frame = frames::load(&args.image)?;
-    let latents = compress(&emulator, &frame)?;
+    let mut latents = compress(&emulator, &frame)?;
+    if let Some(bits) = args.bits {
+        latents = latents.prefix(bits)?;
+    }
     write(&args.output, &latents.encode())?;
     let line = format!(
         "{}: {}x{}, {} patches of {} bits, {:.4} bpp, program {}",

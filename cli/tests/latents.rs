@@ -49,6 +49,26 @@ fn whole_patches_cost_a_quarter_bit_per_pixel() {
 }
 
 #[test]
+fn a_prefix_of_the_bits_is_kept_and_a_wrong_one_refused() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sample = common::samples().join("dogs.jpg").display().to_string();
+    common::succeeds(["encode", &sample, "-o", &path("whole.pwl")]);
+    let told = common::succeeds(["encode", &sample, "-o", &path("cut.pwl"), "--bits", "64"]);
+    assert!(told.contains("0.0625 bpp"), "{told}");
+    let read = |name| {
+        let bytes = std::fs::read(path(name)).expect("container was written");
+        LatentFrame::decode(bytes.into()).expect("container is valid")
+    };
+    assert_eq!(read("whole.pwl").prefix(64), Ok(read("cut.pwl")));
+
+    for bits in ["0", "12", "264"] {
+        let error = common::fails(["encode", &sample, "-o", &path("x.pwl"), "--bits", bits]);
+        assert!(error.contains(&format!("prefix of {bits} bits")), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_told_in_one_sentence() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = |name: &str| folder.path().join(name).display().to_string();

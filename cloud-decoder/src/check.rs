@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct Accepts {
     /// The program whose latents the decoder decodes.
     pub(crate) program: [u8; 32],
+    /// Bits a patch that it decodes.
+    pub(crate) rates: Vec<u32>,
     /// Largest frame, width times height.
     pub(crate) max_pixels: u64,
 }
@@ -38,6 +40,16 @@ pub(crate) fn check(accepts: &Accepts, node: &str, frame: EncodedFrame) -> Resul
             "latents were made by program {}, this service decodes those of program {}",
             hex::encode(latents.program),
             hex::encode(accepts.program)
+        ));
+    }
+    if let Some(latents) = &latents
+        && !accepts.rates.contains(&latents.bits)
+    {
+        let rates: Vec<String> = accepts.rates.iter().map(u32::to_string).collect();
+        return Err(format!(
+            "latents have {} bits a patch, this service decodes {}",
+            latents.bits,
+            rates.join(", ")
         ));
     }
     let (original_type, original) = match frame.original {

@@ -148,6 +148,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         uplink::Limits {
             accepts: check::Accepts {
                 program: decoder.program(),
+                rates: decoder.rates().to_vec(),
                 max_pixels: config.decode.max_pixels,
             },
             max_message_bytes: config.grpc.max_message_bytes,

@@ -9,7 +9,7 @@ use patchwire_proto::{
     latent::LatentFrame,
     v1::{AckStatus, EncodedFrame, Hello, edge_message::Body as EdgeBody},
 };
-use support::{BITS, Cloud, Node, frame, hello, label, label_only, sealed, with_original};
+use support::{BITS, Cloud, Node, PROGRAM, frame, hello, label, label_only, sealed, with_original};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -69,6 +69,19 @@ async fn without_an_original_only_the_seams_are_measured() {
 }
 
 #[tokio::test]
+async fn a_frame_cut_to_a_prefix_is_decoded_at_its_lower_rate() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let mut sent = with_original(frame("gate", 64, 64));
+    let latents = LatentFrame::decode(sent.latents).expect("container");
+    sent.latents = latents.prefix(8).expect("half of its bits").encode();
+    let id = node.accepted(sealed(sent)).await;
+    let record = cloud.until(id, "decoded").await;
+    assert_eq!(record["latent_bits"], 4 * 8);
+    assert!(record["quality"]["psnr_db"].is_f64(), "{record}");
+}
+
+#[tokio::test]
 async fn a_label_alone_is_kept_and_not_decoded() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
@@ -118,8 +131,19 @@ async fn bad_frames_are_rejected_with_a_sentence_and_leave_nothing() {
         program: [8; 32],
         payload: vec![0; 8].into(),
     };
+    let other_rate = LatentFrame {
+        bits: 24,
+        width: 64,
+        height: 64,
+        program: PROGRAM,
+        payload: vec![0; 12].into(),
+    };
     let cases = [
         ("checksum", unsealed),
+        (
+            "latents have 24 bits a patch, this service decodes 8, 16",
+            changed(&|f| f.latents = other_rate.encode()),
+        ),
         (
             "made by program 0808",
             changed(&|f| f.latents = other_program.encode()),

@@ -50,7 +50,7 @@ pub fn write_decoder(path: &Path) {
         (*name, view)
     });
     let stages = r#"{"stages": [
-        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "grid": 4, "channels": 4},
+        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "prefixes": [8], "grid": 4, "channels": 4},
         {"kind": "conv", "name": "tail", "in": 4, "out": 192, "kernel": 1, "relu": false},
         {"kind": "pixel_shuffle", "factor": 8}]}"#;
     let metadata = HashMap::from([
