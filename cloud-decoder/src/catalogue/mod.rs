@@ -2,6 +2,7 @@
 
 mod row;
 mod sqlite;
+mod write;
 
 use serde::Serialize;
 use tonic::async_trait;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tonic::async_trait;
@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::{
     CLAIM_MS, Camera, Catalogue, CatalogueError, MAX_CAMERAS, Metric, Page, Series,
     row::{CameraRow, FrameRow},
+    write,
 };
 use crate::{
     clock::now_ms,
-    frame::{Frame, FrameState, NewFrame, Quality},
+    frame::{Frame, NewFrame, Quality},
 };
 
 /// Frames whose PSNR makes a camera's recent mean.
@@ -25,7 +26,7 @@ const READERS: u32 = 4;
 /// [`Catalogue`] in one SQLite file, owned by one process.
 pub struct SqliteCatalogue {
     // SQLite takes one writer at a time; queueing for it here never meets SQLITE_BUSY.
-    writer: SqlitePool,
+    pub(super) writer: SqlitePool,
     readers: SqlitePool,
 }
 
@@ -61,91 +62,14 @@ impl SqliteCatalogue {
         self.readers.close().await;
         self.writer.close().await;
     }
-
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, CatalogueError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
-}
-
-async fn insert_one(
-    tx: &mut Transaction<'_, Sqlite>,
-    new: NewFrame,
-) -> Result<Option<Frame>, CatalogueError> {
-    let state = new.state();
-    let scores = new
-        .label
-        .as_ref()
-        .map(|label| serde_json::to_string(&label.scores).expect("strings and finite numbers"));
-    let row: Option<(i64,)> = sqlx::query_as(
-        "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
-             source_format, state, latent_bits, latent_ones, program_id, label_program_id,
-             label_scores, original_type, encode_ns)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
-    )
-    .bind(new.id.as_bytes().as_slice())
-    .bind(&new.node_id)
-    .bind(&new.camera_id)
-    .bind(new.captured_ms)
-    .bind(new.received_ms)
-    .bind(new.width)
-    .bind(new.height)
-    .bind(&new.source_format)
-    .bind(state)
-    .bind(new.latent_bits as i64)
-    .bind(new.latent_ones)
-    .bind(new.program_id.as_ref().map(|id| id.as_slice()))
-    .bind(new.label.as_ref().map(|label| label.program_id.as_slice()))
-    .bind(scores)
-    .bind(&new.original_type)
-    .bind(saturate(new.encode_ns))
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some((seq,)) = row else { return Ok(None) };
-
-    let pixels = match state {
-        FrameState::Queued => i64::from(new.width) * i64::from(new.height),
-        _ => 0,
-    };
-    sqlx::query(
-        "INSERT INTO cameras (camera_id, node_id, frames, labelled, pixels, latent_bits, last_seq,
-             last_received_ms)
-         VALUES (?, ?, 1, ?, ?, ?, ?, ?)
-         ON CONFLICT (camera_id) DO UPDATE SET
-             node_id = excluded.node_id, frames = frames + 1,
-             labelled = labelled + excluded.labelled, pixels = pixels + excluded.pixels,
-             latent_bits = latent_bits + excluded.latent_bits, last_seq = excluded.last_seq,
-             last_received_ms = excluded.last_received_ms",
-    )
-    .bind(&new.camera_id)
-    .bind(&new.node_id)
-    .bind(i64::from(state == FrameState::Labelled))
-    .bind(pixels)
-    .bind(new.latent_bits as i64)
-    .bind(seq)
-    .bind(new.received_ms)
-    .execute(&mut **tx)
-    .await?;
-    Ok(Some(Frame {
-        new,
-        state,
-        failure: String::new(),
-        attempts: 0,
-        quality: None,
-        decode_ns: 0,
-    }))
 }
 
 #[async_trait]
 impl Catalogue for SqliteCatalogue {
     async fn insert(&self, frames: Vec<NewFrame>) -> Result<Vec<Option<Frame>>, CatalogueError> {
-        let mut tx = self.begin().await?;
-        let mut rows = Vec::with_capacity(frames.len());
-        for frame in frames {
-            rows.push(insert_one(&mut tx, frame).await?);
-        }
-        tx.commit().await?;
-        Ok(rows)
+        let mut connection = self.writer.acquire().await?;
+        let result = write::insert_all(&mut connection, frames).await;
+        write::settled(connection, result).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Frame>, CatalogueError> {
@@ -203,37 +127,9 @@ impl Catalogue for SqliteCatalogue {
         quality: Quality,
         decode_ns: u64,
     ) -> Result<Option<Frame>, CatalogueError> {
-        let mut tx = self.begin().await?;
-        let row: Option<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET state = 'decoded', decode_ns = ?, psnr_db = ?, ssim = ?,
-                 ms_ssim = ?, seam_ratio = ?, original_seam_ratio = ?
-             WHERE frame_id = ? AND state = 'queued' RETURNING *",
-        )
-        .bind(saturate(decode_ns))
-        .bind(quality.psnr_db)
-        .bind(quality.ssim)
-        .bind(quality.ms_ssim)
-        .bind(quality.seam_ratio)
-        .bind(quality.original_seam_ratio)
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(frame) = row.map(Frame::try_from).transpose()? else {
-            return Ok(None);
-        };
-        let psnr = quality.psnr_db.filter(|psnr| psnr.is_finite());
-        sqlx::query(
-            "UPDATE cameras SET decoded = decoded + 1, measured = measured + ?,
-                 psnr_sum = psnr_sum + ?, last_decoded = ? WHERE camera_id = ?",
-        )
-        .bind(i64::from(psnr.is_some()))
-        .bind(psnr.unwrap_or(0.0))
-        .bind(id.as_bytes().as_slice())
-        .bind(&frame.new.camera_id)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(Some(frame))
+        let mut connection = self.writer.acquire().await?;
+        let result = write::set_decoded(&mut connection, id, quality, decode_ns).await;
+        write::settled(connection, result).await
     }
 
     async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
@@ -246,24 +142,9 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError> {
-        let mut tx = self.begin().await?;
-        let row: Option<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET state = 'failed', failure = ?
-             WHERE frame_id = ? AND state = 'queued' RETURNING *",
-        )
-        .bind(reason)
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(frame) = row.map(Frame::try_from).transpose()? else {
-            return Ok(None);
-        };
-        sqlx::query("UPDATE cameras SET failed = failed + 1 WHERE camera_id = ?")
-            .bind(&frame.new.camera_id)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(Some(frame))
+        let mut connection = self.writer.acquire().await?;
+        let result = write::set_failed(&mut connection, id, reason).await;
+        write::settled(connection, result).await
     }
 
     async fn queued(&self) -> Result<u64, CatalogueError> {
@@ -331,9 +212,4 @@ fn series_query(metric: Metric) -> &'static str {
         Metric::EncodeMs => query!("encode_ns / 1e6"),
         Metric::DecodeMs => query!("nullif(decode_ns, 0) / 1e6"),
     }
-}
-
-/// SQLite's integers are signed.
-fn saturate(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
