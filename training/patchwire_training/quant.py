@@ -139,8 +139,12 @@ class QConv(nn.Module):
         return quantize(self.weight.detach(), self.step, self.levels)
 
     def integer_bias(self) -> Tensor:
-        """The exported bias, [out], floats holding integers."""
-        return torch.round(self.beta.detach().double() * 2.0 ** self.shift.double() - self.mean.double()).float()
+        """The exported bias, [out], floats holding integers.
+
+        Rounded down, since for whole accumulators that decides exactly as the real bias does.
+        """
+        bias = self.beta.detach().double() * 2.0 ** self.shift.double() - self.mean.double()
+        return (torch.round(bias) if self.output == "logits" else torch.floor(bias)).float()
 
     @torch.no_grad()
     def set_integers(self, codes: Tensor, bias: Tensor, shift: int) -> None:
@@ -149,7 +153,8 @@ class QConv(nn.Module):
         self.step.fill_(1.0)
         self.shift.fill_(float(shift))
         self.beta.zero_()
-        self.mean.copy_(-bias)
+        # In the middle of those that are rounded to it, so that training starts away from the edges.
+        self.mean.copy_(-bias - (0.0 if self.output == "logits" else 0.5))
         self.freeze_shift = True
 
     def _weight(self) -> Tensor:

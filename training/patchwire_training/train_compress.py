@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
     parser.add_argument("--synthesis-steps", type=int, default=1200)
-    parser.add_argument("--decoder-steps", type=int, default=12000)
-    parser.add_argument("--joint-steps", type=int, default=0)
+    parser.add_argument("--decoder-steps", type=int, default=15000)
+    parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -118,7 +118,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     stages = [
         Stage("synthesis", args.synthesis_steps, 32, 512, 0.0, 5e-4, 0.0),
-        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 2e-4, 5e-4),
+        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 1.5e-4, 3e-4),
         Stage("joint", args.joint_steps, 128, 12, 3e-5, 1e-4, 2e-4),
     ]
     train = Photos(args.photos, "train")
