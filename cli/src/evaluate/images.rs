@@ -1,4 +1,4 @@
-//! Reconstruction quality over a folder of images.
+//! Reconstruction quality over a folder of images, at every rate of the decoder.
 
 use std::path::Path;
 
@@ -7,44 +7,52 @@ use nqe::Emulator;
 use patchwire_proto::latent::LatentFrame;
 use purenet::Decoder;
 
-use super::report::ImageFigures;
+use super::figures::ImageFigures;
 use crate::frames::{self, Frame};
 use crate::{latents, terminal};
 
-/// Encodes each image of `folder`, carries it as container bytes, decodes it and compares.
-pub(super) fn measure(
-    folder: &Path,
-    emulator: &Emulator,
-    decoder: &Decoder,
-) -> Result<Vec<ImageFigures>> {
-    let files = frames::list(folder)?;
-    let bar = terminal::bar(files.len() as u64, "images");
-    let mut figures = Vec::with_capacity(files.len());
-    for file in &files {
-        let frame = frames::load(file)?;
-        figures.push(
-            measure_one(&frame, emulator, decoder)
-                .with_context(|| format!("cannot evaluate {}", file.display()))?,
-        );
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(figures)
+/// The images of a folder at one rate.
+pub(super) struct Rate {
+    /// Bits a patch.
+    pub(super) bits: u32,
+    pub(super) images: Vec<ImageFigures>,
 }
 
-fn measure_one(frame: &Frame, emulator: &Emulator, decoder: &Decoder) -> Result<ImageFigures> {
-    let container = latents::compress(emulator, frame)?.encode();
-    let received = LatentFrame::decode(container)?;
+/// Encodes each image of `folder` once, carries each rate of `decoder` as container bytes, decodes it and
+/// compares; rates increase.
+pub(super) fn measure(folder: &Path, emulator: &Emulator, decoder: &Decoder) -> Result<Vec<Rate>> {
+    let files = frames::list(folder)?;
+    let mut rates: Vec<Rate> = decoder
+        .rates()
+        .iter()
+        .map(|&bits| Rate {
+            bits,
+            images: Vec::with_capacity(files.len()),
+        })
+        .collect();
+    let bar = terminal::bar((files.len() * rates.len()) as u64, "images");
+    for file in &files {
+        let frame = frames::load(file)?;
+        let context = || format!("cannot evaluate {}", file.display());
+        let latents = latents::compress(emulator, &frame).with_context(context)?;
+        for rate in &mut rates {
+            let figures =
+                measure_one(&frame, &latents, rate.bits, decoder).with_context(context)?;
+            rate.images.push(figures);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(rates)
+}
+
+fn measure_one(
+    frame: &Frame,
+    latents: &LatentFrame,
+    bits: u32,
+    decoder: &Decoder,
+) -> Result<ImageFigures> {
+    let received = LatentFrame::decode(latents.prefix(bits)?.encode())?;
     let rebuilt = latents::reconstruct(decoder, &received)?;
-    let quality = quality::measure(&frame.rgb, &rebuilt, frame.width, frame.height)?;
-    Ok(ImageFigures {
-        name: frame.name.clone(),
-        width: frame.width,
-        height: frame.height,
-        bpp: received.bits_per_pixel(),
-        psnr_db: quality.psnr_db.is_finite().then_some(quality.psnr_db),
-        ssim: quality.ssim,
-        ms_ssim: quality.ms_ssim,
-        seam_ratio: quality.seam_ratio,
-    })
+    ImageFigures::of(frame, &rebuilt, received.bits_per_pixel())
 }

@@ -1,7 +1,10 @@
 //! `evaluate`: the figures that the project stands for, measured through the emulator and the decoder.
 
 mod cifar;
+mod figures;
 mod images;
+mod peers;
+mod plot;
 mod report;
 
 use std::path::Path;
@@ -17,9 +20,13 @@ use report::{ProgramFacts, Report};
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let mut report = Report::default();
     if let Some(folder) = &args.images {
+        // First, as what is wrong with them shows before the long part.
+        if let Some(peers) = &args.peers {
+            report.peers = peers::measure(peers, folder)?;
+        }
         let emulator = models::compressor(args.program.as_deref())?;
         let decoder = models::decoder(args.decoder.as_deref())?;
-        report.set_images(images::measure(folder, &emulator, &decoder)?);
+        report.set_rates(images::measure(folder, &emulator, &decoder)?);
         report.program = Some(ProgramFacts::of(emulator.program()));
     }
     if let Some(folder) = &args.cifar10 {
@@ -43,6 +50,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         None => out(report.table())?,
+    }
+    if let Some(path) = &args.plot {
+        plot::write(path, &report.rates, &report.peers)?;
     }
     Ok(())
 }

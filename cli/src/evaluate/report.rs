@@ -1,45 +1,43 @@
-//! The figures as JSON and as a table.
+//! The figures as JSON and as tables.
+
+use std::fmt::Display;
 
 use nqe::Program;
 use serde::Serialize;
 
+use super::figures::{ImageFigures, MeanFigures, mean};
+use super::images::Rate;
+use super::peers::Peer;
 use crate::terminal::{self, figure, grouped};
 
 /// Everything that was measured; what was not asked for is left out of the JSON.
 #[derive(Default, Serialize)]
 pub(super) struct Report {
+    /// At all bits of a patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<Vec<ImageFigures>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mean: Option<MeanFigures>,
+    /// Mean seam ratio of the images themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_seam_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rates: Vec<RateFigures>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) peers: Vec<Peer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cifar10: Option<Cifar10Figures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) program: Option<ProgramFacts>,
 }
 
-/// One image. A figure that is not defined for it is null: PSNR of an equal image, MS-SSIM of one
-/// with a side under 176 pixels, the seam ratio of one without a patch border inside.
+/// Means at one of the decoder's rates.
 #[derive(Serialize)]
-pub(super) struct ImageFigures {
-    pub(super) name: String,
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) bpp: f64,
-    pub(super) psnr_db: Option<f64>,
-    pub(super) ssim: f64,
-    pub(super) ms_ssim: Option<f64>,
-    pub(super) seam_ratio: Option<f64>,
-}
-
-/// Means over the images for which a figure is defined.
-#[derive(Serialize)]
-struct MeanFigures {
-    bpp: Option<f64>,
-    psnr_db: Option<f64>,
-    ssim: Option<f64>,
-    ms_ssim: Option<f64>,
-    seam_ratio: Option<f64>,
+pub(super) struct RateFigures {
+    /// Bits a patch.
+    bits: u32,
+    #[serde(flatten)]
+    pub(super) mean: MeanFigures,
 }
 
 /// CIFAR-10: the share of test images whose class was found, 0 to 1.
@@ -67,45 +65,31 @@ impl ProgramFacts {
 }
 
 impl Report {
-    pub(super) fn set_images(&mut self, images: Vec<ImageFigures>) {
-        self.mean = Some(MeanFigures {
-            bpp: mean(images.iter().map(|i| Some(i.bpp))),
-            psnr_db: mean(images.iter().map(|i| i.psnr_db)),
-            ssim: mean(images.iter().map(|i| Some(i.ssim))),
-            ms_ssim: mean(images.iter().map(|i| i.ms_ssim)),
-            seam_ratio: mean(images.iter().map(|i| i.seam_ratio)),
-        });
-        self.images = Some(images);
+    /// Takes the figures of all rates, of which the last is all bits of a patch.
+    pub(super) fn set_rates(&mut self, mut rates: Vec<Rate>) {
+        self.rates = rates
+            .iter()
+            .map(|rate| RateFigures {
+                bits: rate.bits,
+                mean: MeanFigures::of(&rate.images),
+            })
+            .collect();
+        self.mean = self.rates.last().map(|rate| rate.mean.clone());
+        self.images = rates.pop().map(|rate| rate.images);
+        self.original_seam_ratio = mean(
+            self.images
+                .iter()
+                .flatten()
+                .map(|image| image.original_seam_ratio),
+        );
     }
 
+    /// All tables and lines, for a terminal.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
         if let (Some(images), Some(mean)) = (&self.images, &self.mean) {
-            let mut table = terminal::table(
-                &["image", "size", "bpp", "PSNR dB", "SSIM", "MS-SSIM", "seam"],
-                1,
-            );
-            for image in images {
-                table.add_row([
-                    image.name.clone(),
-                    format!("{}x{}", image.width, image.height),
-                    figure(Some(image.bpp), 4),
-                    figure(image.psnr_db, 2),
-                    figure(Some(image.ssim), 4),
-                    figure(image.ms_ssim, 4),
-                    figure(image.seam_ratio, 3),
-                ]);
-            }
-            table.add_row([
-                "mean".to_owned(),
-                String::new(),
-                figure(mean.bpp, 4),
-                figure(mean.psnr_db, 2),
-                figure(mean.ssim, 4),
-                figure(mean.ms_ssim, 4),
-                figure(mean.seam_ratio, 3),
-            ]);
-            text += &format!("{table}\n");
+            text += &format!("{}\n", images_table(images, mean));
+            text += &format!("{}\n", self.rates_table());
         }
         if let Some(cifar10) = &self.cifar10 {
             text += &format!(
@@ -124,9 +108,59 @@ impl Report {
         }
         text
     }
+
+    /// One row a codec and rate: means over all images.
+    fn rates_table(&self) -> impl Display {
+        let header = [
+            "codec",
+            "bits/patch",
+            "bpp",
+            "PSNR dB",
+            "SSIM",
+            "MS-SSIM",
+            "seam",
+        ];
+        let mut table = terminal::table(&header, 1);
+        let ours = self.rates.iter().map(|r| ("patchwire", r.bits, &r.mean));
+        let peers = self.peers.iter();
+        let theirs = peers.map(|p| (p.codec.as_str(), p.bits, &p.mean));
+        for (codec, bits, mean) in ours.chain(theirs) {
+            let names = [codec.to_owned(), bits.to_string()];
+            table.add_row(names.into_iter().chain(cells(mean)));
+        }
+        let mut original = ["original", "", "", "", "", "", ""].map(str::to_owned);
+        original[6] = figure(self.original_seam_ratio, 3);
+        table.add_row(original);
+        table
+    }
 }
 
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let defined: Vec<f64> = values.flatten().collect();
-    (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
+/// One row an image, at all bits of a patch.
+fn images_table(images: &[ImageFigures], mean: &MeanFigures) -> impl Display + use<> {
+    let header = ["image", "size", "bpp", "PSNR dB", "SSIM", "MS-SSIM", "seam"];
+    let mut table = terminal::table(&header, 1);
+    for image in images {
+        table.add_row([
+            image.name.clone(),
+            format!("{}x{}", image.width, image.height),
+            figure(Some(image.bpp), 4),
+            figure(image.psnr_db, 2),
+            figure(Some(image.ssim), 4),
+            figure(image.ms_ssim, 4),
+            figure(image.seam_ratio, 3),
+        ]);
+    }
+    let names = ["mean".to_owned(), String::new()];
+    table.add_row(names.into_iter().chain(cells(mean)));
+    table
+}
+
+fn cells(mean: &MeanFigures) -> [String; 5] {
+    [
+        figure(mean.bpp, 4),
+        figure(mean.psnr_db, 2),
+        figure(mean.ssim, 4),
+        figure(mean.ms_ssim, 4),
+        figure(mean.seam_ratio, 3),
+    ]
 }
