@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use cloud_decoder::Config;
 use daemon::{
-    boot::{self, key_value},
+    boot::{self, Command, key_value},
     config::ConfigError,
 };
 
@@ -21,28 +21,37 @@ use daemon::{
 #[derive(Parser)]
 #[command(version)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// TOML file; cloud-decoder.example.toml lists every key
-    #[arg(long, env = "CLOUD_DECODER_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "CLOUD_DECODER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address of dashboard and HTTP API (http.listen); port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, global = true, value_name = "ADDR")]
     http_listen: Option<String>,
     /// Address of the gRPC services (grpc.listen); port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, global = true, value_name = "ADDR")]
     grpc_listen: Option<String>,
     /// Folder of catalogue and objects (data_dir)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Decoder weights (.safetensors) in place of the embedded ones (decoder)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     decoder: Option<String>,
     /// Any other key, for example --set decode.workers=2
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 }
 
 fn main() -> ExitCode {
-    boot::main(Args::config, |config| &config.log, run)
+    boot::main(
+        Args::config,
+        |(_, config)| &config.log,
+        |(command, config)| match command {
+            None => run(config),
+            Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
+        },
+    )
 }
 
 #[tokio::main]
@@ -61,7 +70,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 impl Args {
-    fn config(self) -> Result<Config, ConfigError> {
+    fn config(self) -> Result<(Option<Command>, Config), ConfigError> {
         let named = [
             ("http.listen", self.http_listen),
             ("grpc.listen", self.grpc_listen),
@@ -72,6 +81,7 @@ impl Args {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags = self.set.into_iter().chain(named);
-        Config::load(self.config.as_deref(), boot::environment(), flags)
+        let config = Config::load(self.config.as_deref(), boot::environment(), flags)?;
+        Ok((self.command, config))
     }
 }

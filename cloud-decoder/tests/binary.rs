@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    time::Instant,
 };
 
 fn binary() -> Command {
@@ -12,6 +13,12 @@ fn binary() -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+fn healthcheck(http: &str) -> Output {
+    let mut command = binary();
+    command.args(["healthcheck", "--http-listen", http]);
+    command.output().expect("run")
 }
 
 #[test]
@@ -68,6 +75,16 @@ fn it_prints_its_addresses_and_stops_on_sigterm() {
         "{line}"
     );
 
+    let deadline = Instant::now() + support::LIMIT;
+    let told = loop {
+        let check = healthcheck(http);
+        if check.status.success() {
+            break String::from_utf8(check.stdout).expect("text");
+        }
+        assert!(Instant::now() < deadline, "{check:?}");
+    };
+    assert_eq!(told, format!("{http} is ready\n"));
+
     let id = service.id().to_string();
     let killed = Command::new("kill")
         .args(["-TERM", &id])
@@ -79,6 +96,15 @@ fn it_prints_its_addresses_and_stops_on_sigterm() {
     let mut stderr = service.stderr.take().expect("stderr");
     stderr.read_to_string(&mut log).expect("log");
     assert!(status.success(), "{status}: {log}");
+
+    let check = healthcheck(http);
+    assert_eq!(check.status.code(), Some(1));
+    let told = String::from_utf8(check.stderr).expect("text");
+    assert!(
+        told.starts_with("cloud-decoder: nothing listens on "),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 mod support;

@@ -2,18 +2,29 @@
 
 use std::{
     future::Future,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-use crate::config::{ConfigError, Log, LogFormat};
+use crate::{
+    config::{ConfigError, Log, LogFormat},
+    health,
+};
 
 /// Exit status for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
+
+/// What a service's binary does other than serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Ask the running service whether it is ready, and exit with 0 or 1
+    Healthcheck,
+}
 
 /// The whole of a service's `main`: parses the command line, makes the configuration of it, starts
 /// the log and runs the service.
@@ -57,6 +68,18 @@ pub fn main<A: Parser, C>(
             ExitCode::FAILURE
         }
     }
+}
+
+/// The `healthcheck` command: one sentence on stdout when the service configured with the address
+/// `listen` is ready.
+///
+/// # Errors
+/// It is not, see [`health::check`].
+#[tokio::main(flavor = "current_thread")]
+pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+    let addr = health::check(listen).await?;
+    writeln!(io::stdout(), "{addr} is ready")?;
+    Ok(())
 }
 
 /// Waits for the operator to end the service, by SIGTERM or ctrl-c. SIGTERM is caught from the

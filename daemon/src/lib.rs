@@ -1,9 +1,11 @@
 //! What the two services share and what has nothing to do with frames: reading the configuration,
-//! the start and end of the process, and the loop that accepts HTTP connections.
+//! the start and end of the process, its health as seen from outside, and the loop that accepts HTTP
+//! connections.
 #![forbid(unsafe_code)]
 
 pub mod boot;
 pub mod config;
+pub mod health;
 pub mod http;
 
 /// A foreign error's text on one line of bounded length.

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Parser;
 use daemon::{
-    boot::{self, key_value},
+    boot::{self, Command, key_value},
     config::ConfigError,
 };
 use edge_node::Config;
@@ -21,28 +21,37 @@ use edge_node::Config;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// TOML file; edge-node.example.toml lists every key
-    #[arg(long, env = "EDGE_NODE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "EDGE_NODE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of this node (node_id)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, global = true, value_name = "ID")]
     node_id: Option<String>,
     /// Address to bind (http.listen); port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, global = true, value_name = "ADDR")]
     http_listen: Option<String>,
     /// The cloud decoder's gRPC address (uplink.endpoint)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     endpoint: Option<String>,
     /// SQLite file of the spool (spool.path)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     spool: Option<String>,
     /// Any other key, for example --set originals_share=1
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 }
 
 fn main() -> ExitCode {
-    boot::main(Args::config, |config| &config.log, run)
+    boot::main(
+        Args::config,
+        |(_, config)| &config.log,
+        |(command, config)| match command {
+            None => run(config),
+            Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
+        },
+    )
 }
 
 #[tokio::main]
@@ -57,7 +66,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 impl Args {
-    fn config(self) -> Result<Config, ConfigError> {
+    fn config(self) -> Result<(Option<Command>, Config), ConfigError> {
         let named = [
             ("node_id", self.node_id),
             ("http.listen", self.http_listen),
@@ -68,6 +77,7 @@ impl Args {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags: Vec<_> = self.set.into_iter().chain(named).collect();
-        Config::load(self.config.as_deref(), boot::environment(), &flags)
+        let config = Config::load(self.config.as_deref(), boot::environment(), &flags)?;
+        Ok((self.command, config))
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -220,7 +220,12 @@ async fn the_binary_tells_its_address_and_stops_on_sigterm() {
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("stdout"));
     stdout.read_line(&mut line).await.expect("a line");
-    assert!(line.starts_with("listening http=127.0.0.1:"), "{line:?}");
+    let http = line.trim_end().strip_prefix("listening http=");
+    let http = http.expect("an address").to_owned();
+    assert!(http.starts_with("127.0.0.1:"), "{line:?}");
+    let check = healthcheck(&http);
+    assert!(check.status.success(), "{check:?}");
+    assert_eq!(check.stdout, format!("{http} is ready\n").as_bytes());
     let id = child.id().expect("it runs").to_string();
     assert!(
         Command::new("kill")
@@ -231,4 +236,17 @@ async fn the_binary_tells_its_address_and_stops_on_sigterm() {
     );
     let status = tokio::time::timeout(support::PATIENCE, child.wait()).await;
     assert!(status.expect("it stops").expect("a status").success());
+
+    let check = healthcheck(&http);
+    assert_eq!(check.status.code(), Some(1));
+    let told = String::from_utf8(check.stderr).expect("text");
+    assert!(told.starts_with("edge-node: nothing listens on "), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+fn healthcheck(http: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_edge-node"))
+        .args(["healthcheck", "--http-listen", http])
+        .output()
+        .expect("run")
 }

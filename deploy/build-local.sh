@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes the images of compose.yml without any image registry: static binaries built by the host, each copied
+# into an image FROM scratch. Needs what build-static.sh needs, and Docker.
+#
+#     deploy/build-local.sh [TAG]        (default: local)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tag="${1:-local}"
+docker version > /dev/null # Says so if no engine answers, before the long build.
+
+binaries="$(deploy/build-static.sh edge-node cloud-decoder patchwire)"
+context="$(mktemp -d)"
+trap 'rm -rf "$context"' EXIT
+mkdir "$context/data" "$context/frames"
+cp "$binaries"/{edge-node,cloud-decoder,patchwire} "$context"
+cp cli/samples/*.jpg "$context/frames"
+chmod -R a+rX "$context"
+
+for image in cloud-decoder edge-node camera; do
+    docker build --quiet --file deploy/local.Dockerfile --target "$image" --tag "patchwire/$image:$tag" \
+        "$context" > /dev/null
+done
+docker image ls --filter "reference=patchwire/*:$tag" --format '{{.Repository}}:{{.Tag}}  {{.Size}}'

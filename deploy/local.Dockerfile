@@ -1,0 +1,23 @@
+# The images of `Dockerfile`, from binaries that build-local.sh has put into the context. Any builder will do.
+
+# A new volume at /data takes over the owner of this folder.
+FROM scratch AS service
+COPY --chown=65532:65532 data /data
+WORKDIR /data
+USER 65532:65532
+
+FROM service AS edge-node
+COPY edge-node /
+EXPOSE 8080
+ENTRYPOINT ["/edge-node"]
+
+FROM service AS cloud-decoder
+COPY cloud-decoder /
+EXPOSE 8090 50051
+ENTRYPOINT ["/cloud-decoder"]
+
+FROM scratch AS camera
+COPY patchwire /
+COPY frames /frames
+USER 65532:65532
+ENTRYPOINT ["/patchwire", "send"]
