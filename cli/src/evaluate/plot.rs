@@ -11,24 +11,29 @@ use super::figures::MeanFigures;
 use super::peers::{Peer, Unit};
 use super::report::RateFigures;
 
-const SIZE: (u32, u32) = (1120, 440);
+const SIZE: (u32, u32) = (1200, 440);
 const FONT: &str = "Helvetica, Arial, sans-serif";
+/// Sizes as plotters has them, 1.24 times those in the file.
+const SMALL: i32 = 16;
+const LARGE: i32 = 18;
+const TITLE: i32 = 20;
 const PAPER: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(31, 35, 40);
 const SOFT: RGBColor = RGBColor(101, 109, 118);
 const GRID: RGBColor = RGBColor(234, 238, 242);
 const OURS: RGBColor = RGBColor(200, 40, 30);
 /// Colours of peers, in the order in which their codecs come; all have a contrast of 3 or more on the paper.
-const THEIRS: [RGBColor; 6] = [
+const THEIRS: [RGBColor; 7] = [
     RGBColor(0, 110, 190),
     RGBColor(20, 125, 70),
     RGBColor(125, 75, 185),
     RGBColor(165, 100, 0),
     RGBColor(0, 125, 135),
     RGBColor(95, 95, 95),
+    RGBColor(185, 45, 125),
 ];
 /// Room for labels right of each panel, and the least distance between two, in pixels.
-const LABELS: u32 = 128;
+const LABELS: u32 = 164;
 const LABEL_STEP: i32 = 16;
 
 /// A codec: its means at each of its rates.
@@ -115,20 +120,21 @@ fn panel(
     let curves: Vec<(&Series<'_>, Vec<(f64, f64)>)> = series
         .iter()
         .map(|s| {
-            let points = s
-                .points
-                .iter()
-                .filter_map(|p| Some((p.bpp?, (metric.of)(p)?)));
-            (s, points.collect())
+            let figures = s.points.iter();
+            let mut points: Vec<_> = figures
+                .filter_map(|p| Some((p.bpp?, (metric.of)(p)?)))
+                .collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            (s, points)
         })
         .collect();
     let points = || curves.iter().flat_map(|(_, points)| points.iter().copied());
     let right = points().map(|p| p.0).fold(0.05, f64::max) * 1.04;
     let (low, high) = range(points().map(|p| p.1));
 
-    let title = (FONT, 16).into_font().color(&INK);
+    let title = (FONT, TITLE).into_font().color(&INK);
     area.draw(&Text::new(metric.title, (24, 18), &title))?;
-    let small = (FONT, 13).into_font().color(&SOFT);
+    let small = (FONT, SMALL).into_font().color(&SOFT);
     let mut chart = ChartBuilder::on(area)
         .margin_top(48)
         .margin_right(LABELS)
@@ -140,7 +146,7 @@ fn panel(
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .light_line_style(PAPER)
+        .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(SOFT)
         .x_labels(6)
@@ -175,13 +181,12 @@ fn panel(
     }
     let (x, _) = chart.backend_coord(&(right, low));
     for (y, series) in spread(labels) {
-        let size = if series.ours { 15 } else { 13 };
-        let mut style = (FONT, size).into_font().color(&series.color);
-        if series.ours {
-            style = (FONT, size, FontStyle::Bold)
-                .into_font()
-                .color(&series.color);
-        }
+        let font = if series.ours {
+            (FONT, LARGE, FontStyle::Bold).into_font()
+        } else {
+            (FONT, SMALL).into_font()
+        };
+        let style = font.color(&series.color);
         let style = style.pos(Pos::new(HPos::Left, VPos::Center));
         root.draw(&Text::new(series.name.as_str(), (x + 8, y), style))?;
     }
