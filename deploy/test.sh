@@ -29,7 +29,7 @@ finish() {
     if [ "$status" -ne 0 ]; then
         echo "deploy/test.sh: FAILED; the services' last words:" >&2
         "${compose[@]}" ps >&2 || true
-        "${compose[@]}" logs --tail=40 >&2 || true
+        "${compose[@]}" logs --no-color --tail=40 >&2 || true
     fi
     timeout 120 "${compose[@]}" down --volumes --remove-orphans --timeout 20 > /dev/null 2>&1 || status=1
     local left
