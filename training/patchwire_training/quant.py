@@ -238,6 +238,22 @@ class Chip(nn.Sequential):
             for layer, mode in modes.items():
                 layer.mode = mode
 
+    @torch.no_grad()
+    def settle_means(self, images: Tensor) -> None:
+        """Replace every running mean by that over the images, layer after layer, with the weights as they are.
+
+        Running means lag behind weights that still move; two points of accuracy have hung on it.
+        """
+        training = self.training
+        self.eval()
+        values = [x.float().contiguous(memory_format=torch.channels_last) for x in images.split(512)]
+        for layer in self:
+            if isinstance(layer, QConv):
+                sums = sum(layer.accumulate(x).double().mean((2, 3)).sum(0) for x in values)
+                layer.mean.copy_(sums / len(images))
+            values = [layer(x) for x in values]
+        self.train(training)
+
     def freeze_shifts(self) -> None:
         """Fix every layer's exponent for the rest of the training."""
         for layer in self:

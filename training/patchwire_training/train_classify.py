@@ -14,6 +14,9 @@ from torch import Tensor
 from . import cifar10, programs, runs
 from .quant import Chip, Mode
 
+SETTLE_IMAGES = 8192
+"""Training images over which the means are taken in the end."""
+
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Random shifts by up to 4 pixels and horizontal flips of u8 images [n, 3, 32, 32]; float result."""
@@ -96,6 +99,8 @@ def main() -> None:
             torch.nn.utils.clip_grad_norm_(chip.parameters(), 5.0)
             optimizer.step()
             total += loss.item()
+        if epoch + 1 == args.epochs:
+            chip.settle_means(augment(images[order[:SETTLE_IMAGES]], generator))
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
         runs.log(args.out, record)

@@ -2,7 +2,7 @@
 
 import torch
 
-from patchwire_training.quant import Mode, QConv, heq_step, quantize
+from patchwire_training.quant import Chip, Mode, QConv, heq_step, quantize
 
 
 def shares(levels: int) -> list[float]:
@@ -48,3 +48,18 @@ def test_gradient_reaches_the_proxy_weights():
     layer.mode = Mode.QUANT
     layer(torch.randint(0, 4, (2, 4, 8, 8)).float()).square().mean().backward()
     assert layer.weight.grad.abs().sum() > 0 and layer.beta.grad.abs().sum() > 0
+
+
+def test_settled_means_are_those_of_the_layers_as_exported():
+    torch.manual_seed(6)
+    chip = Chip(QConv(3, 8, 3, padding=1, levels=5, pixels=True), QConv(8, 6, 2, stride=2))
+    images = torch.randint(0, 256, (40, 3, 32, 32))
+    for _ in range(10):
+        chip(images[:8].float())
+    chip.settle_means(images)
+    chip.eval()
+    with torch.no_grad():
+        first = chip[0].accumulate(images.float())
+        second = chip[1].accumulate(chip[0](images.float()))
+    torch.testing.assert_close(chip[0].mean, first.mean((0, 2, 3)), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(chip[1].mean, second.mean((0, 2, 3)), rtol=1e-4, atol=1e-3)
