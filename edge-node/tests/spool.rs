@@ -53,6 +53,19 @@ async fn contents(spool: &Spool) -> Vec<EncodedFrame> {
 }
 
 #[tokio::test]
+async fn a_spool_has_one_owner() {
+    let dir = tempfile::tempdir().expect("dir");
+    let settings = settings(dir.path());
+    let first = open(&settings).await;
+    let Err(refused) = Spool::open(&settings, Metrics::new()).await else {
+        panic!("two processes could share a spool");
+    };
+    assert!(refused.to_string().contains("in use"), "{refused}");
+    drop(first);
+    open(&settings).await;
+}
+
+#[tokio::test]
 async fn a_full_spool_answers_503_and_keeps_what_it_has() {
     let dir = tempfile::tempdir().expect("dir");
     let addr = support::free_addr().await;

@@ -15,14 +15,20 @@
 //!
 //! One connection writes, so that writers queue in memory instead of polling a lock; others read.
 //! Pushing leaves [`RESERVE_PAGES`] free for the history of what is settled meanwhile; should that
-//! not do, a settled frame is deleted without a trace, which never needs room. A writing connection is closed after any error: SQLite rolls back by itself when the disk is full, which
-//! the pool would not notice.
+//! not do, a settled frame is deleted without a trace, which never needs room. A writing connection is
+//! closed after any error: SQLite rolls back by itself when the disk is full, which the pool would not
+//! notice. The spool belongs to one process, which holds a lock file beside it.
 
 mod read;
 mod upkeep;
 mod write;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use patchwire_proto::v1::EncodedFrame;
 use serde::Serialize;
@@ -54,6 +60,8 @@ pub struct Spool {
     ttl: Option<Duration>,
     arrival: Notify,
     metrics: Metrics,
+    /// Held, not read.
+    _lock: File,
 }
 
 /// What waits for the cloud.
@@ -110,6 +118,12 @@ pub enum SpoolError {
         /// Bytes of the spool.
         max: u64,
     },
+    /// Another process has it.
+    #[error("the spool {0} is in use by another process")]
+    InUse(String),
+    /// The lock file beside it cannot be made or locked.
+    #[error("the spool's lock {0} cannot be used: {1}")]
+    Lock(String, io::Error),
     /// The database failed.
     #[error("the spool cannot be used: {0}")]
     Database(sqlx::Error),
@@ -131,6 +145,7 @@ impl Spool {
     /// # Errors
     /// When the file cannot be opened, locked or migrated.
     pub async fn open(config: &config::Spool, metrics: Metrics) -> Result<Self, SpoolError> {
+        let lock = lock(&config.path)?;
         let options = SqliteConnectOptions::new()
             .filename(&config.path)
             .create_if_missing(true)
@@ -167,6 +182,7 @@ impl Spool {
             ttl: config.ttl_s.map(Duration::from_secs),
             arrival: Notify::new(),
             metrics,
+            _lock: lock,
         })
     }
 
@@ -187,6 +203,20 @@ impl Spool {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Locks the file beside the spool: two nodes on one spool would send each frame twice.
+fn lock(spool: &Path) -> Result<File, SpoolError> {
+    let mut path = spool.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let failed = |error| SpoolError::Lock(path.display().to_string(), error);
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(spool.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
