@@ -123,7 +123,11 @@ function draw(metric) {
   figure.plot?.destroy();
   figure.plot = null;
   figure.none.hidden = cameras.length > 0;
-  if (cameras.length === 0) return;
+  if (cameras.length === 0) {
+    // Not before all points were read: until then nobody knows.
+    figure.none.textContent = metric.key === "bpp" ? "No latents yet." : "No frame came with its original yet.";
+    return;
+  }
   const tables = cameras.map(([, list]) => [list.map(([t]) => t), list.map(([, v]) => v)]);
   const width = figure.box.clientWidth;
   figure.plot = new uPlot(options(metric, cameras, width), uPlot.join(tables), figure.box);
@@ -135,7 +139,7 @@ function build() {
   for (const metric of METRICS) {
     const now = h("b", {});
     const box = h("div", { class: "plot", role: "img", "aria-label": `${metric.name} of each camera over time` });
-    const none = h("p", { class: "note" }, metric.key === "bpp" ? "No latents yet." : "No frame came with its original yet.");
+    const none = h("p", { class: "note" });
     const caption = h("figcaption", {}, h("h3", {}, metric.name), h("span", {}, now, h("small", {}, " recent mean")));
     $("charts").append(h("figure", {}, caption, box, none));
     plots.set(metric.key, { now, box, none, plot: null });
