@@ -152,6 +152,8 @@ within 60 all_measured
 
 step "two edges"
 export EDGE_SPOOL=
+# Compose hands the volumes of an old container to its successors.
+"${compose[@]}" rm --stop --force edge > /dev/null 2>&1
 timeout 180 "${compose[@]}" up -d --no-build --scale edge=2 cloud edge > /dev/null 2>&1
 within 60 healthy edge 2
 for id in $(containers edge); do post "$id"; done
