@@ -26,15 +26,17 @@ pub enum Command {
     Healthcheck,
 }
 
-/// The whole of a service's `main`: parses the command line, makes the configuration of it, starts
-/// the log and runs the service.
+/// The whole of a service's `main`: parses the command line, makes command and configuration of it,
+/// starts the log, and runs the service or, if there is a command, that. `listen` is the address of the
+/// service's HTTP.
 ///
 /// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
 /// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
 /// sentence on stderr behind the name of the binary.
 pub fn main<A: Parser, C>(
-    config: impl FnOnce(A) -> Result<C, ConfigError>,
+    config: impl FnOnce(A) -> Result<(Option<Command>, C), ConfigError>,
     log: impl FnOnce(&C) -> &Log,
+    listen: impl FnOnce(&C) -> SocketAddr,
     run: impl FnOnce(C) -> anyhow::Result<()>,
 ) -> ExitCode {
     let args = match A::try_parse() {
@@ -48,10 +50,10 @@ pub fn main<A: Parser, C>(
             };
         }
     };
-    let command = A::command();
-    let name = command.get_name();
-    let config = match config(args) {
-        Ok(config) => config,
+    let grammar = A::command();
+    let name = grammar.get_name();
+    let (command, config) = match config(args) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{name}: {error}");
             return EX_USAGE.into();
@@ -61,7 +63,11 @@ pub fn main<A: Parser, C>(
         eprintln!("{name}: log.filter: {error}");
         return EX_USAGE.into();
     }
-    match run(config) {
+    let ended = match command {
+        None => run(config),
+        Some(Command::Healthcheck) => healthcheck(listen(&config)),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error:#}");
@@ -70,13 +76,9 @@ pub fn main<A: Parser, C>(
     }
 }
 
-/// The `healthcheck` command: one sentence on stdout when the service configured with the address
-/// `listen` is ready.
-///
-/// # Errors
-/// It is not, see [`health::check`].
+/// One sentence on stdout when the service configured with the address `listen` is ready.
 #[tokio::main(flavor = "current_thread")]
-pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
     let addr = health::check(listen).await?;
     writeln!(io::stdout(), "{addr} is ready")?;
     Ok(())

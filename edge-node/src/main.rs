@@ -46,11 +46,9 @@ struct Args {
 fn main() -> ExitCode {
     boot::main(
         Args::config,
-        |(_, config)| &config.log,
-        |(command, config)| match command {
-            None => run(config),
-            Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
-        },
+        |config| &config.log,
+        |config| config.http.listen,
+        run,
     )
 }
 
