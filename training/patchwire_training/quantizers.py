@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_BITS = 6
+"""Of a component: its units double with each."""
 GAUSSIAN = [1.0, 0.3634, 0.1902, 0.1175, 0.0799, 0.0580, 0.0440, 0.0345]
 """Distortion of Lloyd-Max quantizers of a unit Gaussian with 1 to 8 levels (Max, 1960)."""
 
@@ -41,7 +43,7 @@ def units_of(bits: int) -> int:
     return 1 << (bits - 1) if bits else 0
 
 
-def allot_bits(variances: np.ndarray, bits: int, units: int, most: int = 6) -> list[int]:
+def allot_bits(variances: np.ndarray, bits: int, units: int) -> list[int]:
     """The component that each of `bits` bits refines, most useful bit first, with at most `units` hidden units behind.
 
     A bit more goes where it saves most; a price on units, raised until they suffice, keeps single components
@@ -54,7 +56,7 @@ def allot_bits(variances: np.ndarray, bits: int, units: int, most: int = 6) -> l
         for _ in range(bits):
             saved = [
                 v * (distortion(2**n) - distortion(2 ** (n + 1))) / (1 + price * (units_of(n + 1) - units_of(n)))
-                if n < most
+                if n < MOST_BITS
                 else -1.0
                 for v, n in zip(variances, given)
             ]

@@ -31,6 +31,8 @@ PIXELS_SCALES = (7.0, 14.0)
 """Least and most accumulator units per unit of a local component: coarser loses weights, finer clips them."""
 CODES_STEPS = (3.0, 4.0, 5.0, 6.5, 8.0)
 """Ternary steps to try, in mean magnitudes of the row's weights."""
+CANDIDATES = 200
+"""Principal components that may get bits."""
 KEPT = 150
 """Principal components that the local components of layer 1 are chosen for."""
 RIDGE = 0.003
@@ -115,8 +117,7 @@ def fit(chip: Chip, patches: Tensor) -> list[Component]:
         codes = torch.cat([first(p.float()).flatten(1) for p in patches.split(500)])
     center = codes.mean(0)
     codes -= center
-    many = min(200, len(basis))
-    targets = (pixels - mean) @ basis[:, :many]
+    targets = (pixels - mean) @ basis[:, :CANDIDATES]
     hessian = codes.T @ codes / len(codes)
     hessian += RIDGE * hessian.diagonal().mean() * torch.eye(len(hessian))
     weights = torch.linalg.solve(hessian, codes.T @ targets / len(codes)).T
@@ -132,8 +133,8 @@ def fit(chip: Chip, patches: Tensor) -> list[Component]:
     least = {i: math.inf for i in chosen}
     best: dict[int, tuple[Tensor, Tensor]] = {}
     sample = slice(0, len(codes), 2)
+    wanted = weights[chosen]
     for scale in CODES_STEPS:
-        wanted = weights[chosen]
         found = round_rows(wanted, hessian, scale * wanted.abs().mean(1), 1)
         outputs = codes[sample] @ found.T
         slope = slopes(outputs, targets[sample][:, chosen])

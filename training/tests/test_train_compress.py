@@ -20,9 +20,8 @@ def small_chip() -> Chip:
     )
 
 
-def run(monkeypatch, photos, out, decoder_steps):
-    arguments = f"--photos {photos} --out {out} --synthesis-steps 2 --joint-steps 2"
-    arguments += f" --decoder-steps {decoder_steps}"
+def run(monkeypatch, photos, out):
+    arguments = f"--photos {photos} --out {out} --synthesis-steps 2 --decoder-steps 2 --joint-steps 2"
     monkeypatch.setattr(sys, "argv", ["train_compress", *arguments.split()])
     train_compress.main()
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -38,12 +37,12 @@ def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
     for i in range(10):
         coarse = Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
         coarse.resize((480, 480), Image.Resampling.BICUBIC).save(photos / f"{i}.png")
-    log = run(monkeypatch, photos, tmp_path / "run", 2)
+    log = run(monkeypatch, photos, tmp_path / "run")
     assert [entry["stage"] for entry in log] == ["fit", "synthesis", "decoder", "joint"]
     assert all(np.isfinite(entry["validation"]) for entry in log)
 
     before = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
-    assert len(run(monkeypatch, photos, tmp_path / "run", 2)) == 4, "a finished run has nothing left to do"
+    assert len(run(monkeypatch, photos, tmp_path / "run")) == 4, "a finished run has nothing left to do"
     after = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
     assert all(torch.equal(before[key], after[key]) for key in before)
 
