@@ -7,7 +7,7 @@ mod common;
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use common::{Noise, conv};
+use common::{Noise, Sparsity, conv, sparse_conv};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nqe::{
     ConvSpec, Emulator, Kernel, OutputKind, PATCH_BYTES, Pool, Program, ProgramBuilder, Task,
@@ -78,6 +78,41 @@ fn compressor() -> Program {
     builder.finish().unwrap()
 }
 
+/// A bank of 700 thresholds on 113 sums, folded by sparse sums.
+fn thresholds() -> Program {
+    let mut builder = ProgramBuilder::new(Task::Compress, "bench", Vec::new()).unwrap();
+    let square = |out_channels, kernel, shift| ConvSpec {
+        out_channels,
+        kernel_height: kernel,
+        kernel_width: kernel,
+        padding: 0,
+        shift,
+        ..SAME
+    };
+    let noise = &mut Noise(5);
+    let first = ConvSpec {
+        stride: 8,
+        ..square(192, 8, 9)
+    };
+    conv(&mut builder, first, noise).unwrap();
+    let bank = Sparsity {
+        kernels: 16,
+        ..Sparsity::NONE
+    };
+    sparse_conv(&mut builder, square(700, 4, 4), bank, noise).unwrap();
+    let fold = Sparsity {
+        gap_bits: 5,
+        kept: 2,
+        ..Sparsity::NONE
+    };
+    let latent = ConvSpec {
+        output: OutputKind::Latent,
+        ..square(256, 1, 0)
+    };
+    sparse_conv(&mut builder, latent, fold, noise).unwrap();
+    builder.finish().unwrap()
+}
+
 fn classifier() -> Program {
     let labels = (0..10).map(|label| label.to_string()).collect();
     let mut builder = ProgramBuilder::new(Task::Classify, "bench", labels).unwrap();
@@ -134,7 +169,11 @@ fn classifier() -> Program {
 
 fn patches(criterion: &mut Criterion) {
     let pixels = Noise(3).bytes(PATCH_BYTES);
-    for (name, program) in [("compress", compressor()), ("classify", classifier())] {
+    for (name, program) in [
+        ("compress", compressor()),
+        ("compress by thresholds", thresholds()),
+        ("classify", classifier()),
+    ] {
         let program = Arc::new(program);
         let mut group = criterion.benchmark_group(format!("{name} patch"));
         group.throughput(Throughput::Elements(program.macs()));

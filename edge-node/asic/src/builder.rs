@@ -3,7 +3,7 @@
 use crate::rules::{self, header, value};
 use crate::{
     BUDGET_BITS, Conv, ConvSpec, Element, Layer, LayerMemory, Map, Op, OutputKind, Pool, Program,
-    ProgramError, ProgramId, Task, format,
+    ProgramError, ProgramId, Task, Wiring, format,
 };
 
 pub(crate) const MAX_LAYERS: usize = 64;
@@ -63,10 +63,27 @@ impl ProgramBuilder {
         self.layers.last().map_or(Map::INPUT, |layer| layer.output)
     }
 
-    /// Adds a convolution: `weights` in the order of [`Conv::weights`], one bias an output channel.
+    /// Layers so far.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Adds a convolution that leaves out nothing: `weights` in the order of [`Conv::weights`], one bias an output
+    /// channel.
     pub fn conv(
         &mut self,
         spec: ConvSpec,
+        weights: Vec<i8>,
+        biases: Vec<i32>,
+    ) -> Result<(), ProgramError> {
+        self.wired_conv(spec, Wiring::default(), weights, biases)
+    }
+
+    /// Adds a convolution with shared or pruned kernels; `weights` are those that are stored.
+    pub fn wired_conv(
+        &mut self,
+        spec: ConvSpec,
+        wiring: Wiring,
         weights: Vec<i8>,
         biases: Vec<i32>,
     ) -> Result<(), ProgramError> {
@@ -74,6 +91,7 @@ impl ProgramBuilder {
         let output = self.conv_output(&spec)?;
         let conv = Conv {
             spec,
+            wiring,
             weights,
             biases,
         };

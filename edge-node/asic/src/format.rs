@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! magic         4   "NQE1"
-//! version       u16 1
+//! version       u16 2
 //! task          u8  0 classify, 1 compress
 //! reserved      u8  0
 //! body_len      u32 bytes from here to the digest, exclusive
@@ -28,8 +28,13 @@
 //!     output        u8   0 codes (2 bits), 1 latent bits, 2 logits (i32)
 //!     shift         u8   0 to 31; 0 for latent bits; of logits, the scale of scores
 //!     bias_bits     u8   1 to 32
-//!     packed weights   ceil(count * bits / 8) bytes, count = out * kh * kw * (in / groups),
-//!                      order: output channel, kernel row, kernel column, input channel of the group
+//!     kernels       u16  1 to out_channels; fewer than out_channels only where groups is 1
+//!     gap_bits      u8   0 to 10; 0: no kernel is pruned
+//!     packed kernel indices   only if kernels < out_channels: each output channel's kernel, in the bits that
+//!                      kernels - 1 needs
+//!     packed kept channels    only if gap_bits > 0: gap_bits-bit fields, kernel after kernel, see below
+//!     packed weights   ceil(count * bits / 8) bytes, order: kernel, kernel row, kernel column, kept input channel
+//!                      of the group
 //!     packed biases    ceil(out * bias_bits / 8) bytes, two's complement
 //! 1 max pooling
 //!     kernel        u8   1 to 32, square
@@ -38,14 +43,18 @@
 //!
 //! Packed weights: binary 1 = +1, 0 = -1; ternary and quinary are two's complement in 2 and 3 bits.
 //!
+//! Kept channels: each kernel starts at input channel 0 of its group. A field v below 2^gap_bits - 1 skips v channels
+//! and keeps the next one, which must exist; v = 2^gap_bits - 1 skips as many and keeps none. A kernel ends where no
+//! channel of its group is left, and may keep none. Weights of channels that are not kept count 0.
+//!
 //! Invariants, each refused with its own error when broken:
 //! - every value is in its range, every weight in its set, unused bits of a last byte are 0, nothing trails;
 //! - a kernel fits the padded map it reads, groups divide the channels on both sides;
 //! - the last layer, and only it, outputs bits (compress: 8 to 4096, a multiple of 8) or logits (classify:
 //!   1 x 1 x count of labels); latent bit i of a patch is position (y, x, channel) in row-major order;
 //! - no accumulator can leave i32 for any input;
-//! - packed weights, biases, shifts (5 bits a convolution to codes) and the largest sum of a layer's input and
-//!   output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576 bits.
+//! - packed weights, kernel indices, kept channels, biases, shifts (5 bits a convolution to codes) and the largest sum
+//!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576 bits.
 //!
 //! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
 
@@ -53,11 +62,12 @@ use crate::builder::ProgramBuilder;
 use crate::reader::Reader;
 use crate::rules::weight_count;
 use crate::{
-    ConvSpec, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind, bits,
+    ConvSpec, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind,
+    Wiring, bits,
 };
 
 const MAGIC: [u8; 4] = *b"NQE1";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_LEN: usize = 12;
 const DIGEST_LEN: usize = 32;
 
@@ -82,6 +92,8 @@ pub(crate) fn content(program: &Program) -> Vec<u8> {
                     WeightKind::Binary => i32::from(weight > 0),
                     WeightKind::Ternary | WeightKind::Quinary => weight.into(),
                 });
+                let channels = layer.input.channels / conv.spec.groups;
+                conv.wiring.write(&mut body, &conv.spec, channels);
                 body.extend(bits::pack(codes, conv.spec.weights.bits()));
                 body.extend(bits::pack(conv.biases.iter().copied(), conv.spec.bias_bits));
             }
@@ -139,7 +151,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
         return Err(ProgramError::Magic { found: magic });
     }
     let version = reader.u16("version")?;
-    reader.check("version", version, version == VERSION.into(), "1")?;
+    reader.check("version", version, version == VERSION.into(), "2")?;
     let task = match reader.u8("task")? {
         0 => Task::Classify,
         1 => Task::Compress,
@@ -244,8 +256,10 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
         bias_bits: reader.u8("bias_bits")?,
     };
     builder.conv_output(&spec)?;
+    let channels = builder.map().channels / spec.groups;
+    let wiring = Wiring::read(reader, builder.layers(), &spec, channels)?;
     let width = spec.weights.bits();
-    let count = weight_count(&spec, builder.map());
+    let count = weight_count(&spec, &wiring, builder.map());
     let weights = reader
         .packed(count, width, "packed weights")?
         .map(|code| match spec.weights {
@@ -257,5 +271,5 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
     let biases = biases
         .map(|bias| bits::sign_extend(bias, spec.bias_bits))
         .collect();
-    builder.conv(spec, weights, biases)
+    builder.wired_conv(spec, wiring, weights, biases)
 }

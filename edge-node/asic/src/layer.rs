@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::PATCH;
+use crate::{PATCH, Wiring};
 
 /// The set a layer's weights come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,10 +163,46 @@ pub struct ConvSpec {
 pub struct Conv {
     /// Its shape and kinds.
     pub spec: ConvSpec,
-    /// Weights: output channel, kernel row, kernel column, input channel of the group.
+    /// Which kernels there are, and what each reads.
+    pub wiring: Wiring,
+    /// Weights: stored kernel (an output channel each, unless shared), kernel row, kernel column, kept input channel
+    /// of the group (all, unless pruned).
     pub weights: Vec<i8>,
     /// One bias an output channel.
     pub biases: Vec<i32>,
+}
+
+/// One stored kernel of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredKernel<'a> {
+    /// Input channels of the group that it reads; none: all.
+    pub(crate) kept: Option<&'a [u16]>,
+    /// Kernel row, kernel column, kept input channel.
+    pub(crate) weights: &'a [i8],
+}
+
+impl Conv {
+    /// The stored kernels, for `channels` input channels a group.
+    pub(crate) fn kernels(&self, channels: u32) -> Vec<StoredKernel<'_>> {
+        let area = (self.spec.kernel_height * self.spec.kernel_width) as usize;
+        let mut rest = self.weights.as_slice();
+        (0..self.wiring.kernels(&self.spec) as usize)
+            .map(|kernel| {
+                let pruned = self.wiring.pruned.as_ref();
+                let kept = pruned.map(|pruned| pruned.kept[kernel].as_slice());
+                let (weights, others) =
+                    rest.split_at(area * kept.map_or(channels as usize, <[u16]>::len));
+                rest = others;
+                StoredKernel { kept, weights }
+            })
+            .collect()
+    }
+
+    /// The kernel that an output channel uses.
+    pub(crate) fn kernel_of(&self, channel: usize) -> usize {
+        let shared = self.wiring.shared.as_ref();
+        shared.map_or(channel, |shared| shared.kernel_of[channel].into())
+    }
 }
 
 /// A square max pooling without padding.
@@ -199,7 +235,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Multiply-accumulates a patch, padding included; 0 for pooling.
+    /// Multiply-accumulates a patch, padding included, a shared kernel once; 0 for pooling.
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => {

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod banks;
 mod bits;
 mod builder;
 mod emulator;
@@ -39,6 +40,7 @@ mod reader;
 pub mod reference;
 mod rules;
 mod simd;
+mod wiring;
 
 pub use builder::ProgramBuilder;
 pub use emulator::{Emulator, Kernel};
@@ -48,6 +50,7 @@ pub use layer::{Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, Weigh
 pub use memory::{LayerMemory, MemoryMap};
 pub use program::{Program, Task};
 pub use reference::Output;
+pub use wiring::{Pruned, Shared, Wiring};
 
 /// Bits on the chip: packed weights, biases, shifts and the largest pair of feature maps alive together.
 pub const BUDGET_BITS: u64 = 1_048_576;

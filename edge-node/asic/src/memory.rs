@@ -10,6 +10,8 @@ const SHIFT_BITS: u64 = 5;
 pub struct LayerMemory {
     /// Packed weights.
     pub weights: u64,
+    /// Which kernels output channels share and which input channels kernels keep.
+    pub wiring: u64,
     /// Packed biases.
     pub biases: u64,
     /// The shift: 5 for a convolution to codes, 0 otherwise.
@@ -24,9 +26,10 @@ pub struct LayerMemory {
 
 impl LayerMemory {
     pub(crate) fn of(layer: &Layer) -> Self {
-        let (weights, biases, shift) = match &layer.op {
+        let (weights, wiring, biases, shift) = match &layer.op {
             Op::Conv(conv) => (
                 conv.weights.len() as u64 * u64::from(conv.spec.weights.bits()),
+                conv.wiring.bits(layer.input.channels / conv.spec.groups),
                 conv.biases.len() as u64 * u64::from(conv.spec.bias_bits),
                 if conv.spec.output == OutputKind::Codes {
                     SHIFT_BITS
@@ -34,11 +37,12 @@ impl LayerMemory {
                     0
                 },
             ),
-            Op::Pool(_) => (0, 0, 0),
+            Op::Pool(_) => (0, 0, 0, 0),
         };
         let (input_map, output_map) = (layer.input.bits(), layer.output.bits());
         Self {
             weights,
+            wiring,
             biases,
             shift,
             input_map,
@@ -47,9 +51,9 @@ impl LayerMemory {
         }
     }
 
-    /// What stays on the chip between patches: weights, biases and shift.
+    /// What stays on the chip between patches: weights, wiring, biases and shift.
     pub fn stored(&self) -> u64 {
-        self.weights + self.biases + self.shift
+        self.weights + self.wiring + self.biases + self.shift
     }
 
     /// Both maps, alive together while the layer runs.
@@ -77,6 +81,11 @@ impl MemoryMap {
         self.layers.iter().map(|layer| layer.weights).sum()
     }
 
+    /// Wiring of all layers.
+    pub fn wiring(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.wiring).sum()
+    }
+
     /// Packed biases of all layers.
     pub fn biases(&self) -> u64 {
         self.layers.iter().map(|layer| layer.biases).sum()
@@ -94,7 +103,7 @@ impl MemoryMap {
 
     /// Everything that is on the chip at once; at most [`BUDGET_BITS`] in a checked program.
     pub fn total(&self) -> u64 {
-        self.weights() + self.biases() + self.shifts() + self.maps()
+        self.layers.iter().map(LayerMemory::stored).sum::<u64>() + self.maps()
     }
 
     /// Bits of the chip left unused.

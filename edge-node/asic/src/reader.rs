@@ -78,6 +78,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A stream of `width`-bit fields whose number its content tells.
+    pub(crate) fn fields(&mut self, width: u32, name: &'static str) -> Fields<'_, 'a> {
+        Fields {
+            reader: self,
+            width,
+            name,
+            count: 0,
+        }
+    }
+
     pub(crate) fn end(&self, name: &'static str) -> Result<(), ProgramError> {
         let count = self.rest.len() as u64;
         if count == 0 {
@@ -113,5 +123,32 @@ impl<'a> Reader<'a> {
             found,
             allowed: allowed.to_owned(),
         }
+    }
+}
+
+/// Fields read one by one from the bytes still to read.
+pub(crate) struct Fields<'r, 'a> {
+    pub(crate) reader: &'r mut Reader<'a>,
+    width: u32,
+    name: &'static str,
+    count: usize,
+}
+
+impl Fields<'_, '_> {
+    pub(crate) fn next(&mut self) -> Result<u32, ProgramError> {
+        let needed = bits::packed_len(self.count + 1, self.width);
+        if needed > self.reader.rest.len() {
+            // Too short by this field: refused with both lengths.
+            self.reader.take(needed as u64, self.name)?;
+        }
+        let field = bits::get(self.reader.rest, self.count, self.width);
+        self.count += 1;
+        Ok(field)
+    }
+
+    /// Takes the bytes of the fields that were read.
+    pub(crate) fn end(self) -> Result<(), ProgramError> {
+        let fields = self.reader.packed(self.count, self.width, self.name);
+        fields.map(drop)
     }
 }

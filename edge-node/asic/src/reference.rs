@@ -3,12 +3,13 @@
 //! Feature maps are in height-width-channel order. For output channel c at position (y, x) of a convolution
 //!
 //! ```text
-//! acc  = bias[c] + sum over ky, kx, i of weight[c][ky][kx][i] * in[y * stride + ky - padding][x * stride + kx - padding][g * n + i]
+//! acc  = bias[c] + sum over ky, kx, i of weight[k][ky][kx][i] * in[y * stride + ky - padding][x * stride + kx - padding][g * n + i]
 //! code = clamp(acc >> shift, 0, 3)      arithmetic shift
 //! bit  = acc >= 0
 //! ```
 //!
-//! where n is the input channels of a group, g the group of channel c, and positions outside the map count 0.
+//! where k is the kernel of channel c, n is the input channels of a group, g the group of channel c; pruned weights and
+//! positions outside the map count 0.
 //! The loader has proved that acc fits 32 bits for every input.
 
 use crate::{Conv, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
@@ -59,12 +60,16 @@ fn convolve(conv: &Conv, input: &Map, output: &Map, map: &[u8]) -> Vec<i32> {
     let spec = &conv.spec;
     let group_in = (input.channels / spec.groups) as usize;
     let group_out = spec.out_channels / spec.groups;
+    let area = (spec.kernel_height * spec.kernel_width) as usize;
+    let kernels = conv.kernels(input.channels / spec.groups);
     let mut sums = Vec::with_capacity(output.count() as usize);
     for y in 0..output.height {
         for x in 0..output.width {
             for channel in 0..spec.out_channels {
                 let first_in = (channel / group_out) as usize * group_in;
                 let mut acc = conv.biases[channel as usize];
+                let kernel = kernels[conv.kernel_of(channel as usize)];
+                let count = kernel.weights.len() / area;
                 for ky in 0..spec.kernel_height {
                     for kx in 0..spec.kernel_width {
                         let row = (y * spec.stride + ky)
@@ -78,11 +83,18 @@ fn convolve(conv: &Conv, input: &Map, output: &Map, map: &[u8]) -> Vec<i32> {
                         };
                         let pixel =
                             ((row * input.width + col) * input.channels) as usize + first_in;
-                        let tap = (channel * spec.kernel_height + ky) * spec.kernel_width + kx;
-                        for i in 0..group_in {
-                            let weight = conv.weights[tap as usize * group_in + i];
-                            acc += i32::from(weight) * i32::from(map[pixel + i]);
-                        }
+                        let values = &map[pixel..pixel + group_in];
+                        let tap = (ky * spec.kernel_width + kx) as usize;
+                        let weights = &kernel.weights[tap * count..(tap + 1) * count];
+                        let product =
+                            |(&weight, &value): (&i8, &u8)| i32::from(weight) * i32::from(value);
+                        acc += match kernel.kept {
+                            None => weights.iter().zip(values).map(product).sum::<i32>(),
+                            Some(kept) => {
+                                let values = kept.iter().map(|&i| &values[usize::from(i)]);
+                                weights.iter().zip(values).map(product).sum()
+                            }
+                        };
                     }
                 }
                 sums.push(acc);
@@ -115,7 +127,7 @@ fn max_pool(pool: &Pool, input: &Map, output: &Map, map: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConvSpec, Element, WeightKind};
+    use crate::{ConvSpec, Element, Pruned, Shared, WeightKind, Wiring};
 
     fn map(height: u32, width: u32, channels: u32) -> Map {
         Map {
@@ -157,6 +169,7 @@ mod tests {
         // Output channel 0 sees input channel 0 with rows (1, 2), channel 1 sees channel 1 with rows (-1, -2).
         let conv = Conv {
             spec,
+            wiring: Wiring::default(),
             weights: vec![1, 2, -1, -2],
             biases: vec![100, 0],
         };
@@ -164,6 +177,44 @@ mod tests {
         // The 2 x 3 map padded to 4 x 5: windows start at rows -1 and 1, columns -1, 1 and 3.
         let sums = convolve(&conv, &map(2, 3, 2), &map(2, 3, 2), &input);
         assert_eq!(sums, [100, 0, 104, -40, 100, 0, 100, 0, 105, -50, 100, 0]);
+    }
+
+    #[test]
+    fn shared_and_pruned_kernels_by_hand() {
+        let spec = ConvSpec {
+            out_channels: 4,
+            kernel_height: 1,
+            kernel_width: 2,
+            stride: 1,
+            padding: 0,
+            groups: 1,
+            weights: WeightKind::Quinary,
+            output: OutputKind::Codes,
+            shift: 0,
+            bias_bits: 8,
+        };
+        // Kernel 0 reads channels 0 and 2 with columns (1, 2) and (-1, -2), kernel 1 nothing.
+        let conv = Conv {
+            spec,
+            wiring: Wiring {
+                shared: Some(Shared {
+                    kernels: 2,
+                    kernel_of: vec![0, 1, 0, 0],
+                }),
+                pruned: Some(Pruned {
+                    gap_bits: 2,
+                    kept: vec![vec![0, 2], Vec::new()],
+                }),
+            },
+            weights: vec![1, 2, -1, -2],
+            biases: vec![0, 7, 1, -1],
+        };
+        let input = [1, 99, 2, 3, 99, 1];
+        let sums = convolve(&conv, &map(1, 2, 3), &map(1, 1, 4), &input);
+        assert_eq!(sums, [0, 7, 1, -1]);
+        let input = [1, 99, 2, 0, 99, 1];
+        let sums = convolve(&conv, &map(1, 2, 3), &map(1, 1, 4), &input);
+        assert_eq!(sums, [3, 7, 4, 2]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a single layer may be, given the map it reads.
 
-use crate::{Conv, ConvSpec, Element, Field, Map, OutputKind, Pool, ProgramError};
+use crate::{Conv, ConvSpec, Element, Field, Map, OutputKind, Pool, ProgramError, Wiring};
 
 /// Checks a convolution's shape, and gives the map it writes.
 pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<Map, ProgramError> {
@@ -90,20 +90,25 @@ pub(crate) fn pool_output(layer: usize, pool: &Pool, input: Map) -> Result<Map, 
     })
 }
 
-/// Weights of a checked convolution that reads `input`; at most 2^30.
-pub(crate) fn weight_count(spec: &ConvSpec, input: Map) -> usize {
-    (spec.out_channels * spec.kernel_height * spec.kernel_width * (input.channels / spec.groups))
-        as usize
+/// Stored weights of a checked convolution that reads `input`; at most 2^30.
+pub(crate) fn weight_count(spec: &ConvSpec, wiring: &Wiring, input: Map) -> usize {
+    let channels = match &wiring.pruned {
+        Some(pruned) => pruned.kept.iter().map(Vec::len).sum(),
+        None => (wiring.kernels(spec) * (input.channels / spec.groups)) as usize,
+    };
+    (spec.kernel_height * spec.kernel_width) as usize * channels
 }
 
-/// Checks the weights and biases of a convolution whose shape is right.
+/// Checks the wiring, weights and biases of a convolution whose shape is right.
 pub(crate) fn check_numbers(layer: usize, conv: &Conv, input: Map) -> Result<(), ProgramError> {
     let Conv {
         spec,
+        wiring,
         weights,
         biases,
     } = conv;
-    let count = weight_count(spec, input);
+    wiring.check(layer, spec, input.channels / spec.groups)?;
+    let count = weight_count(spec, wiring, input);
     value(
         layer,
         "weights",
@@ -144,21 +149,18 @@ fn check_accumulators(layer: usize, conv: &Conv, input: Map) -> Result<(), Progr
     } else {
         3
     };
-    let per_channel = conv
-        .weights
-        .chunks_exact(conv.weights.len() / conv.biases.len());
-    for (channel, (&bias, weights)) in conv.biases.iter().zip(per_channel).enumerate() {
-        let sum = |sign: i64| {
-            weights
-                .iter()
-                .map(|&w| i64::from(w))
-                .filter(|w| w * sign > 0)
-                .sum::<i64>()
-        };
-        let (low, high) = (
-            i64::from(bias) + sum(-1) * largest,
-            i64::from(bias) + sum(1) * largest,
-        );
+    let sum = |weights: &[i8], sign: i64| {
+        let weights = weights.iter().map(|&w| i64::from(w));
+        weights.filter(|w| w * sign > 0).sum::<i64>() * largest
+    };
+    let kernels = conv.kernels(input.channels / conv.spec.groups);
+    let reaches: Vec<_> = kernels
+        .iter()
+        .map(|kernel| (sum(kernel.weights, -1), sum(kernel.weights, 1)))
+        .collect();
+    for (channel, &bias) in conv.biases.iter().enumerate() {
+        let (below, above) = reaches[conv.kernel_of(channel)];
+        let (low, high) = (i64::from(bias) + below, i64::from(bias) + above);
         if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
             return Err(ProgramError::Accumulator {
                 layer,

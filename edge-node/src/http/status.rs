@@ -50,6 +50,7 @@ fn program(emulator: &Emulator) -> Value {
         "macs_per_patch": program.macs(),
         "memory_bits": {
             "weights": memory.weights(),
+            "wiring": memory.wiring(),
             "biases": memory.biases(),
             "shifts": memory.shifts(),
             "maps": memory.maps(),

@@ -1,8 +1,12 @@
 //! Random programs and patches for the tests.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use nqe::{ConvSpec, Element, OutputKind, Pool, Program, ProgramBuilder, Task, WeightKind};
+use nqe::{
+    ConvSpec, Element, OutputKind, Pool, Program, ProgramBuilder, Pruned, Shared, Task, WeightKind,
+    Wiring,
+};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 /// A small deterministic generator: weights and pixels need no shrinking.
 pub(crate) struct Noise(pub(crate) u64);
@@ -49,8 +53,64 @@ pub(crate) enum Drawn {
         groups: u32,
         kind: WeightKind,
         shift: u32,
+        sparsity: Sparsity,
     },
     Pool(Pool),
+}
+
+/// How much a layer leaves out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sparsity {
+    /// Stored kernels of a hundred output channels; 100 shares none.
+    pub(crate) kernels: u32,
+    /// 0 prunes none.
+    pub(crate) gap_bits: u32,
+    /// Channels kept of a hundred.
+    pub(crate) kept: usize,
+}
+
+impl Sparsity {
+    pub(crate) const NONE: Self = Self {
+        kernels: 100,
+        gap_bits: 0,
+        kept: 100,
+    };
+
+    /// A random wiring for `channels` input channels a group.
+    pub(crate) fn wiring(self, spec: &ConvSpec, channels: u32, noise: &mut Noise) -> Wiring {
+        let out = spec.out_channels;
+        let kernels = (out * self.kernels / 100).max(1);
+        let shared = (spec.groups == 1 && kernels < out).then(|| Shared {
+            kernels,
+            kernel_of: (0..out)
+                .map(|_| noise.below(kernels as usize) as u16)
+                .collect(),
+        });
+        let mut wiring = Wiring {
+            shared,
+            pruned: None,
+        };
+        let mut keep = |_| {
+            let kept = |_: &u16| noise.below(100) < self.kept;
+            (0..channels as u16).filter(kept).collect()
+        };
+        wiring.pruned = (self.gap_bits > 0).then(|| Pruned {
+            gap_bits: self.gap_bits,
+            kept: (0..wiring.kernels(spec)).map(&mut keep).collect(),
+        });
+        wiring
+    }
+}
+
+fn sparsities() -> impl Strategy<Value = Sparsity> {
+    let kernels = prop_oneof![3 => Just(100u32), 3 => 0u32..100];
+    let gap_bits = prop_oneof![1 => Just(0u32), 1 => 1u32..=10];
+    let kept = prop_oneof![Just(0usize), Just(2), Just(12), Just(60), Just(100)];
+    (kernels, gap_bits, kept).prop_map(|(kernels, gap_bits, kept)| Sparsity {
+        kernels,
+        gap_bits,
+        kept,
+    })
 }
 
 pub(crate) fn kinds() -> impl Strategy<Value = WeightKind> {
@@ -64,9 +124,11 @@ pub(crate) fn kinds() -> impl Strategy<Value = WeightKind> {
 fn layers() -> impl Strategy<Value = Drawn> {
     let groups = prop_oneof![Just(1u32), Just(2), Just(3), Just(4), Just(6)];
     prop_oneof![
-        4 => ((1u32..40, 1u32..=5, 1u32..=5), (1u32..=4, 0u32..=3, groups), (kinds(), 0u32..8)).prop_map(
-            |((out_per_group, height, width), (stride, padding, groups), (kind, shift))| Drawn::Conv {
-                out_per_group, kernel: (height, width), stride, padding, groups, kind, shift,
+        4 => (
+            (1u32..40, 1u32..=5, 1u32..=5), (1u32..=4, 0u32..=3, groups), (kinds(), 0u32..8), sparsities(),
+        ).prop_map(
+            |((out_per_group, height, width), (stride, padding, groups), (kind, shift), sparsity)| Drawn::Conv {
+                out_per_group, kernel: (height, width), stride, padding, groups, kind, shift, sparsity,
             }
         ),
         1 => (1u32..=3, 1u32..=3).prop_map(|(kernel, stride)| Drawn::Pool(Pool { kernel, stride })),
@@ -74,7 +136,12 @@ fn layers() -> impl Strategy<Value = Drawn> {
 }
 
 /// None when the drawn layers leave no room for the last one.
-fn build(task: Task, drawn: &[Drawn], last: (u32, WeightKind), seed: u64) -> Option<Program> {
+fn build(
+    task: Task,
+    drawn: &[Drawn],
+    last: (u32, WeightKind, Sparsity),
+    seed: u64,
+) -> Option<Program> {
     let mut noise = Noise(seed);
     let outputs = 8 * last.0;
     let labels = match task {
@@ -94,6 +161,7 @@ fn build(task: Task, drawn: &[Drawn], last: (u32, WeightKind), seed: u64) -> Opt
                 groups,
                 kind,
                 shift,
+                sparsity,
             } => {
                 let shift = if builder.map().element == Element::Pixel {
                     shift + 4
@@ -112,7 +180,7 @@ fn build(task: Task, drawn: &[Drawn], last: (u32, WeightKind), seed: u64) -> Opt
                     shift,
                     bias_bits: 1 + shift,
                 };
-                conv(&mut builder, spec, &mut noise).is_err()
+                sparse_conv(&mut builder, spec, sparsity, &mut noise).is_err()
             }
         };
     }
@@ -129,7 +197,7 @@ fn build(task: Task, drawn: &[Drawn], last: (u32, WeightKind), seed: u64) -> Opt
         shift: 0,
         bias_bits: 9,
     };
-    conv(&mut builder, spec, &mut noise).ok()?;
+    sparse_conv(&mut builder, spec, last.2, &mut noise).ok()?;
     builder.finish().ok()
 }
 
@@ -139,18 +207,41 @@ pub(crate) fn conv(
     spec: ConvSpec,
     noise: &mut Noise,
 ) -> Result<(), nqe::ProgramError> {
-    let taps =
-        spec.kernel_height * spec.kernel_width * (builder.map().channels / spec.groups.max(1));
-    let weights = noise.weights(spec.weights, (spec.out_channels * taps) as usize);
-    let biases = noise.biases(spec.bias_bits, spec.out_channels as usize);
-    builder.conv(spec, weights, biases)
+    sparse_conv(builder, spec, Sparsity::NONE, noise)
 }
 
-/// Programs of one to seven layers, of both tasks, with every kind of weight, group, padding and pool.
+/// Adds a convolution with random numbers and wiring.
+pub(crate) fn sparse_conv(
+    builder: &mut ProgramBuilder,
+    spec: ConvSpec,
+    sparsity: Sparsity,
+    noise: &mut Noise,
+) -> Result<(), nqe::ProgramError> {
+    let channels = builder.map().channels / spec.groups.max(1);
+    let wiring = sparsity.wiring(&spec, channels, noise);
+    let kept = match &wiring.pruned {
+        Some(pruned) => pruned.kept.iter().map(Vec::len).sum(),
+        None => (wiring.kernels(&spec) * channels) as usize,
+    };
+    let area = (spec.kernel_height * spec.kernel_width) as usize;
+    let weights = noise.weights(spec.weights, area * kept);
+    let biases = noise.biases(spec.bias_bits, spec.out_channels as usize);
+    builder.wired_conv(spec, wiring, weights, biases)
+}
+
+/// The file with its digest made right again, so that the body is what is judged.
+pub(crate) fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 32;
+    let digest = Sha256::digest(&bytes[..end]);
+    bytes[end..].copy_from_slice(&digest);
+    bytes
+}
+
+/// Programs of one to seven layers, of both tasks, with every kind of weight, group, padding, wiring and pool.
 pub(crate) fn programs() -> impl Strategy<Value = Program> {
     let task = prop_oneof![Just(Task::Classify), Just(Task::Compress)];
     let drawn = prop::collection::vec(layers(), 0..6);
-    (task, drawn, (1u32..6, kinds()), any::<u64>())
+    (task, drawn, (1u32..6, kinds(), sparsities()), any::<u64>())
         .prop_filter_map("no room for the last layer", |(task, drawn, last, seed)| {
             build(task, &drawn, last, seed)
         })
