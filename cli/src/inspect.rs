@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use anyhow::{Context, Result};
-use nqe::{BUDGET_BITS, Layer, LayerMemory, Map, Op, OutputKind, Program};
+use nqe::{BUDGET_BITS, Conv, Layer, LayerMemory, Map, Op, OutputKind, Program};
 use purenet::Decoder;
 
 use crate::args::InspectArgs;
@@ -18,12 +18,13 @@ const NQE_MAGIC: &[u8] = b"NQE1";
 const MAP_WIDTH: u64 = 64;
 
 /// Columns of the layer table; from the fifth on they are numbers.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "",
     "layer",
     "output",
     "weights",
     "weight bits",
+    "wiring",
     "bias, shift",
     "map bits",
     "MACs",
@@ -90,6 +91,7 @@ fn program(program: &Program) -> Result<String, fmt::Error> {
 
     let parts = [
         ('█', "weights", memory.weights()),
+        ('◊', "wiring", memory.wiring()),
         ('▓', "biases and shifts", memory.biases() + memory.shifts()),
         ('▒', "feature maps", memory.maps()),
         ('·', "free", memory.free()),
@@ -126,6 +128,7 @@ fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {
             if spec.output == OutputKind::Codes {
                 kind += &format!(", >> {}", spec.shift);
             }
+            kind += &left_out(conv, layer.input.channels);
             let weights = format!("{} {}", grouped(conv.weights.len() as u64), spec.weights);
             (kind, weights)
         }
@@ -146,10 +149,27 @@ fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {
         format!("{height}x{width}x{channels}"),
         weights,
         grouped(bits.weights),
+        grouped(bits.wiring),
         grouped(bits.biases + bits.shift),
         grouped(bits.maps()),
         grouped(bits.macs),
     ]
+}
+
+/// What a convolution of `inputs` channels shares and prunes.
+fn left_out(conv: &Conv, inputs: u32) -> String {
+    let spec = &conv.spec;
+    let kernels = conv.wiring.kernels(spec);
+    let mut text = String::new();
+    if conv.wiring.shared.is_some() {
+        text += &format!(", {kernels} kernels for {} channels", spec.out_channels);
+    }
+    if conv.wiring.pruned.is_some() {
+        let dense = kernels * spec.kernel_height * spec.kernel_width * (inputs / spec.groups);
+        let percent = 100.0 * conv.weights.len() as f64 / f64::from(dense);
+        text += &format!(", pruned to {percent:.1} %");
+    }
+    text
 }
 
 /// The parts of the budget side by side. Each border is rounded, so that the whole keeps its width.

@@ -2,7 +2,9 @@
 
 mod common;
 
-use nqe::Program;
+use nqe::{
+    ConvSpec, OutputKind, Program, ProgramBuilder, Pruned, Shared, Task, WeightKind, Wiring,
+};
 
 #[test]
 fn the_shipped_models_are_shown() {
@@ -39,4 +41,45 @@ fn a_file_is_shown_layer_by_layer() {
     assert!(error.contains("mine.nqe"), "{error}");
     std::fs::write(&path, b"something else").expect("file can be written");
     common::fails(["inspect".as_ref(), path.as_os_str()]);
+}
+
+#[test]
+fn what_a_layer_shares_and_prunes_is_shown() {
+    let spec = ConvSpec {
+        out_channels: 16,
+        kernel_height: 32,
+        kernel_width: 32,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+        weights: WeightKind::Ternary,
+        output: OutputKind::Latent,
+        shift: 0,
+        bias_bits: 8,
+    };
+    let wiring = Wiring {
+        shared: Some(Shared {
+            kernels: 2,
+            kernel_of: [0, 1].repeat(8),
+        }),
+        pruned: Some(Pruned {
+            gap_bits: 1,
+            kept: vec![vec![0], vec![]],
+        }),
+    };
+    let mut builder = ProgramBuilder::new(Task::Compress, "wired", Vec::new()).expect("builder");
+    builder
+        .wired_conv(spec, wiring, vec![1; 32 * 32], vec![0; 16])
+        .expect("layer");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("wired.nqe");
+    let bytes = builder.finish().expect("program").to_bytes();
+    std::fs::write(&path, bytes).expect("file can be written");
+    let shown = common::succeeds(["inspect".as_ref(), path.as_os_str()]);
+    for fact in ["2 kernels for 16 channels", "pruned to 16.7 %"] {
+        assert!(shown.contains(fact), "{fact}: {shown}");
+    }
+    // 16 indices of 1 bit and 2 masks of 3 bits.
+    let wiring = shown.lines().find(|line| line.contains("◊ wiring"));
+    assert!(wiring.is_some_and(|line| line.contains(" 22 ")), "{shown}");
 }
