@@ -86,15 +86,18 @@ fn convolve(conv: &Conv, input: &Map, output: &Map, map: &[u8]) -> Vec<i32> {
                         let values = &map[pixel..pixel + group_in];
                         let tap = (ky * spec.kernel_width + kx) as usize;
                         let weights = &kernel.weights[tap * count..(tap + 1) * count];
-                        let product =
-                            |(&weight, &value): (&i8, &u8)| i32::from(weight) * i32::from(value);
-                        acc += match kernel.kept {
-                            None => weights.iter().zip(values).map(product).sum::<i32>(),
-                            Some(kept) => {
-                                let values = kept.iter().map(|&i| &values[usize::from(i)]);
-                                weights.iter().zip(values).map(product).sum()
+                        match kernel.kept {
+                            None => {
+                                for (&weight, &value) in weights.iter().zip(values) {
+                                    acc += i32::from(weight) * i32::from(value);
+                                }
                             }
-                        };
+                            Some(kept) => {
+                                for (&weight, &i) in weights.iter().zip(kept) {
+                                    acc += i32::from(weight) * i32::from(values[usize::from(i)]);
+                                }
+                            }
+                        }
                     }
                 }
                 sums.push(acc);
