@@ -18,9 +18,10 @@ class BadProgram(ValueError):
 
 @dataclass
 class Conv:
-    """Weights [out, kh, kw, in/groups] and bias [out] as integers."""
+    """Weights [kernels, kh, kw, in/groups], 0 where pruned, each channel's kernel [out] and bias [out], as integers."""
 
     weights: np.ndarray
+    kernel_of: np.ndarray
     bias: np.ndarray
     stride: int
     padding: int
@@ -79,8 +80,8 @@ def parse(data: bytes) -> Program:
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
         raise BadProgram("the digest does not match")
     read = _Reader(data[:-32])
-    if read.take(4) != b"NQE1" or read.uint(2) != 1:
-        raise BadProgram("not a version 1 program")
+    if read.take(4) != b"NQE1" or read.uint(2) != 2:
+        raise BadProgram("not a version 2 program")
     task, _, _ = read.uint(1), read.uint(1), read.uint(4)
     name = read.text()
     if (read.uint(2), read.uint(2), read.uint(1)) != (32, 32, 3):
@@ -92,16 +93,48 @@ def parse(data: bytes) -> Program:
         if read.uint(1) == 1:
             layers.append(MaxPool(read.uint(1), read.uint(1)))
             continue
-        out, kh, kw = read.uint(2), read.uint(1), read.uint(1)
-        stride, padding, groups = read.uint(1), read.uint(1), read.uint(2)
-        weight_bits, output, shift, bias_bits = (read.uint(1) for _ in range(4))
-        shape = (out, kh, kw, channels // groups)
-        codes = read.fields(int(np.prod(shape)), weight_bits)
-        weights = 2 * codes - 1 if weight_bits == 1 else _signed(codes, weight_bits)
-        bias = _signed(read.fields(out, bias_bits), bias_bits)
-        layers.append(Conv(weights.reshape(shape), bias, stride, padding, groups, output, shift))
-        channels = out
+        layers.append(_conv(read, channels))
+        channels = len(layers[-1].bias)
     return Program(task, name, labels, layers)
+
+
+def _kept(read: _Reader, bits: int, kernels: int, inputs: int) -> np.ndarray:
+    """Which input channels each kernel looks at, [kernels, inputs]: gaps between them in fields of `bits` bits."""
+    kept = np.zeros((kernels, inputs), bool)
+    most, held, spare = (1 << bits) - 1, 0, 0
+    for row in kept:
+        at = 0
+        while at < inputs:
+            while spare < bits:
+                held |= read.uint(1) << spare
+                spare += 8
+            gap, held, spare = held & most, held >> bits, spare - bits
+            at += gap
+            if gap < most:
+                if at >= inputs:
+                    raise BadProgram(f"input channel {at} is kept, {inputs} are there")
+                row[at] = True
+                at += 1
+    return kept
+
+
+def _conv(read: _Reader, channels: int) -> Conv:
+    out, kh, kw = read.uint(2), read.uint(1), read.uint(1)
+    stride, padding, groups = read.uint(1), read.uint(1), read.uint(2)
+    weight_bits, output, shift, bias_bits = (read.uint(1) for _ in range(4))
+    kernels, gap_bits = read.uint(2), read.uint(1)
+    inputs = channels // groups
+    shared = kernels < out and kernels > 1
+    kernel_of = np.arange(out) % kernels
+    if shared:
+        kernel_of = read.fields(out, (kernels - 1).bit_length())
+    kept = _kept(read, gap_bits, kernels, inputs) if gap_bits else np.ones((kernels, inputs), bool)
+    codes = read.fields(int(kept.sum()) * kh * kw, weight_bits)
+    weights = np.zeros((kernels, kh, kw, inputs), np.int64)
+    places = np.broadcast_to(kept[:, None, None, :], weights.shape)
+    weights[places] = 2 * codes - 1 if weight_bits == 1 else _signed(codes, weight_bits)
+    bias = _signed(read.fields(out, bias_bits), bias_bits)
+    return Conv(weights, kernel_of, bias, stride, padding, groups, output, shift)
 
 
 def _accumulate(layer: Conv, x: np.ndarray) -> np.ndarray:
@@ -109,15 +142,15 @@ def _accumulate(layer: Conv, x: np.ndarray) -> np.ndarray:
     x = np.pad(x, ((p, p), (p, p), (0, 0)))
     out, kh, kw, inputs = layer.weights.shape
     rows, columns = (x.shape[0] - kh) // s + 1, (x.shape[1] - kw) // s + 1
-    acc = np.tile(layer.bias, (rows, columns, 1))
+    sums = np.zeros((rows, columns, out), np.int64)
     each = out // layer.groups
     for g in range(layer.groups):
         mine, theirs = slice(g * each, (g + 1) * each), slice(g * inputs, (g + 1) * inputs)
         for dy in range(kh):
             for dx in range(kw):
                 window = x[dy : dy + rows * s : s, dx : dx + columns * s : s, theirs][:rows, :columns]
-                acc[:, :, mine] += window @ layer.weights[mine, dy, dx].T
-    return acc
+                sums[:, :, mine] += window @ layer.weights[mine, dy, dx].T
+    return sums[:, :, layer.kernel_of] + layer.bias
 
 
 def run(program: Program, pixels: np.ndarray) -> np.ndarray:

@@ -118,3 +118,7 @@ class Decoder(nn.Module):
     def load(self, path: Path) -> None:
         """Read the weights that :meth:`save` wrote."""
         self.load_state_dict({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})
+
+    def load_frame(self, path: Path) -> None:
+        """Read the full-frame part alone from another decoder: it fits any latents whose patches are synthesized well."""
+        self.load_state_dict({k: v for k, v in load_file(str(path)).items() if "synthesis" not in k}, strict=False)

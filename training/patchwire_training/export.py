@@ -12,24 +12,31 @@ import torch
 from . import nqe, programs, runs
 from .cifar10 import LABELS
 from .decoder import Decoder
-from .quant import Mode
+from .quant import Chip, Mode
 
 
-def load(run: Path, part: str, module: torch.nn.Module) -> torch.nn.Module:
-    """The module with the newest weights of the run."""
+def newest(run: Path) -> dict:
+    """The newest checkpoint of the run."""
     state = runs.load(run)
     if state is None:
         raise FileNotFoundError(f"{run} has no checkpoint: train first")
-    module.load_state_dict(state[part])
+    return state
+
+
+def load(module: torch.nn.Module, weights: dict) -> torch.nn.Module:
+    """The module with these weights, ready to compute as exported."""
+    module.load_state_dict(weights)
+    if isinstance(module, Chip):
+        module.set_mode(Mode.CHIP)
     return module.eval()
 
 
 def export_classify(run: Path, out: Path) -> None:
     """Write classify.nqe."""
-    chip = load(run, "chip", programs.classifier())
-    chip.set_mode(Mode.CHIP)
+    state = newest(run)
+    chip = load(programs.classifier(), state["chip"])
     # The loss saw logits * 2^-shift * e^gain: the power of two nearest to that is what scores divide by.
-    gain = runs.load(run)["gain"].item()
+    gain = state["gain"].item()
     chip[-1].score_shift = max(0, round(chip[-1].shift.item() - gain / math.log(2)))
     (out / "classify.nqe").write_bytes(nqe.to_bytes(chip, "cifar10", LABELS))
     print("classify", json.dumps(nqe.memory_bits(chip)))
@@ -37,11 +44,11 @@ def export_classify(run: Path, out: Path) -> None:
 
 def export_compress(run: Path, out: Path) -> None:
     """Write compress.nqe and decoder.safetensors, which names it."""
-    chip = load(run, "chip", programs.compressor())
-    chip.set_mode(Mode.CHIP)
+    state = newest(run)
+    chip = load(programs.compressor_like(state["chip"]), state["chip"])
     file = nqe.to_bytes(chip, "patch256", [])
     (out / "compress.nqe").write_bytes(file)
-    load(run, "decoder", Decoder()).save(out / "decoder.safetensors", nqe.program_id(file))
+    load(Decoder(), state["decoder"]).save(out / "decoder.safetensors", nqe.program_id(file))
     print("compress", json.dumps(nqe.memory_bits(chip)))
 
 

@@ -32,7 +32,7 @@ def settle(chip: Chip) -> Chip:
 
 
 def random_chips() -> dict[str, tuple[Chip, list[str]]]:
-    """Small untrained programs that together use every weight kind, output, group, stride and pool."""
+    """Small untrained programs that together use every weight kind, output, group, stride, pool, shared and pruned kernels."""
     torch.manual_seed(11)
     chips = {
         "random-bits": (
@@ -41,6 +41,15 @@ def random_chips() -> dict[str, tuple[Chip, list[str]]]:
                 QConv(12, 16, 3, padding=1, groups=4, levels=3),
                 Pool(2),
                 QConv(16, 8, 2, stride=2, levels=2, output="bits"),
+            ),
+            [],
+        ),
+        "random-wiring": (
+            Chip(
+                QConv(3, 20, 4, stride=4, levels=5, pruned=True, pixels=True),
+                QConv(20, 24, 3, padding=1, groups=2, levels=2, pruned=True),
+                QConv(24, 70, 8, kernels=9, levels=3),
+                QConv(70, 16, 1, pruned=True, levels=3, output="bits"),
             ),
             [],
         ),
@@ -56,6 +65,11 @@ def random_chips() -> dict[str, tuple[Chip, list[str]]]:
         ),
     }
     for layers, _ in chips.values():
+        for layer in layers:
+            if isinstance(layer, QConv) and layer.shared:
+                layer.kernel_of.copy_(torch.randint(0, len(layer.weight), layer.kernel_of.shape))
+            if isinstance(layer, QConv) and layer.pruned:
+                layer.kept.copy_(torch.rand(layer.kept.shape) < 0.3)
         settle(layers)
     return chips
 

@@ -13,6 +13,7 @@ the bias is the frozen integer that is exported, so that float32 gives the chip'
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,8 +101,23 @@ class _Sign(torch.autograd.Function):
         return grad * mask
 
 
+class Pool(nn.Module):
+    """Max pooling: over codes, or over accumulators before the shift, which gives the same codes."""
+
+    def __init__(self, kernel: int, stride: int | None = None):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride or kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, self.kernel, self.stride)
+
+
 class QConv(nn.Module):
-    """One convolution of the chip with its normalization and output quantizer."""
+    """One convolution of the chip with its normalization and output quantizer.
+
+    With `kernels` fewer than outputs, several output channels share a kernel and differ in bias; a `pruned` layer
+    leaves out whole kernels, those of input channels that it does not keep.
+    """
 
     def __init__(
         self,
@@ -112,6 +128,8 @@ class QConv(nn.Module):
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
+        kernels: int | None = None,
+        pruned: bool = False,
         levels: int = 3,
         output: str = "codes",
         pixels: bool = False,
@@ -123,7 +141,13 @@ class QConv(nn.Module):
         self.mode = Mode.QUANT
         self.freeze_shift = False
         self.score_shift = 0
-        self.weight = nn.Parameter(0.3 * torch.randn(outputs, inputs // groups, kernel, kernel))
+        self.shared, self.pruned = kernels is not None, pruned
+        kernels = kernels or outputs
+        self.weight = nn.Parameter(0.3 * torch.randn(kernels, inputs // groups, kernel, kernel))
+        if self.shared:  # Which kernel each output channel adds its bias to.
+            self.register_buffer("kernel_of", torch.arange(outputs) % kernels)
+        if pruned:  # Which input channels each kernel looks at.
+            self.register_buffer("kept", torch.ones(kernels, inputs // groups, dtype=torch.bool))
         self.beta = nn.Parameter(torch.full((outputs,), float(output == "codes")))
         fan_in = kernel * kernel * inputs // groups
         input_spread = 60.0 if pixels else 1.0
@@ -135,8 +159,11 @@ class QConv(nn.Module):
         self.register_buffer("ticks", torch.tensor(0))
 
     def integer_weight(self) -> Tensor:
-        """Weight codes as floats holding integers, [out, in/groups, k, k]."""
-        return quantize(self.weight.detach(), self.step, self.levels)
+        """Weight codes as floats holding integers, [kernels, in/groups, k, k], 0 where pruned."""
+        return self._prune(quantize(self.weight.detach(), self.step, self.levels))
+
+    def _prune(self, weight: Tensor) -> Tensor:
+        return weight * self.kept[:, :, None, None] if self.pruned else weight
 
     def integer_bias(self) -> Tensor:
         """The exported bias, [out], floats holding integers.
@@ -148,7 +175,12 @@ class QConv(nn.Module):
 
     @torch.no_grad()
     def set_integers(self, codes: Tensor, bias: Tensor, shift: int) -> None:
-        """Take these weight codes, shaped as `weight`, this bias [out] and this shift as they are."""
+        """Take these weight codes, shaped as `weight`, this bias [out] and this shift as they are.
+
+        A pruned layer keeps the input channels whose weights are not all 0.
+        """
+        if self.pruned:
+            self.kept.copy_(codes.abs().sum((2, 3)) > 0)
         self.weight.copy_(codes)
         self.step.fill_(1.0)
         self.shift.fill_(float(shift))
@@ -161,7 +193,7 @@ class QConv(nn.Module):
         if self.training and self.ticks % TRACK_EVERY == 0:
             self.step.lerp_(heq_step(self.weight, self.levels), 0.2)
         scaled = self.weight / self.step
-        return scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach()
+        return self._prune(scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach())
 
     @torch.no_grad()
     def _track(self, acc: Tensor, mean: Tensor) -> None:
@@ -179,13 +211,15 @@ class QConv(nn.Module):
             if abs(ideal - self.shift.item()) > 0.7:
                 self.shift.fill_(max(0.0, round(ideal)))
 
-    def accumulate(self, x: Tensor) -> Tensor:
-        """The bare convolution, no bias."""
+    def accumulate(self, x: Tensor, pool: Pool | None = None) -> Tensor:
+        """The bare convolution, no bias, and what max pooling after it lets through."""
         weight = self.integer_weight() if self.mode is Mode.CHIP else self._weight()
-        return F.conv2d(x, weight, None, self.stride, self.padding, 1, self.groups)
+        acc = F.conv2d(x, weight, None, self.stride, self.padding, 1, self.groups)
+        acc = acc[:, self.kernel_of] if self.shared else acc
+        return pool(acc) if pool else acc
 
-    def forward(self, x: Tensor) -> Tensor:
-        acc = self.accumulate(x)
+    def forward(self, x: Tensor, pool: Pool | None = None) -> Tensor:
+        acc = self.accumulate(x, pool)
         if self.mode is Mode.CHIP:
             acc = acc + self.integer_bias().view(1, -1, 1, 1)
             if self.output == "codes":
@@ -204,19 +238,22 @@ class QConv(nn.Module):
         return _Sign.apply(y) if self.output == "bits" else y
 
 
-class Pool(nn.Module):
-    """Max pooling over codes."""
-
-    def __init__(self, kernel: int, stride: int | None = None):
-        super().__init__()
-        self.kernel, self.stride = kernel, stride or kernel
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, self.kernel, self.stride)
-
-
 class Chip(nn.Sequential):
     """A program in training: :class:`QConv` and :class:`Pool` layers over 32x32 RGB pixels, 0 to 255."""
+
+    def stages(self) -> list[tuple[QConv, Pool | None]]:
+        """Each convolution with the pooling that follows it, done before the shift: four times fewer codes to make."""
+        layers = [*self, None]
+        return [
+            (layer, following if isinstance(following, Pool) else None)
+            for layer, following in itertools.pairwise(layers)
+            if isinstance(layer, QConv)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, pool in self.stages():
+            x = layer(x, pool)
+        return x
 
     def set_mode(self, mode: Mode) -> None:
         """Switch every layer."""
@@ -247,11 +284,10 @@ class Chip(nn.Sequential):
         training = self.training
         self.eval()
         values = [x.float().contiguous(memory_format=torch.channels_last) for x in images.split(512)]
-        for layer in self:
-            if isinstance(layer, QConv):
-                sums = sum(layer.accumulate(x).double().mean((2, 3)).sum(0) for x in values)
-                layer.mean.copy_(sums / len(images))
-            values = [layer(x) for x in values]
+        for layer, pool in self.stages():
+            sums = sum(layer.accumulate(x, pool).double().mean((2, 3)).sum(0) for x in values)
+            layer.mean.copy_(sums / len(images))
+            values = [layer(x, pool) for x in values]
         self.train(training)
 
     def freeze_shifts(self) -> None:

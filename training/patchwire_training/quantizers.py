@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 MOST_BITS = 6
 """Of a component: its units double with each."""
+
 GAUSSIAN = [1.0, 0.3634, 0.1902, 0.1175, 0.0799, 0.0580, 0.0440, 0.0345]
 """Distortion of Lloyd-Max quantizers of a unit Gaussian with 1 to 8 levels (Max, 1960)."""
+
+
+LEAST = 2
+"""The code of a unit at its threshold."""
 
 
 def distortion(levels: int) -> float:
@@ -39,47 +47,66 @@ def allot_units(variances: np.ndarray, units: int) -> np.ndarray:
 
 
 def units_of(bits: int) -> int:
-    """Hidden units behind a component of so many bits: see :func:`fold`."""
-    return 1 << (bits - 1) if bits else 0
+    """Thresholds, each a hidden unit, behind a component of so many bits."""
+    return (1 << bits) - 1
 
 
-def allot_bits(variances: np.ndarray, bits: int, units: int) -> list[int]:
+def folds(bits: int) -> Tensor:
+    """A component's Gray code from its units: signs [bits, units], finest bit first.
+
+    A unit's code is 0 well below its threshold, 2 or more from it on and 3 beyond. A bit changes at every other threshold
+    that no finer bit changes at: it is set where the units there, with signs in turn, sum to at least :data:`LEAST`.
+    """
+    signs = torch.zeros(bits, units_of(bits))
+    for bit in range(bits):
+        edges = torch.arange(1 << bit, 1 << bits, 2 << bit) - 1
+        signs[bit, edges[0::2]], signs[bit, edges[1::2]] = 1, -1
+    return signs
+
+
+def symbols(codes: Tensor) -> Tensor:
+    """The Gray-coded number of a component from its units' codes [n, units]."""
+    bits = codes.shape[1].bit_length()
+    return ((codes @ folds(bits).T >= LEAST).long() << torch.arange(bits)).sum(1)
+
+
+def steps(outputs: Tensor, thresholds: Tensor) -> Tensor:
+    """Codes [n, units] of units over whole outputs [n], with whole thresholds [units]."""
+    return (outputs[:, None] - thresholds + LEAST).clamp_(0, 3)
+
+
+def level_means(values: Tensor, symbol: Tensor, bits: int) -> Tensor:
+    """Mean of the values with each symbol, [2^bits]; 0 for a symbol that none has."""
+    sums = torch.zeros(1 << bits).index_add_(0, symbol, values)
+    return sums / torch.bincount(symbol, minlength=1 << bits).clamp_min(1)
+
+
+def distortion_of(values: Tensor, symbol: Tensor, bits: int) -> float:
+    """Mean squared error of the values when each is known by its symbol alone."""
+    sums = torch.bincount(symbol, values, 1 << bits)
+    counts = torch.bincount(symbol, minlength=1 << bits).clamp_min(1)
+    return ((values.pow(2).sum() - (sums.pow(2) / counts).sum()) / len(values)).item()
+
+
+def allot_bits(error: Callable[[int, int], float], components: int, bits: int, units: int) -> list[int]:
     """The component that each of `bits` bits refines, most useful bit first, with at most `units` hidden units behind.
 
-    A bit more goes where it saves most; a price on units, raised until they suffice, keeps single components
-    from taking many.
+    `error(i, n)` is the distortion of component i at n bits. A bit more goes where it saves most; a price on units,
+    raised until they suffice, keeps single components from taking many.
     """
+    saved = lambda i, n, price: (
+        (error(i, n) - error(i, n + 1)) / (1 + price * (units_of(n + 1) - units_of(n))) if n < MOST_BITS else -math.inf
+    )
     price = 0.0
-    while True:
-        given = np.zeros(len(variances), int)
-        order = []
+    while price < 20:
+        given, order = [0] * components, []
+        next_saved = [saved(i, 0, price) for i in range(components)]
         for _ in range(bits):
-            saved = [
-                v * (distortion(2**n) - distortion(2 ** (n + 1))) / (1 + price * (units_of(n + 1) - units_of(n)))
-                if n < MOST_BITS
-                else -1.0
-                for v, n in zip(variances, given)
-            ]
-            order.append(int(np.argmax(saved)))
-            given[order[-1]] += 1
-        if sum(units_of(int(n)) for n in given) <= units:
+            best = int(np.argmax(next_saved))
+            given[best] += 1
+            order.append(best)
+            next_saved[best] = saved(best, given[best], price)
+        if sum(map(units_of, given)) <= units:
             return order
-        if price > 20:
-            raise ValueError(f"{bits} bits do not fit {units} hidden units")
-        price += 0.1
-
-
-def fold(bits: int) -> list[tuple[list[tuple[int, int]], int]]:
-    """A component's Gray code from its units: for each bit the (unit, sign) pairs and the least sum that sets it.
-
-    A component of b bits has 2^b - 1 thresholds and 2^(b-1) units. Unit j is a ramp of codes 0 to 3 over three
-    thresholds: its own in the middle, number 2j + 1, and the two beside it. The last bit changes at the middles: it is
-    the triangle wave u0 - u1 + u2 - ..., cut at 2. A bit before changes at even thresholds only; between two changes it
-    is a pulse that rises with the first step of one unit and falls with the last step of another.
-    """
-    last = [(j, 1 if j % 2 == 0 else -1) for j in range(units_of(bits))]
-    found = [(last, 2)]
-    for k in range(1, bits):
-        edges = range(2**k, 2**bits, 2 ** (k + 1))
-        found.append(([(p // 2, 1) if n % 2 == 0 else (p // 2 - 1, -1) for n, p in enumerate(edges)], 1))
-    return found
+        price += 0.02
+    raise ValueError(f"{bits} bits do not fit {units} hidden units")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import cifar10, programs, runs
+from .muon import Muon
 from .quant import Chip, Mode
 
-SETTLE_IMAGES = 8192
-"""Training images over which the means are taken in the end."""
+SETTLE_IMAGES, SETTLE_IN_PASSING = 8192, 2048
+"""Training images over which the means are taken in the end, and before each validation."""
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--exact-epochs", type=int, default=1, help="last epochs, in float32 with frozen shifts")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=6e-3)
+    parser.add_argument("--lr", type=float, default=0.02, help="peak, of hidden weights, in radians a step")
+    parser.add_argument("--rest-lr", type=float, default=6e-3, help="peak, of biases and of the last layer")
     parser.add_argument("--smoothing", type=float, default=0.0, help="of the labels")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -69,13 +70,20 @@ def main() -> None:
     chip.set_mode(Mode.QUANT)
     # Training only: the chip compares logits as they are, so a common positive factor changes nothing.
     gain = torch.nn.Parameter(torch.tensor(-0.9))
-    optimizer = torch.optim.AdamW([*chip.parameters(), gain], args.lr, weight_decay=0.0)
+    *hidden, last = [layer.weight for layer, _ in chip.stages()]
+    betas = [layer.beta for layer, _ in chip.stages()]
+    optimizers = [
+        Muon(hidden, args.lr),
+        torch.optim.Adam([*betas, last, gain], args.rest_lr),
+    ]
+    peaks = [args.lr, args.rest_lr]
     steps = len(images) // args.batch
     first = 0
     if state := runs.load(args.out):
         chip.load_state_dict(state["chip"])
         gain.data.copy_(state["gain"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
         generator.set_state(state["generator"])
         first = state["epoch"]
 
@@ -87,27 +95,28 @@ def main() -> None:
         order = torch.randperm(len(images), generator=generator)[: steps * args.batch]
         for i, batch in enumerate(order.view(steps, args.batch)):
             done = (epoch + i / steps) / args.epochs
-            factor = min(1.0, 0.3 + done / 0.06) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-            for group in optimizer.param_groups:
-                group["lr"] = args.lr * factor
+            factor = min(1.0, 0.1 + done / 0.03) * (1 - done) + 0.002
+            for optimizer, peak in zip(optimizers, peaks):
+                optimizer.param_groups[0]["lr"] = peak * factor
             x = augment(images[batch], generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
                 logits = chip(x).flatten(1) * gain.exp()
             loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=args.smoothing)
-            optimizer.zero_grad()
+            chip.zero_grad()
+            gain.grad = None
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(chip.parameters(), 5.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             total += loss.item()
-        if epoch + 1 == args.epochs:
-            chip.settle_means(augment(images[order[:SETTLE_IMAGES]], generator))
+        settling = SETTLE_IMAGES if epoch + 1 == args.epochs else SETTLE_IN_PASSING
+        chip.settle_means(augment(images[order[:settling]], generator))
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
         runs.log(args.out, record)
         state = {
             "chip": chip.state_dict(),
             "gain": gain.data,
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "generator": generator.get_state(),
             "epoch": epoch + 1,
         }

@@ -28,11 +28,15 @@ from .decoder import PREFIXES, Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
-FIT_PATCHES = 40_000
+FIT_PATCHES = 80_000
 """Patches to which the program is fitted."""
 
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
+
+
+SEAM_WEIGHT = 0.1
+"""Of how far the visibility of seams is from that in the originals, both in logarithms."""
 
 
 @dataclass(frozen=True)
@@ -75,30 +79,44 @@ def cut(latents: Tensor, rng: random.Random) -> tuple[Tensor, int]:
     return latents * mask, whole
 
 
+def seam_ratio(frames: Tensor) -> Tensor:
+    """Mean absolute step across patch borders over that 16 pixels beside them, of all frames [n, 3, h, w] together."""
+    rows, columns = frames.diff(dim=2).abs(), frames.diff(dim=3).abs()
+    across = rows[:, :, 31::32].mean() + columns[:, :, :, 31::32].mean()
+    inside = rows[:, :, 15::32].mean() + columns[:, :, :, 15::32].mean()
+    return across / inside
+
+
 def log_error(result: Tensor, target: Tensor) -> Tensor:
     """Log of the mean squared error over the batch, as if its crops were one frame: what decibels measure."""
     return F.mse_loss(result.float(), target).log()
 
 
 @torch.no_grad()
-def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> float:
-    """PSNR in dB of the crops as one frame, with the exact integer latents."""
-    total = 0.0
+def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> dict[str, float]:
+    """PSNR in dB of the crops as one frame, with the exact integer latents, and their seams next to the originals'."""
+    total, seams = 0.0, []
     with chip.exactly():
         for frames in crops.split(16):
             frames = frames.float()
             latents = encode(chip, frames)
             result = decoder.patches(latents) if patch_only else decoder(latents)
-            total += ((result.clamp(0, 1) * 255).round() - frames).pow(2).mean((1, 2, 3)).sum().item()
-    return 10 * math.log10(255**2 * len(crops) / total)
+            pixels = (result.clamp(0, 1) * 255).round()
+            total += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
+            seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
+    return {"validation": 10 * math.log10(255**2 * len(crops) / total), "seams": sum(seams) / len(seams)}
 
 
-def take_shipped(models: Path, chip: Chip, decoder: Decoder) -> None:
-    """The weights of an exported pair, to go on from."""
-    for layer, read in zip(chip, model.parse((models / "compress.nqe").read_bytes()).layers):
+def take_shipped(models: Path, decoder: Decoder) -> Chip:
+    """The program of an exported pair, to go on from; its decoder's weights go into `decoder`."""
+    first, second, third = layers = model.parse((models / "compress.nqe").read_bytes()).layers
+    chip = programs.compressor(len(first.bias), len(second.weights), len(second.bias), len(third.bias))
+    chip[1].kernel_of.copy_(torch.from_numpy(second.kernel_of))
+    for layer, read in zip(chip, layers):
         weights = torch.from_numpy(read.weights.transpose(0, 3, 1, 2).copy())
         layer.set_integers(weights.float(), torch.from_numpy(read.bias).float(), read.shift)
     decoder.load(models / "decoder.safetensors")
+    return chip
 
 
 def main() -> None:
@@ -107,6 +125,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
+    parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--synthesis-steps", type=int, default=1200)
     parser.add_argument("--decoder-steps", type=int, default=15000)
     parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet")
@@ -124,22 +143,24 @@ def main() -> None:
     train = Photos(args.photos, "train")
     held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
 
-    chip = programs.compressor().to(memory_format=torch.channels_last)
     decoder = Decoder().to(memory_format=torch.channels_last)
     at, first = 0, 0
     state = runs.load(args.out)
     if state:
+        chip = programs.compressor_like(state["chip"])
         chip.load_state_dict(state["chip"])
         decoder.load_state_dict(state["decoder"])
         at, first = state["stage"], state["step"]
     elif args.start:
-        take_shipped(args.start, chip, decoder)
+        chip = take_shipped(args.start, decoder)
     else:
         sample = train.batch(random.Random(args.seed), FIT_PATCHES, 32)
-        components = transform_fit.fit(chip, sample)
+        chip, components = transform_fit.fit(sample)
         transform_fit.start_decoder(decoder, chip, components, sample)
+        if args.frame:
+            decoder.load_frame(args.frame)
         bits = [len(c.places) for c in components]
-        runs.log(args.out, {"stage": "fit", "bits": bits, "validation": validate(chip, decoder, held, True)})
+        runs.log(args.out, {"stage": "fit", "bits": bits} | validate(chip, decoder, held, True))
 
     for index in range(at, len(stages)):
         stage = stages[index]
@@ -181,6 +202,9 @@ def main() -> None:
             target = frames / 255
             loss = log_error(result[:whole], target[:whole])
             total += loss.item()
+            if not stage.patches_only:
+                seam = seam_ratio(result[:whole].float()) / seam_ratio(target[:whole])
+                loss = loss + SEAM_WEIGHT * seam.log().abs()
             if whole < len(latents):
                 loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
             optimizer.zero_grad()
@@ -192,9 +216,8 @@ def main() -> None:
                     "stage": stage.name,
                     "step": step + 1,
                     "loss": total / ((step % 200) + 1),
-                    "validation": validate(chip, decoder, held, stage.patches_only),
                     "seconds": time.time() - started,
-                }
+                } | validate(chip, decoder, held, stage.patches_only)
                 total = 0.0
                 runs.log(args.out, record)
                 done = step + 1 == stage.steps

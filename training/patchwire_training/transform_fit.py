@@ -1,12 +1,12 @@
 """Fit the compression program in closed form: a transform code of the patch.
 
-The bits are Gray codes of the principal components of 32x32 patches, each with its own number of bits and a Lloyd-Max
-quantizer, made of the chip's own means in three layers:
+The bits are Gray codes of the principal components of 32x32 patches, each with its own number of bits and a quantizer of
+its own, made of the chip's own means in three layers:
 
 1. blocks of 8x8 pixels: each channel a ramp of 2-bit codes over three thresholds of a local component;
-2. the whole patch: components by ridge regression on these codes; each unit a ramp over three of the quantizer's
-   thresholds;
-3. bits: sums and differences of ramps (`quantizers.fold`).
+2. the whole patch: components by ridge regression on these codes, one kernel each; the units that share it are the
+   quantizer's thresholds;
+3. bits: sums and differences of units (`quantizers.folds`), all other inputs pruned.
 
 The decoder starts as the table of these quantizers: one hidden unit per level of a component, whose weights are the mean
 of the component at that level times its basis patch.
@@ -14,28 +14,32 @@ of the component at that level times its basis patch.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from . import programs
 from .decoder import Decoder
 from .quant import Chip, QConv
-from .quantizers import allot_bits, allot_units, fold, lloyd
-from .rounding import round_rows
+from .quantizers import LEAST, allot_bits, allot_units, distortion_of, folds, level_means, lloyd, steps, symbols
+from .rounding import Rounding
 
 SIDE, BLOCK = 32, 8
-PIXELS_SHIFT, CODES_SHIFT = 10, 2
+PIXELS_SHIFT = 10
 PIXELS_SCALES = (7.0, 14.0)
 """Least and most accumulator units per unit of a local component: coarser loses weights, finer clips them."""
-CODES_STEPS = (3.0, 4.0, 5.0, 6.5, 8.0)
-"""Ternary steps to try, in mean magnitudes of the row's weights."""
-CANDIDATES = 200
+CODES_STEPS = {3: (3.3, 4.6, 6.5), 5: (2.3, 3.3, 4.6, 6.5)}
+"""Weight steps to try for a component of ternary and of quinary weights, in mean magnitudes of its row's weights."""
+CANDIDATES = 170
 """Principal components that may get bits."""
-KEPT = 150
-"""Principal components that the local components of layer 1 are chosen for."""
+LOCAL = 96
+"""Local components of a block that layer 1 may look at."""
 RIDGE = 0.003
+CHUNK = 1000
+SEARCHED = 20_000
+"""Patches over which thresholds are searched."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ def slopes(outputs: Tensor, targets: Tensor) -> Tensor:
 def fit_blocks(layer: QConv, pixels: Tensor, basis: Tensor) -> None:
     """Layer 1: thresholds of the components of 8x8 blocks that matter to the columns of `basis` [3072, kept]."""
     mean = pixels.mean(0)
-    local = blocks((pixels - mean) @ basis @ basis.T)
-    variances, directions = principal(local)
+    variances, directions = principal(blocks((pixels - mean) @ basis @ basis.T))
+    variances = variances[:LOCAL]
     values = blocks(pixels)
     center = values.mean(0)
     values = values - center
@@ -83,84 +87,111 @@ def fit_blocks(layer: QConv, pixels: Tensor, basis: Tensor) -> None:
     cuts = torch.cat(thresholds)
     spacing = (cuts[:, 2] - cuts[:, 0]) / 2
     scale = (2.0**PIXELS_SHIFT / spacing).clamp(*PIXELS_SCALES)
-    codes = round_rows(directions[:, rows].T.contiguous(), hessian, 1 / scale, 2)
+    codes = Rounding(hessian).rows(directions[:, rows].T.contiguous(), 1 / scale, 2)
     slope = slopes(values @ codes.T, values @ directions[:, rows])
     # The middle threshold lies where a code of 1 turns 2.
     bias = 2 * 2.0**PIXELS_SHIFT - cuts[:, 1] * slope - codes @ center
     layer.set_integers(codes.view_as(layer.weight), torch.round(bias), PIXELS_SHIFT)
 
 
-def symbols(ramps: Tensor, bits: int) -> Tensor:
-    """The Gray-coded number of a component from its units' codes [n, units]."""
-    total = torch.zeros(len(ramps), dtype=torch.long)
-    for n, (terms, least) in enumerate(fold(bits)):
-        units, signs = zip(*terms)
-        total += (ramps[:, list(units)] @ torch.tensor(signs, dtype=torch.float32) >= least).long() << n
-    return total
+@dataclass
+class Candidate:
+    """A principal component on the way to its bits: values and whole outputs of its row over a sample [n], and the row."""
+
+    values: Tensor
+    outputs: Tensor
+    row: Tensor
+    found: dict[int, tuple[float, Tensor]] = field(default_factory=dict)
+
+    def quantizer(self, bits: int) -> tuple[float, Tensor]:
+        """Mean squared error with so many bits, and the thresholds of the outputs."""
+        if bits not in self.found:
+            thresholds = torch.ceil(lloyd(self.outputs, 1 << bits))
+            symbol = symbols(steps(self.outputs, thresholds))
+            self.found[bits] = (distortion_of(self.values, symbol, bits), thresholds)
+        return self.found[bits]
+
+    def error(self, bits: int) -> float:
+        """Mean squared error with so many bits."""
+        return self.quantizer(bits)[0] if bits else self.values.pow(2).mean().item()
 
 
-def level_means(values: Tensor, symbol: Tensor, bits: int) -> Tensor:
-    """Mean of the values with each symbol, [2^bits]."""
-    sums = torch.zeros(1 << bits).index_add_(0, symbol, values)
-    return sums / torch.bincount(symbol, minlength=1 << bits).clamp_min(1)
+def moments(first: QConv, patches: Tensor, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of layer 1's codes over the patches: their mean [k], covariance [k, k] and that with the components [k, c]."""
+    size = first.weight.shape[0] * (SIDE // BLOCK) ** 2
+    total, square = torch.zeros(size), torch.zeros(size, size)
+    values_total, cross = torch.zeros(basis.shape[1]), torch.zeros(size, basis.shape[1])
+    for part in tqdm(patches.split(CHUNK), desc="moments of the codes"):
+        codes = first(part.float()).flatten(1)
+        total += codes.sum(0)
+        square.addmm_(codes.T, codes)
+        values = (part.float().flatten(1) - mean) @ basis
+        values_total += values.sum(0)
+        cross.addmm_(codes.T, values)
+    center, n = total / len(patches), len(patches)
+    return center, square / n - torch.outer(center, center), cross / n - torch.outer(center, values_total / n)
+
+
+def candidates(
+    first: QConv, patches: Tensor, mean: Tensor, basis: Tensor, levels: int
+) -> tuple[list[Candidate], Tensor]:
+    """Each column of `basis` with its rounded row over layer 1's codes, and these codes' mean [k]."""
+    center, hessian, cross = moments(first, patches, mean, basis)
+    hessian += RIDGE * hessian.diagonal().mean() * torch.eye(len(hessian))
+    weights = torch.linalg.solve(hessian, cross).T
+    sample = patches[:: max(1, len(patches) // SEARCHED)]
+    codes = torch.cat([first(p.float()).flatten(1) for p in sample.split(CHUNK)])
+    values = (sample.float().flatten(1) - mean) @ basis
+    rounding = Rounding(hessian)
+    likeness = torch.full((len(weights),), -1.0)
+    rows, outputs = torch.zeros_like(weights), torch.zeros(len(sample), len(weights))
+    for step in tqdm(CODES_STEPS[levels], desc="rounding rows"):
+        rounded = rounding.rows(weights, step * weights.abs().mean(1), (levels - 1) // 2)
+        # Still whole numbers, as the chip's sums are.
+        results = codes @ rounded.T - torch.round(rounded @ center)
+        found = ((results - results.mean(0)) * values).mean(0) / (results.std(0) * values.std(0)).clamp_min(1e-9)
+        better = found > likeness
+        rows[better], outputs[:, better], likeness[better] = rounded[better], results[:, better], found[better]
+    columns = zip(values.T.contiguous(), outputs.T.contiguous(), rows)
+    return [Candidate(*column) for column in columns], center
 
 
 @torch.no_grad()
-def fit(chip: Chip, patches: Tensor) -> list[Component]:
-    """Set all three layers of the chip; `patches` [n, 3, 32, 32] holds pixels, 0 to 255, some 40,000 are enough."""
-    first, second, third = chip
-    pixels = patches.float().flatten(1)
-    mean = pixels.mean(0)
-    _, basis = principal(pixels - mean)
-    fit_blocks(first, pixels[: len(pixels) // 6], basis[:, :KEPT])
-    with chip.exactly():
-        codes = torch.cat([first(p.float()).flatten(1) for p in patches.split(500)])
-    center = codes.mean(0)
-    codes -= center
-    targets = (pixels - mean) @ basis[:, :CANDIDATES]
-    hessian = codes.T @ codes / len(codes)
-    hessian += RIDGE * hessian.diagonal().mean() * torch.eye(len(hessian))
-    weights = torch.linalg.solve(hessian, codes.T @ targets / len(codes)).T
+def fit(
+    patches: Tensor, *, blocks: int = programs.BLOCKS, units: int = programs.UNITS, bits: int = programs.BITS
+) -> tuple[Chip, list[Component]]:
+    """The program, of `blocks` channels in layer 1 and at most `units` in layer 2, and what its bits mean.
 
-    bits = third.weight.shape[0]
-    order = allot_bits((codes @ weights.T).var(0).numpy(), bits, second.weight.shape[0])
+    `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 80,000 are enough.
+    """
+    chip = programs.compressor(blocks, 1, 1, bits)
+    first = chip[0]
+    sample = patches[:: max(1, len(patches) // SEARCHED)].float().flatten(1)
+    mean = sample.mean(0)
+    basis = principal(sample - mean)[1][:, :CANDIDATES]
+    fit_blocks(first, sample, basis)
+    with chip.exactly():
+        found, center = candidates(first, patches, mean, basis, chip[1].levels)
+    order = allot_bits(lambda i, n: found[i].error(n), len(found), bits, units)
     chosen = sorted(set(order))
     # The bits are in order of use, so that a prefix of them is a coarser latent.
     places = {i: [place for place, j in enumerate(order) if j == i][::-1] for i in chosen}
-    cuts = {i: lloyd(targets[::2, i], 1 << len(places[i])) for i in chosen}
 
-    unit = 2.0**CODES_SHIFT
-    least = {i: math.inf for i in chosen}
-    best: dict[int, tuple[Tensor, Tensor]] = {}
-    sample = slice(0, len(codes), 2)
-    wanted = weights[chosen]
-    for scale in CODES_STEPS:
-        found = round_rows(wanted, hessian, scale * wanted.abs().mean(1), 1)
-        outputs = codes[sample] @ found.T
-        slope = slopes(outputs, targets[sample][:, chosen])
-        for row, i in enumerate(chosen):
-            n, middles = len(places[i]), cuts[i][::2] * slope[row]
-            ramps = torch.floor((outputs[:, row, None] - middles) / unit + 2).clamp(0, 3)
-            symbol, values = symbols(ramps, n), targets[sample, i]
-            error = (values - level_means(values, symbol, n)[symbol]).pow(2).mean().item()
-            if error < least[i]:
-                least[i], best[i] = error, (found[row], middles)
-
-    rows, biases = torch.zeros(second.weight.shape[0], codes.shape[1]), torch.zeros(second.weight.shape[0])
-    folds, leasts = torch.zeros(bits, len(rows)), torch.zeros(bits)
-    at = 0
-    for i in chosen:
-        row, middles = best[i]
-        rows[at : at + len(middles)] = row
-        biases[at : at + len(middles)] = torch.round(2 * unit - middles - row @ center)
-        for place, (terms, needed) in zip(places[i], fold(len(places[i]))):
-            for j, sign in terms:
-                folds[place, at + j] += sign
-            leasts[place] = needed
-        at += len(middles)
-    second.set_integers(rows.view_as(second.weight), biases, CODES_SHIFT)
-    third.set_integers(folds.view_as(third.weight), -leasts, 0)
-    return [Component(basis[:, i].clone(), places[i]) for i in chosen]
+    thresholds = [found[i].quantizer(len(places[i]))[1] for i in chosen]
+    rows = torch.stack([found[i].row for i in chosen])
+    kernel_of = torch.cat([torch.full((len(t),), row) for row, t in enumerate(thresholds)])
+    chip = programs.compressor(blocks, len(chosen), len(kernel_of), bits)
+    _, second, third = chip
+    chip[0] = first
+    second.kernel_of.copy_(kernel_of)
+    biases = LEAST - torch.cat(thresholds) - torch.round(rows @ center)[kernel_of]
+    second.set_integers(rows.view_as(second.weight), biases, 0)
+    signs = torch.zeros(bits, len(kernel_of))
+    for row, i in enumerate(chosen):
+        units = (kernel_of == row).nonzero().flatten()
+        signs[torch.tensor(places[i])[:, None], units] = folds(len(places[i]))
+    third.set_integers(signs.view_as(third.weight), torch.full((bits,), float(-LEAST)), 0)
+    return chip, [Component(basis[:, i].clone(), places[i]) for i in chosen]
 
 
 def to_map(images: Tensor) -> Tensor:

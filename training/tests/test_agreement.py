@@ -18,11 +18,19 @@ from patchwire_training.quant import Chip
 GOLDEN = Path(__file__).parents[2] / "edge-node/asic/tests/golden"
 
 
+def compressor() -> Chip:
+    """The compression program's shape, each bit from four units."""
+    chip = programs.compressor(192, 88, 512)
+    chip[2].kept.zero_()
+    chip[2].kept[:, 100:104] = True
+    return golden.settle(chip)
+
+
 def shipped_shapes() -> dict[str, tuple[Chip, list[str]]]:
     torch.manual_seed(5)
     return {
         "classifier": (golden.settle(programs.classifier()), LABELS),
-        "compressor": (golden.settle(programs.compressor()), []),
+        "compressor": (compressor(), []),
         **golden.random_chips(),
     }
 
@@ -55,6 +63,19 @@ def test_golden_vectors_are_the_numpy_models(path):
             assert model.pack_bits(result).hex() == vectors["bits"][i]
         else:
             assert [int(v) for v in result] == vectors["logits"][i]
+
+
+def test_gaps_are_a_mask_when_narrow_and_a_list_when_wide():
+    kept = np.array([[True, False, True, True, False], [False, False, False, False, True]])
+    assert nqe._gaps(kept, 1) == [0, 1, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert nqe._gaps(kept, 3) == [0, 1, 0, 7, 4]
+
+
+def test_shared_and_pruned_kernels_are_stored_once_and_not_at_all():
+    memory = nqe.memory_bits(CHIPS["compressor"][0])
+    assert memory["weights"] == 3 * 192 * 192 + 3 * 16 * 192 * 88 + 2 * 4 * 256
+    # Seven bits name a channel's kernel; four gaps and what it takes to pass the end say what a bit looks at.
+    assert 256 * 5 < memory["wiring"] - 7 * 512 <= 256 * 12 * 7
 
 
 def test_program_over_budget_is_refused_by_name():

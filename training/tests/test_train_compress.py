@@ -1,5 +1,6 @@
 """The compression recipe runs through all its stages and resumes."""
 
+import functools
 import json
 import sys
 
@@ -9,15 +10,6 @@ from PIL import Image
 
 from patchwire_training import nqe, programs, train_compress, transform_fit
 from patchwire_training.decoder import Decoder
-from patchwire_training.quant import Chip, QConv
-
-
-def small_chip() -> Chip:
-    return Chip(
-        QConv(3, 32, 8, stride=8, levels=5, pixels=True),
-        QConv(32, 600, 4, levels=3),
-        QConv(600, 256, 1, levels=3, output="bits"),
-    )
 
 
 def run(monkeypatch, photos, out):
@@ -28,9 +20,9 @@ def run(monkeypatch, photos, out):
 
 
 def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
-    monkeypatch.setattr(programs, "compressor", small_chip)
+    monkeypatch.setattr(transform_fit, "fit", functools.partial(transform_fit.fit, blocks=32))
     monkeypatch.setattr(train_compress, "FIT_PATCHES", 600)
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", (4.0,))
+    monkeypatch.setattr(transform_fit, "CODES_STEPS", {5: (3.3,)})
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(1)
@@ -49,7 +41,8 @@ def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
 
 def test_shipped_pair_is_read_back(tmp_path):
     torch.manual_seed(5)
-    chip, decoder = small_chip(), Decoder()
+    chip, decoder = programs.compressor(32, 40, 90), Decoder()
+    chip[1].kernel_of.copy_(torch.randint(0, 40, (90,)))
     for layer in chip:
         low, high = (-2, 3) if layer.levels == 5 else (-1, 2)
         layer.set_integers(
@@ -59,7 +52,7 @@ def test_shipped_pair_is_read_back(tmp_path):
     (tmp_path / "compress.nqe").write_bytes(file)
     decoder.save(tmp_path / "decoder.safetensors", nqe.program_id(file))
 
-    again, same = small_chip(), Decoder()
-    train_compress.take_shipped(tmp_path, again, same)
+    same = Decoder()
+    again = train_compress.take_shipped(tmp_path, same)
     assert nqe.to_bytes(again, "small", []) == file
     assert all(torch.equal(a, b) for a, b in zip(decoder.parameters(), same.parameters()))

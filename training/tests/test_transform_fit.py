@@ -9,21 +9,12 @@ import torch
 
 from patchwire_training import quantizers, rounding, transform_fit
 from patchwire_training.decoder import Decoder
-from patchwire_training.quant import Chip, QConv
 
 
 def smooth_patches(count: int) -> torch.Tensor:
     torch.manual_seed(4)
     coarse = torch.randn(count, 3, 4, 4) * 30 + torch.randn(count, 1, 1, 1) * 50 + 128
     return torch.nn.functional.interpolate(coarse, size=32, mode="bicubic").round().clamp(0, 255)
-
-
-def small_chip() -> Chip:
-    return Chip(
-        QConv(3, 32, 8, stride=8, levels=5, pixels=True),
-        QConv(32, 64, 4, levels=3),
-        QConv(64, 40, 1, levels=3, output="bits"),
-    )
 
 
 def test_lloyd_finds_the_gaussian_quantizer():
@@ -34,23 +25,25 @@ def test_lloyd_finds_the_gaussian_quantizer():
 
 
 def test_bits_go_where_they_save_most_and_heed_the_units():
-    variances = np.array([1000.0, 300.0, 100.0, 30.0, 10.0, 6.0, 3.0, 1.0])
-    free = quantizers.allot_bits(variances, 10, 1000)
+    variances = [1000.0, 300.0, 100.0, 30.0, 10.0, 6.0, 3.0, 1.0]
+    error = lambda i, n: variances[i] / 4**n
+    free = quantizers.allot_bits(error, 8, 10, 1000)
     counts = np.bincount(free)
     assert len(free) == 10 and list(counts) == sorted(counts, reverse=True) and free[0] == 0
-    tight = quantizers.allot_bits(variances, 10, 12)
-    assert len(tight) == 10 and sum(quantizers.units_of(int(n)) for n in np.bincount(tight)) <= 12
+    tight = quantizers.allot_bits(error, 8, 10, 20)
+    assert len(tight) == 10 and sum(quantizers.units_of(int(n)) for n in np.bincount(tight)) <= 20
     with pytest.raises(ValueError, match="10 bits do not fit 3 hidden units"):
-        quantizers.allot_bits(variances, 10, 3)
+        quantizers.allot_bits(error, 8, 10, 3)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6])
-def test_folded_ramps_are_a_gray_code(bits):
-    # One sample in the middle of each of the 2^b cells between the unit's thresholds.
-    cells = torch.arange(1 << bits)
-    middles = torch.arange(1, 1 << bits, 2)
-    ramps = (cells[:, None] - middles + 2).clamp(0, 3).float()
-    found = transform_fit.symbols(ramps, bits).tolist()
+def test_folded_units_are_a_gray_code(bits):
+    # One output in each cell between thresholds ten apart, and one at each threshold.
+    thresholds = 10.0 * torch.arange(1, 1 << bits)
+    outputs = torch.cat([10.0 * torch.arange(1 << bits) + 5, thresholds])
+    numbers = quantizers.symbols(quantizers.steps(outputs, thresholds)).tolist()
+    found = numbers[: 1 << bits]
+    assert numbers[1 << bits :] == found[1:], "a threshold belongs to the cell above"
     assert len(set(found)) == 1 << bits, "each cell has a code of its own"
     assert all((a ^ b).bit_count() == 1 for a, b in itertools.pairwise(found)), "neighbours differ in one bit"
 
@@ -62,7 +55,7 @@ def test_carrying_errors_over_beats_rounding():
     hessian = data.T @ data / len(data) + 0.1 * torch.eye(64)
     weights = torch.randn(8, 64)
     step = 1.7 * weights.abs().mean(1)
-    carried = rounding.round_rows(weights, hessian, step, 1)
+    carried = rounding.Rounding(hessian).rows(weights, step, 1)
     rounded = torch.clamp(torch.round(weights / step[:, None]), -1, 1)
 
     def error(codes):
@@ -75,12 +68,14 @@ def test_carrying_errors_over_beats_rounding():
 
 
 def test_fitted_chip_and_decoder_start_as_a_transform_code(monkeypatch):
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", (4.0,))
-    chip, decoder = small_chip(), Decoder()
+    monkeypatch.setattr(transform_fit, "CODES_STEPS", {5: (3.3,)})
+    decoder = Decoder()
     decoder.hidden = torch.nn.Linear(40, 256)
     decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
     patches = smooth_patches(3000)
-    components = transform_fit.fit(chip, patches)
+    chip, components = transform_fit.fit(patches, blocks=32, units=120, bits=40)
+    assert chip[1].beta.shape[0] <= 120 and len(chip[1].weight) == len(components)
+    assert chip[2].kept.float().mean() < 0.3, "the last layer is mostly pruned"
     assert sorted(place for c in components for place in c.places) == list(range(40))
     transform_fit.start_decoder(decoder, chip, components, patches)
     fresh = smooth_patches(3500)[3000:]
