@@ -28,7 +28,7 @@ from .decoder import PREFIXES, Decoder
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
-FIT_PATCHES = 80_000
+FIT_PATCHES = 120_000
 """Patches to which the program is fitted."""
 
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
-    parser.add_argument("--synthesis-steps", type=int, default=1200)
+    parser.add_argument("--synthesis-steps", type=int, default=500)
     parser.add_argument("--decoder-steps", type=int, default=15000)
     parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet")
     parser.add_argument("--seed", type=int, default=1)

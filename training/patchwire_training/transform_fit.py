@@ -30,8 +30,8 @@ SIDE, BLOCK = 32, 8
 PIXELS_SHIFT = 10
 PIXELS_SCALES = (7.0, 14.0)
 """Least and most accumulator units per unit of a local component: coarser loses weights, finer clips them."""
-CODES_STEPS = {3: (3.3, 4.6, 6.5), 5: (2.3, 3.3, 4.6, 6.5)}
-"""Weight steps to try for a component of ternary and of quinary weights, in mean magnitudes of its row's weights."""
+CODES_STEPS = (2.3, 3.3, 4.6, 6.5)
+"""Weight steps to try for a component, in mean magnitudes of its row's weights: finer ones clip too many."""
 CANDIDATES = 170
 """Principal components that may get bits."""
 LOCAL = 96
@@ -132,9 +132,7 @@ def moments(first: QConv, patches: Tensor, mean: Tensor, basis: Tensor) -> tuple
     return center, square / n - torch.outer(center, center), cross / n - torch.outer(center, values_total / n)
 
 
-def candidates(
-    first: QConv, patches: Tensor, mean: Tensor, basis: Tensor, levels: int
-) -> tuple[list[Candidate], Tensor]:
+def candidates(first: QConv, patches: Tensor, mean: Tensor, basis: Tensor) -> tuple[list[Candidate], Tensor]:
     """Each column of `basis` with its rounded row over layer 1's codes, and these codes' mean [k]."""
     center, hessian, cross = moments(first, patches, mean, basis)
     hessian += RIDGE * hessian.diagonal().mean() * torch.eye(len(hessian))
@@ -145,8 +143,8 @@ def candidates(
     rounding = Rounding(hessian)
     likeness = torch.full((len(weights),), -1.0)
     rows, outputs = torch.zeros_like(weights), torch.zeros(len(sample), len(weights))
-    for step in tqdm(CODES_STEPS[levels], desc="rounding rows"):
-        rounded = rounding.rows(weights, step * weights.abs().mean(1), (levels - 1) // 2)
+    for step in tqdm(CODES_STEPS, desc="rounding rows"):
+        rounded = rounding.rows(weights, step * weights.abs().mean(1), 2)
         # Still whole numbers, as the chip's sums are.
         results = codes @ rounded.T - torch.round(rounded @ center)
         found = ((results - results.mean(0)) * values).mean(0) / (results.std(0) * values.std(0)).clamp_min(1e-9)
@@ -162,7 +160,7 @@ def fit(
 ) -> tuple[Chip, list[Component]]:
     """The program, of `blocks` channels in layer 1 and at most `units` in layer 2, and what its bits mean.
 
-    `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 80,000 are enough.
+    `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 100,000 are enough.
     """
     chip = programs.compressor(blocks, 1, 1, bits)
     first = chip[0]
@@ -171,7 +169,7 @@ def fit(
     basis = principal(sample - mean)[1][:, :CANDIDATES]
     fit_blocks(first, sample, basis)
     with chip.exactly():
-        found, center = candidates(first, patches, mean, basis, chip[1].levels)
+        found, center = candidates(first, patches, mean, basis)
     order = allot_bits(lambda i, n: found[i].error(n), len(found), bits, units)
     chosen = sorted(set(order))
     # The bits are in order of use, so that a prefix of them is a coarser latent.

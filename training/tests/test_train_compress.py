@@ -22,7 +22,7 @@ def run(monkeypatch, photos, out):
 def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
     monkeypatch.setattr(transform_fit, "fit", functools.partial(transform_fit.fit, blocks=32))
     monkeypatch.setattr(train_compress, "FIT_PATCHES", 600)
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", {5: (3.3,)})
+    monkeypatch.setattr(transform_fit, "CODES_STEPS", (3.3,))
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(1)

@@ -68,7 +68,7 @@ def test_carrying_errors_over_beats_rounding():
 
 
 def test_fitted_chip_and_decoder_start_as_a_transform_code(monkeypatch):
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", {5: (3.3,)})
+    monkeypatch.setattr(transform_fit, "CODES_STEPS", (3.3,))
     decoder = Decoder()
     decoder.hidden = torch.nn.Linear(40, 256)
     decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
