@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import chip as model
 from . import programs, runs, transform_fit
 from .decoder import PREFIXES, Decoder
+from .losses import log_error, ms_ssim, seam_ratio
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
@@ -35,6 +35,8 @@ PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
 
 
+STRUCTURE_WEIGHT = 0.2
+"""Of the log of what MS-SSIM lacks to 1."""
 SEAM_WEIGHT = 0.1
 """Of how far the visibility of seams is from that in the originals, both in logarithms."""
 
@@ -79,23 +81,10 @@ def cut(latents: Tensor, rng: random.Random) -> tuple[Tensor, int]:
     return latents * mask, whole
 
 
-def seam_ratio(frames: Tensor) -> Tensor:
-    """Mean absolute step across patch borders over that 16 pixels beside them, of all frames [n, 3, h, w] together."""
-    rows, columns = frames.diff(dim=2).abs(), frames.diff(dim=3).abs()
-    across = rows[:, :, 31::32].mean() + columns[:, :, :, 31::32].mean()
-    inside = rows[:, :, 15::32].mean() + columns[:, :, :, 15::32].mean()
-    return across / inside
-
-
-def log_error(result: Tensor, target: Tensor) -> Tensor:
-    """Log of the mean squared error over the batch, as if its crops were one frame: what decibels measure."""
-    return F.mse_loss(result.float(), target).log()
-
-
 @torch.no_grad()
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> dict[str, float]:
-    """PSNR in dB of the crops as one frame, with the exact integer latents, and their seams next to the originals'."""
-    total, seams = 0.0, []
+    """PSNR in dB of the crops as one frame, with the exact integer latents, MS-SSIM, and seams next to the originals'."""
+    total, structure, seams = 0.0, [], []
     with chip.exactly():
         for frames in crops.split(16):
             frames = frames.float()
@@ -103,8 +92,13 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
             result = decoder.patches(latents) if patch_only else decoder(latents)
             pixels = (result.clamp(0, 1) * 255).round()
             total += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
+            structure.append(ms_ssim(pixels / 255, frames / 255).item())
             seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
-    return {"validation": 10 * math.log10(255**2 * len(crops) / total), "seams": sum(seams) / len(seams)}
+    return {
+        "validation": 10 * math.log10(255**2 * len(crops) / total),
+        "ms_ssim": sum(structure) / len(structure),
+        "seams": sum(seams) / len(seams),
+    }
 
 
 def take_shipped(models: Path, decoder: Decoder) -> Chip:
@@ -198,13 +192,14 @@ def main() -> None:
             if not stage.patches_only:
                 latents, whole = cut(latents, rng)
             with torch.autocast("cpu", torch.bfloat16):
-                result = decoder.patches(latents) if stage.patches_only else decoder(latents)
+                result = (decoder.patches(latents) if stage.patches_only else decoder(latents)).float()
             target = frames / 255
             loss = log_error(result[:whole], target[:whole])
             total += loss.item()
             if not stage.patches_only:
-                seam = seam_ratio(result[:whole].float()) / seam_ratio(target[:whole])
-                loss = loss + SEAM_WEIGHT * seam.log().abs()
+                seam = seam_ratio(result[:whole]) / seam_ratio(target[:whole])
+                structure = 1 - ms_ssim(result[:whole], target[:whole])
+                loss = loss + SEAM_WEIGHT * seam.log().abs() + STRUCTURE_WEIGHT * structure.log()
             if whole < len(latents):
                 loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
             optimizer.zero_grad()
