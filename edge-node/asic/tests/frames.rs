@@ -4,25 +4,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Noise, conv};
+use common::{Noise, WHOLE, conv};
 use nqe::{
     ConvSpec, Emulator, FrameError, Output, OutputKind, PATCH_BYTES, Pool, Program, ProgramBuilder,
-    Task, WeightKind,
+    Task,
 };
 use proptest::prelude::*;
-
-const WHOLE: ConvSpec = ConvSpec {
-    out_channels: 16,
-    kernel_height: 32,
-    kernel_width: 32,
-    stride: 1,
-    padding: 0,
-    groups: 1,
-    weights: WeightKind::Ternary,
-    output: OutputKind::Latent,
-    shift: 0,
-    bias_bits: 12,
-};
 
 fn compressor() -> Arc<Program> {
     let mut builder = ProgramBuilder::new(Task::Compress, "compressor", Vec::new()).unwrap();

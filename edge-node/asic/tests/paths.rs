@@ -4,10 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Noise, conv, programs};
+use common::{Noise, WHOLE, conv, programs};
 use nqe::{
-    ConvSpec, Emulator, Kernel, OutputKind, PATCH_BYTES, Program, ProgramBuilder, Task, WeightKind,
-    reference,
+    ConvSpec, Emulator, Kernel, PATCH_BYTES, Program, ProgramBuilder, Task, WeightKind, reference,
 };
 use proptest::prelude::*;
 
@@ -60,15 +59,9 @@ equals_the_reference! {
 fn the_fastest_path_is_taken_unless_asked() {
     let spec = ConvSpec {
         out_channels: 8,
-        kernel_height: 32,
-        kernel_width: 32,
-        stride: 1,
-        padding: 0,
-        groups: 1,
         weights: WeightKind::Binary,
-        output: OutputKind::Latent,
-        shift: 0,
         bias_bits: 8,
+        ..WHOLE
     };
     let mut builder = ProgramBuilder::new(Task::Compress, "one layer", Vec::new()).unwrap();
     conv(&mut builder, spec, &mut Noise(1)).unwrap();

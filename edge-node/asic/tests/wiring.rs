@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Noise, Sparsity, resealed, sparse_conv};
+use common::{Noise, Sparsity, WHOLE, resealed, sparse_conv};
 use nqe::{
     ConvSpec, Emulator, Kernel, Op, OutputKind, PATCH_BYTES, Program, ProgramBuilder, ProgramError,
     Pruned, Shared, Task, WeightKind, Wiring,
@@ -13,15 +13,8 @@ use nqe::{
 /// 8 bits a patch of 3 kernels, each of which sees one or two of red, green and blue.
 const SPEC: ConvSpec = ConvSpec {
     out_channels: 8,
-    kernel_height: 32,
-    kernel_width: 32,
-    stride: 1,
-    padding: 0,
-    groups: 1,
-    weights: WeightKind::Ternary,
-    output: OutputKind::Latent,
-    shift: 0,
     bias_bits: 19,
+    ..WHOLE
 };
 const AREA: usize = 32 * 32;
 

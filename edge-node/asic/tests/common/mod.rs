@@ -42,6 +42,20 @@ impl Noise {
     }
 }
 
+/// Latent bits that each see the whole patch.
+pub(crate) const WHOLE: ConvSpec = ConvSpec {
+    out_channels: 16,
+    kernel_height: 32,
+    kernel_width: 32,
+    stride: 1,
+    padding: 0,
+    groups: 1,
+    weights: WeightKind::Ternary,
+    output: OutputKind::Latent,
+    shift: 0,
+    bias_bits: 12,
+};
+
 /// A layer as drawn; it is skipped when it does not fit the map it would read.
 #[derive(Clone, Debug)]
 pub(crate) enum Drawn {
