@@ -16,9 +16,10 @@ from torch import Tensor, nn
 BITS = 256
 PREFIXES = (64, 128, 192)
 """Bits of a patch that suffice for a coarser frame: the first ones, in the order of the latent."""
-GRID = 4
-BASE = 192
-"""Channels of the synthesized map: 8x8 pixels of RGB."""
+BLOCK, GRID = 8, 4
+"""Pixels along a side of what one place of the synthesized map stands for, and such places along a side of a patch."""
+BASE = 3 * BLOCK * BLOCK
+"""Channels of the synthesized map."""
 
 
 class Residual(nn.Module):
@@ -39,7 +40,7 @@ class Decoder(nn.Module):
     """Latents [n, 256, rows, columns] of -1/+1, 0 where a prefix ends, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
 
     def __init__(
-        self, hidden: int = 1024, coarse: int = 96, coarse_blocks: int = 4, fine: int = 48, fine_blocks: int = 2
+        self, hidden: int = 1024, coarse: int = 96, coarse_blocks: int = 4, fine: int = 64, fine_blocks: int = 5
     ):
         super().__init__()
         self.coarse, self.fine = coarse, fine

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-SCALES = (0.45, 0.8)
+SCALES = (0.25, 0.8)
 HELD_OUT = 10
 """Every tenth photograph, in the order of names, is validation."""
 

@@ -24,23 +24,19 @@ def classifier() -> Chip:
 
 BITS = 256
 """Latent bits a patch."""
-BLOCKS, UNITS = 192, 930
-"""Channels of the compressor's first layer, and the most of its second."""
+UNITS = 930
+"""The most thresholds of the compressor's first layer."""
 
 
-def compressor(blocks: int, kernels: int, units: int, bits: int = BITS) -> Chip:
-    """Patch encoder, 256 latent bits a 32x32 patch, each with the whole patch in sight.
-
-    `units` thresholds of `kernels` sums: how many, the fit decides.
-    """
+def compressor(kernels: int, units: int, bits: int = BITS) -> Chip:
+    """Patch encoder, 256 latent bits a 32x32 patch: `units` thresholds of `kernels` sums over the whole patch."""
     return Chip(
-        QConv(3, blocks, 8, stride=8, levels=5, pixels=True),
-        QConv(blocks, units, 4, kernels=kernels, levels=5),
+        QConv(3, units, 32, kernels=kernels, levels=5, pixels=True),
         QConv(units, bits, 1, pruned=True, levels=3, output="bits"),
     )
 
 
 def compressor_like(state: dict) -> Chip:
     """A compressor of the shape of a state dict's."""
-    blocks, (kernels, *_), (bits, units, *_) = (state[f"{i}.weight"].shape for i in range(3))
-    return compressor(blocks[0], kernels, units, bits)
+    kernels, (bits, units, *_) = len(state["0.weight"]), state["1.weight"].shape
+    return compressor(kernels, units, bits)

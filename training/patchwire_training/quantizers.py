@@ -12,17 +12,8 @@ from torch import Tensor
 MOST_BITS = 6
 """Of a component: its units double with each."""
 
-GAUSSIAN = [1.0, 0.3634, 0.1902, 0.1175, 0.0799, 0.0580, 0.0440, 0.0345]
-"""Distortion of Lloyd-Max quantizers of a unit Gaussian with 1 to 8 levels (Max, 1960)."""
-
-
 LEAST = 2
 """The code of a unit at its threshold."""
-
-
-def distortion(levels: int) -> float:
-    """Of a unit Gaussian; beyond 8 levels about 2.33 / levels^2."""
-    return GAUSSIAN[levels - 1] if levels <= len(GAUSSIAN) else 2.33 / levels**2
 
 
 def lloyd(values: Tensor, levels: int) -> Tensor:
@@ -35,15 +26,6 @@ def lloyd(values: Tensor, levels: int) -> Tensor:
         counts = torch.bincount(cell, minlength=levels)
         centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
     return (centers[1:] + centers[:-1]) / 2
-
-
-def allot_units(variances: np.ndarray, units: int) -> np.ndarray:
-    """Units of each component when a unit brings three thresholds; each goes where it saves most."""
-    given = np.zeros(len(variances), int)
-    for _ in range(units):
-        saved = [v * (distortion(3 * n + 1) - distortion(3 * n + 4)) for v, n in zip(variances, given)]
-        given[int(np.argmax(saved))] += 1
-    return given
 
 
 def units_of(bits: int) -> int:

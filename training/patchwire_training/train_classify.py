@@ -13,22 +13,22 @@ from torch import Tensor
 from . import cifar10, programs, runs
 from .muon import Muon
 from .quant import Chip, Mode
+from .teacher import Word
+from .views import draw_views, show
 
 SETTLE_IMAGES, SETTLE_IN_PASSING = 8192, 2048
 """Training images over which the means are taken in the end, and before each validation."""
+TEMPERATURE, TEACHER_SHARE = 2.0, 0.8
+"""Of distillation: the softening of both networks' logits, and the weight of what the teacher says."""
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random shifts by up to 4 pixels and horizontal flips of u8 images [n, 3, 32, 32]; float result."""
-    n = len(images)
-    padded = F.pad(images, (4, 4, 4, 4))
-    shift = torch.randint(0, 9, (2, n, 1), generator=generator)
-    columns = torch.arange(32) + shift[0]
-    flip = torch.rand(n, 1, generator=generator) < 0.5
-    columns = torch.where(flip, columns.flip(1), columns)
-    rows = torch.arange(32) + shift[1]
-    picked = padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).float()
+def distilled(logits: Tensor, labels: Tensor, said: Tensor) -> Tensor:
+    """Cross-entropy with the labels and with the teacher's softened probabilities, from logits [n, 10] of both.
+
+    Source: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015.
+    """
+    soft = F.cross_entropy(logits / TEMPERATURE, (said / TEMPERATURE).softmax(1)) * TEMPERATURE**2
+    return TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * F.cross_entropy(logits, labels)
 
 
 @torch.no_grad()
@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
+    parser.add_argument("--teacher", type=Path, help="run folder of a teacher to learn from")
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--exact-epochs", type=int, default=1, help="last epochs, in float32 with frozen shifts")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.02, help="peak, of hidden weights, in radians a step")
     parser.add_argument("--rest-lr", type=float, default=6e-3, help="peak, of biases and of the last layer")
-    parser.add_argument("--smoothing", type=float, default=0.0, help="of the labels")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -63,6 +63,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     images, labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "train"))
     held_images, held_labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "validation"))
+
+    word = Word.load(args.teacher) if args.teacher else None
 
     chip = programs.classifier().to(memory_format=torch.channels_last)
     if args.start:
@@ -98,10 +100,12 @@ def main() -> None:
             factor = min(1.0, 0.1 + done / 0.03) * (1 - done) + 0.002
             for optimizer, peak in zip(optimizers, peaks):
                 optimizer.param_groups[0]["lr"] = peak * factor
-            x = augment(images[batch], generator).contiguous(memory_format=torch.channels_last)
+            views, said = word.draw(batch, generator) if word else (draw_views(len(batch), generator), None)
+            x = show(images[batch], views).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
                 logits = chip(x).flatten(1) * gain.exp()
-            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=args.smoothing)
+            logits, right = logits.float(), labels[batch]
+            loss = F.cross_entropy(logits, right) if said is None else distilled(logits, right, said)
             chip.zero_grad()
             gain.grad = None
             loss.backward()
@@ -109,7 +113,7 @@ def main() -> None:
                 optimizer.step()
             total += loss.item()
         settling = SETTLE_IMAGES if epoch + 1 == args.epochs else SETTLE_IN_PASSING
-        chip.settle_means(augment(images[order[:settling]], generator))
+        chip.settle_means(show(images[order[:settling]], draw_views(settling, generator)))
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
         runs.log(args.out, record)

@@ -1,12 +1,11 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
-The program is fitted in closed form (`transform_fit`), then come stages, each with a cosine schedule of its own:
+The program is fitted in closed form (`transform_fit`), then the decoder is trained behind it, in two stages with a cosine
+schedule each:
 
 1. synthesis: the decoder's patch synthesis alone;
-2. decoder: the whole decoder on crops of whole frames;
-3. joint: encoder and decoder together, normalization and shifts as they are.
-
-From the second stage on, a quarter of the crops show the decoder only the first bits of each patch, the others as 0.
+2. decoder: the whole decoder on crops of whole frames, of which a quarter show it only the first bits of each patch, the
+   others as 0.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from .losses import log_error, ms_ssim, seam_ratio
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
 
-FIT_PATCHES = 120_000
+LOG_EVERY = 400
+"""Steps between validations, each with a checkpoint."""
+FIT_PATCHES = 200_000
 """Patches to which the program is fitted."""
 
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
-
-
 STRUCTURE_WEIGHT = 0.2
 """Of the log of what MS-SSIM lacks to 1."""
 SEAM_WEIGHT = 0.1
@@ -43,30 +42,26 @@ SEAM_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the recipe: steps, crop side, crops a step, peak learning rates of the three parts.
+    """One stage of the recipe: steps, crop side, crops a step, peak learning rates of the decoder's two parts.
 
-    An encoder whose rate is 0 runs as the chip does; a full-frame part whose rate is 0 is left out.
+    A full-frame part whose rate is 0 is left out.
     """
 
     name: str
     steps: int
     crop: int
     batch: int
-    encoder_lr: float
     synthesis_lr: float
     frame_lr: float
-
-    @property
-    def frozen(self) -> bool:
-        return self.encoder_lr == 0
 
     @property
     def patches_only(self) -> bool:
         return self.frame_lr == 0
 
 
+@torch.no_grad()
 def encode(chip: Chip, frames: Tensor) -> Tensor:
-    """Frames [n, 3, h, w] of pixels, 0 to 255, to latents [n, 256, h/32, w/32] of -1/+1."""
+    """Frames [n, 3, h, w] of pixels, 0 to 255, by a chip in chip mode, to latents [n, 256, h/32, w/32] of -1/+1."""
     n, _, height, width = frames.shape
     bits = chip(to_patches(frames).contiguous(memory_format=torch.channels_last)).flatten(1)
     return bits.view(n, height // 32, width // 32, -1).permute(0, 3, 1, 2)
@@ -85,15 +80,14 @@ def cut(latents: Tensor, rng: random.Random) -> tuple[Tensor, int]:
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> dict[str, float]:
     """PSNR in dB of the crops as one frame, with the exact integer latents, MS-SSIM, and seams next to the originals'."""
     total, structure, seams = 0.0, [], []
-    with chip.exactly():
-        for frames in crops.split(16):
-            frames = frames.float()
-            latents = encode(chip, frames)
-            result = decoder.patches(latents) if patch_only else decoder(latents)
-            pixels = (result.clamp(0, 1) * 255).round()
-            total += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
-            structure.append(ms_ssim(pixels / 255, frames / 255).item())
-            seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
+    for frames in crops.split(16):
+        frames = frames.float()
+        latents = encode(chip, frames)
+        result = decoder.patches(latents) if patch_only else decoder(latents)
+        pixels = (result.clamp(0, 1) * 255).round()
+        total += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
+        structure.append(ms_ssim(pixels / 255, frames / 255).item())
+        seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
     return {
         "validation": 10 * math.log10(255**2 * len(crops) / total),
         "ms_ssim": sum(structure) / len(structure),
@@ -103,9 +97,9 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
 
 def take_shipped(models: Path, decoder: Decoder) -> Chip:
     """The program of an exported pair, to go on from; its decoder's weights go into `decoder`."""
-    first, second, third = layers = model.parse((models / "compress.nqe").read_bytes()).layers
-    chip = programs.compressor(len(first.bias), len(second.weights), len(second.bias), len(third.bias))
-    chip[1].kernel_of.copy_(torch.from_numpy(second.kernel_of))
+    first, second = layers = model.parse((models / "compress.nqe").read_bytes()).layers
+    chip = programs.compressor(len(first.weights), len(first.bias), len(second.bias))
+    chip[0].kernel_of.copy_(torch.from_numpy(first.kernel_of))
     for layer, read in zip(chip, layers):
         weights = torch.from_numpy(read.weights.transpose(0, 3, 1, 2).copy())
         layer.set_integers(weights.float(), torch.from_numpy(read.bias).float(), read.shift)
@@ -122,7 +116,6 @@ def main() -> None:
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--synthesis-steps", type=int, default=500)
     parser.add_argument("--decoder-steps", type=int, default=15000)
-    parser.add_argument("--joint-steps", type=int, default=0, help="off: has not paid yet")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -130,9 +123,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     stages = [
-        Stage("synthesis", args.synthesis_steps, 32, 512, 0.0, 5e-4, 0.0),
-        Stage("decoder", args.decoder_steps, 128, 12, 0.0, 1.5e-4, 3e-4),
-        Stage("joint", args.joint_steps, 128, 12, 3e-5, 1e-4, 2e-4),
+        Stage("synthesis", args.synthesis_steps, 32, 512, 5e-4, 0.0),
+        Stage("decoder", args.decoder_steps, 192, 6, 1.5e-4, 3e-4),
     ]
     train = Photos(args.photos, "train")
     held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
@@ -153,19 +145,18 @@ def main() -> None:
         transform_fit.start_decoder(decoder, chip, components, sample)
         if args.frame:
             decoder.load_frame(args.frame)
+        chip.set_mode(Mode.CHIP)
         bits = [len(c.places) for c in components]
         runs.log(args.out, {"stage": "fit", "bits": bits} | validate(chip, decoder, held, True))
 
+    chip.eval()
+    chip.set_mode(Mode.CHIP)
     for index in range(at, len(stages)):
         stage = stages[index]
-        weights = [p for n, p in chip.named_parameters() if n.endswith("weight")]
-        betas = [p for n, p in chip.named_parameters() if n.endswith("beta")]
         synthesis = [*decoder.hidden.parameters(), *decoder.synthesis.parameters()]
         frame = [p for n, p in decoder.named_parameters() if not n.startswith(("hidden", "synthesis"))]
         optimizer = torch.optim.Adam(
             [
-                {"params": weights, "peak": stage.encoder_lr},
-                {"params": betas, "peak": 3 * stage.encoder_lr},
                 {"params": synthesis, "peak": stage.synthesis_lr},
                 {"params": frame, "peak": stage.frame_lr},
             ]
@@ -173,9 +164,6 @@ def main() -> None:
         first = first if index == at else 0
         if first and state:
             optimizer.load_state_dict(state["optimizer"])
-        # In evaluation the means, steps and shifts stay as they are while the weights move.
-        chip.eval()
-        chip.set_mode(Mode.CHIP if stage.frozen else Mode.QUANT)
         started, total = time.time(), 0.0
         for step in range(first, stage.steps):
             rng = random.Random(f"{args.seed}/{stage.name}/{step}")
@@ -183,11 +171,7 @@ def main() -> None:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             frames = train.batch(rng, stage.batch, stage.crop).float()
-            if stage.frozen:
-                with torch.no_grad():
-                    latents = encode(chip, frames)
-            else:
-                latents = encode(chip, frames)
+            latents = encode(chip, frames)
             whole = len(latents)
             if not stage.patches_only:
                 latents, whole = cut(latents, rng)
@@ -206,11 +190,11 @@ def main() -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
             optimizer.step()
-            if (step + 1) % 200 == 0 or step + 1 == stage.steps:
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
                 record = {
                     "stage": stage.name,
                     "step": step + 1,
-                    "loss": total / ((step % 200) + 1),
+                    "loss": total / (step % LOG_EVERY + 1),
                     "seconds": time.time() - started,
                 } | validate(chip, decoder, held, stage.patches_only)
                 total = 0.0

@@ -20,9 +20,9 @@ GOLDEN = Path(__file__).parents[2] / "edge-node/asic/tests/golden"
 
 def compressor() -> Chip:
     """The compression program's shape, each bit from four units."""
-    chip = programs.compressor(192, 88, 512)
-    chip[2].kept.zero_()
-    chip[2].kept[:, 100:104] = True
+    chip = programs.compressor(88, 512)
+    chip[1].kept.zero_()
+    chip[1].kept[:, 100:104] = True
     return golden.settle(chip)
 
 
@@ -73,7 +73,7 @@ def test_gaps_are_a_mask_when_narrow_and_a_list_when_wide():
 
 def test_shared_and_pruned_kernels_are_stored_once_and_not_at_all():
     memory = nqe.memory_bits(CHIPS["compressor"][0])
-    assert memory["weights"] == 3 * 192 * 192 + 3 * 16 * 192 * 88 + 2 * 4 * 256
+    assert memory["weights"] == 3 * 3072 * 88 + 2 * 4 * 256
     # Seven bits name a channel's kernel; four gaps and what it takes to pass the end say what a bit looks at.
     assert 256 * 5 < memory["wiring"] - 7 * 512 <= 256 * 12 * 7
 

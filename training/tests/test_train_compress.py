@@ -1,6 +1,5 @@
 """The compression recipe runs through all its stages and resumes."""
 
-import functools
 import json
 import sys
 
@@ -8,21 +7,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from patchwire_training import nqe, programs, train_compress, transform_fit
+from patchwire_training import nqe, programs, train_compress
 from patchwire_training.decoder import Decoder
 
 
 def run(monkeypatch, photos, out):
-    arguments = f"--photos {photos} --out {out} --synthesis-steps 2 --decoder-steps 2 --joint-steps 2"
+    arguments = f"--photos {photos} --out {out} --synthesis-steps 2 --decoder-steps 2"
     monkeypatch.setattr(sys, "argv", ["train_compress", *arguments.split()])
     train_compress.main()
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
-    monkeypatch.setattr(transform_fit, "fit", functools.partial(transform_fit.fit, blocks=32))
     monkeypatch.setattr(train_compress, "FIT_PATCHES", 600)
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", (3.3,))
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(1)
@@ -30,19 +27,19 @@ def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
         coarse = Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
         coarse.resize((480, 480), Image.Resampling.BICUBIC).save(photos / f"{i}.png")
     log = run(monkeypatch, photos, tmp_path / "run")
-    assert [entry["stage"] for entry in log] == ["fit", "synthesis", "decoder", "joint"]
+    assert [entry["stage"] for entry in log] == ["fit", "synthesis", "decoder"]
     assert all(np.isfinite(entry["validation"]) for entry in log)
 
     before = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
-    assert len(run(monkeypatch, photos, tmp_path / "run")) == 4, "a finished run has nothing left to do"
+    assert len(run(monkeypatch, photos, tmp_path / "run")) == 3, "a finished run has nothing left to do"
     after = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_shipped_pair_is_read_back(tmp_path):
     torch.manual_seed(5)
-    chip, decoder = programs.compressor(32, 40, 90), Decoder()
-    chip[1].kernel_of.copy_(torch.randint(0, 40, (90,)))
+    chip, decoder = programs.compressor(40, 90), Decoder()
+    chip[0].kernel_of.copy_(torch.randint(0, 40, (90,)))
     for layer in chip:
         low, high = (-2, 3) if layer.levels == 5 else (-1, 2)
         layer.set_integers(

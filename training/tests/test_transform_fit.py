@@ -67,15 +67,14 @@ def test_carrying_errors_over_beats_rounding():
     assert error(carried) < 0.6 * error(rounded)
 
 
-def test_fitted_chip_and_decoder_start_as_a_transform_code(monkeypatch):
-    monkeypatch.setattr(transform_fit, "CODES_STEPS", (3.3,))
+def test_fitted_chip_and_decoder_start_as_a_transform_code():
     decoder = Decoder()
     decoder.hidden = torch.nn.Linear(40, 256)
     decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
     patches = smooth_patches(3000)
-    chip, components = transform_fit.fit(patches, blocks=32, units=120, bits=40)
-    assert chip[1].beta.shape[0] <= 120 and len(chip[1].weight) == len(components)
-    assert chip[2].kept.float().mean() < 0.3, "the last layer is mostly pruned"
+    chip, components = transform_fit.fit(patches, units=120, bits=40)
+    assert chip[0].beta.shape[0] <= 120 and len(chip[0].weight) == len(components)
+    assert chip[1].kept.float().mean() < 0.3, "the last layer is mostly pruned"
     assert sorted(place for c in components for place in c.places) == list(range(40))
     transform_fit.start_decoder(decoder, chip, components, patches)
     fresh = smooth_patches(3500)[3000:]
