@@ -40,7 +40,7 @@ class Decoder(nn.Module):
     """Latents [n, 256, rows, columns] of -1/+1, 0 where a prefix ends, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
 
     def __init__(
-        self, hidden: int = 1024, coarse: int = 96, coarse_blocks: int = 4, fine: int = 64, fine_blocks: int = 5
+        self, hidden: int = 960, coarse: int = 96, coarse_blocks: int = 4, fine: int = 64, fine_blocks: int = 8
     ):
         super().__init__()
         self.coarse, self.fine = coarse, fine
@@ -51,6 +51,7 @@ class Decoder(nn.Module):
         self.up = nn.Conv2d(coarse, fine * 4, 3, padding=1)
         self.body4 = nn.ModuleList(Residual(fine) for _ in range(fine_blocks))
         self.tail = nn.Conv2d(fine, 48, 3, padding=1)
+        self.join = nn.Conv2d(48, fine, 3, padding=1)
         with torch.no_grad():
             self.synthesis.weight.mul_(0.3)
             self.synthesis.bias.zero_()
@@ -59,6 +60,8 @@ class Decoder(nn.Module):
                 nn.init.kaiming_normal_(conv.weight)
                 conv.bias.zero_()
             self.head.weight.mul_(2)
+            self.join.weight.zero_()
+            self.join.bias.zero_()
             self.tail.weight.zero_()
             self.tail.bias.fill_(0.5)
 
@@ -78,10 +81,11 @@ class Decoder(nn.Module):
         x = F.relu(self.head(base))
         for block in self.body8:
             x = block(x)
-        x = F.pixel_shuffle(F.relu(self.up(x)), 2)
+        frame = F.pixel_shuffle(base, BLOCK)
+        x = F.pixel_shuffle(F.relu(self.up(x)), 2) + self.join(F.pixel_unshuffle(frame, 4))
         for block in self.body4:
             x = block(x)
-        return F.pixel_shuffle(base, 8) + F.pixel_shuffle(self.tail(x), 4)
+        return frame + F.pixel_shuffle(self.tail(x), 4)
 
     def stages(self) -> dict:
         """The network's description, as the file carries it."""
@@ -102,6 +106,7 @@ class Decoder(nn.Module):
                 *(block(f"body8.{i}", self.coarse) for i in range(len(self.body8))),
                 conv("up", self.coarse, self.fine * 4, True),
                 {"kind": "pixel_shuffle", "factor": 2},
+                {"kind": "join", "name": "join", "in": 48, "channels": self.fine, "kernel": 3},
                 *(block(f"body4.{i}", self.fine) for i in range(len(self.body4))),
                 conv("tail", self.fine, 48, False),
                 {"kind": "pixel_shuffle", "factor": 4},

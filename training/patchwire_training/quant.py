@@ -33,6 +33,8 @@ TARGET_SPREAD = {"codes": 1.5, "bits": 1.0, "logits": 2.0}
 class Mode(Enum):
     """How a network computes."""
 
+    FLOAT = "float"
+    """Weights as they are, in units of their step; codes as on the chip. The first stage of staged precision."""
     QUANT = "quant"
     """Quantized forward, straight-through backward."""
     CHIP = "chip"
@@ -55,6 +57,16 @@ def heq_step(weight: Tensor, levels: int) -> Tensor:
     q20, q60 = torch.quantile(magnitude, torch.tensor([0.2, 0.6]))
     # Least squares over s of (s/2 - q20)^2 + (3s/2 - q60)^2.
     return (q20 / 2 + 1.5 * q60) / 2.5
+
+
+UNIFORM_STEP = {2: 1.0, 3: 1.2240, 5: 0.8430}
+"""Of the uniform quantizer of least squared error for a Gaussian of spread 1: Max, "Quantizing for minimum
+distortion", 1960. Binary has no step."""
+
+
+def least_squares_step(weight: Tensor, levels: int) -> Tensor:
+    """Step of least squared error: what histogram equalization is measured against."""
+    return UNIFORM_STEP[levels] * weight.detach().float().std()
 
 
 def quantize(weight: Tensor, step: Tensor, levels: int) -> Tensor:
@@ -139,6 +151,7 @@ class QConv(nn.Module):
         self.levels, self.output = levels, output
         self.target = TARGET_SPREAD[output]
         self.mode = Mode.QUANT
+        self.step_of = heq_step
         self.freeze_shift = False
         self.score_shift = 0
         self.shared, self.pruned = kernels is not None, pruned
@@ -191,8 +204,10 @@ class QConv(nn.Module):
 
     def _weight(self) -> Tensor:
         if self.training and self.ticks % TRACK_EVERY == 0:
-            self.step.lerp_(heq_step(self.weight, self.levels), 0.2)
+            self.step.lerp_(self.step_of(self.weight, self.levels), 0.2)
         scaled = self.weight / self.step
+        if self.mode is Mode.FLOAT:
+            return self._prune(scaled)
         return self._prune(scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach())
 
     @torch.no_grad()

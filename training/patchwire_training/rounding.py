@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .quant import quantize
+
 SWEEPS = 4
 
 
@@ -17,8 +19,8 @@ class Rounding:
         inverse = torch.linalg.inv(hessian[self.order][:, self.order].double())
         self.inverse = torch.linalg.cholesky(inverse, upper=True).float()
 
-    def rows(self, weights: Tensor, step: Tensor, half: int) -> Tensor:
-        """Rows of `weights` [n, k] as integers from -half to half, times `step` [n].
+    def rows(self, weights: Tensor, step: Tensor, levels: int) -> Tensor:
+        """Rows of `weights` [n, k] as codes of so many levels, times `step` [n].
 
         It minimizes the squared error of the outputs: one column at a time, the error carried over to the columns
         that remain (GPTQ: Frantar et al., "GPTQ: accurate post-training quantization for generative pre-trained
@@ -27,19 +29,19 @@ class Rounding:
         hessian, inverse = self.hessian, self.inverse
         rest, codes = weights[:, self.order].clone(), torch.zeros_like(weights)
         for j, column in enumerate(self.order):
-            code = torch.clamp(torch.round(rest[:, j] / step), -half, half)
+            code = quantize(rest[:, j], step, levels)
             codes[:, column] = code
             error = (rest[:, j] - code * step) / inverse[j, j]
             rest[:, j:].addr_(error, inverse[j, j:], alpha=-1)
 
-        wanted = weights @ hessian
+        wanted, one = weights @ hessian, torch.ones(())
         for _ in range(SWEEPS):
             given = codes @ hessian
             step = (given * weights).sum(1) / (given * codes).sum(1).clamp_min(1e-9)
             gradient = given * step[:, None] - wanted
             for j in range(len(hessian)):
                 best = codes[:, j] - gradient[:, j] / (hessian[j, j] * step)
-                code = torch.clamp(torch.round(best), -half, half)
+                code = quantize(best, one, levels)
                 gradient.addr_((code - codes[:, j]) * step, hessian[j])
                 codes[:, j] = code
         return codes

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from . import cifar10, programs, runs
 from .muon import Muon
-from .quant import Chip, Mode
+from .quant import Chip, Mode, heq_step, least_squares_step
 from .teacher import Word
 from .views import draw_views, show
 
 SETTLE_IMAGES, SETTLE_IN_PASSING = 8192, 2048
 """Training images over which the means are taken in the end, and before each validation."""
+STEPS = {"heq": heq_step, "least-squares": least_squares_step}
 TEMPERATURE, TEACHER_SHARE = 2.0, 0.8
 """Of distillation: the softening of both networks' logits, and the weight of what the teacher says."""
 
@@ -47,12 +48,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--start", type=Path, help="encoder weights to begin with, as in starts/")
+    parser.add_argument("--start", type=Path, help="weights to begin with: of starts/, or a checkpoint")
     parser.add_argument("--teacher", type=Path, help="run folder of a teacher to learn from")
+    parser.add_argument("--table", choices=programs.TABLES, default="mixed", help="of the layers")
+    parser.add_argument("--step", choices=STEPS, default="heq", help="what sets the step of the weights")
+    parser.add_argument("--optimizer", choices=("muon", "adam"), default="muon", help="of the hidden weights")
+    parser.add_argument("--float-epochs", type=int, default=0, help="first epochs, with weights not yet quantized")
     parser.add_argument("--epochs", type=int, default=32)
     parser.add_argument("--exact-epochs", type=int, default=1, help="last epochs, in float32 with frozen shifts")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=0.02, help="peak, of hidden weights, in radians a step")
+    parser.add_argument("--lr", type=float, default=0.02, help="peak, of hidden weights, in radians a step of Muon")
     parser.add_argument("--rest-lr", type=float, default=6e-3, help="peak, of biases and of the last layer")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -66,16 +71,18 @@ def main() -> None:
 
     word = Word.load(args.teacher) if args.teacher else None
 
-    chip = programs.classifier().to(memory_format=torch.channels_last)
+    chip = programs.classifier(programs.TABLES[args.table]).to(memory_format=torch.channels_last)
     if args.start:
-        chip.load_state_dict(torch.load(args.start))
-    chip.set_mode(Mode.QUANT)
+        start = torch.load(args.start)
+        chip.load_state_dict(start.get("chip", start))
+    for layer, _ in chip.stages():
+        layer.step_of = STEPS[args.step]
     # Training only: the chip compares logits as they are, so a common positive factor changes nothing.
     gain = torch.nn.Parameter(torch.tensor(-0.9))
     *hidden, last = [layer.weight for layer, _ in chip.stages()]
     betas = [layer.beta for layer, _ in chip.stages()]
     optimizers = [
-        Muon(hidden, args.lr),
+        Muon(hidden, args.lr) if args.optimizer == "muon" else torch.optim.Adam(hidden, args.lr),
         torch.optim.Adam([*betas, last, gain], args.rest_lr),
     ]
     peaks = [args.lr, args.rest_lr]
@@ -90,6 +97,7 @@ def main() -> None:
         first = state["epoch"]
 
     for epoch in range(first, args.epochs):
+        chip.set_mode(Mode.FLOAT if epoch < args.float_epochs else Mode.QUANT)
         exact = epoch >= args.epochs - args.exact_epochs
         if exact:
             chip.freeze_shifts()
@@ -112,8 +120,8 @@ def main() -> None:
             for optimizer in optimizers:
                 optimizer.step()
             total += loss.item()
-        settling = SETTLE_IMAGES if epoch + 1 == args.epochs else SETTLE_IN_PASSING
-        chip.settle_means(show(images[order[:settling]], draw_views(settling, generator)))
+        settling = order[: SETTLE_IMAGES if epoch + 1 == args.epochs else SETTLE_IN_PASSING]
+        chip.settle_means(show(images[settling], draw_views(len(settling), generator)))
         held = accuracy(chip, held_images, held_labels)
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
         runs.log(args.out, record)

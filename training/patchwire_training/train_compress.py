@@ -29,12 +29,12 @@ from .quant import Chip, Mode
 
 LOG_EVERY = 400
 """Steps between validations, each with a checkpoint."""
-FIT_PATCHES = 200_000
-"""Patches to which the program is fitted."""
 
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
-STRUCTURE_WEIGHT = 0.2
+LOSSES = ("prefixes", "structure", "seams")
+"""Besides the error of whole latents."""
+STRUCTURE_WEIGHT = 0.1
 """Of the log of what MS-SSIM lacks to 1."""
 SEAM_WEIGHT = 0.1
 """Of how far the visibility of seams is from that in the originals, both in logarithms."""
@@ -114,6 +114,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
+    parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
+    parser.add_argument(
+        "--levels", type=int, choices=(2, 3, 5), default=5, help="of the weights of the program's kernels"
+    )
+    parser.add_argument("--rounding", choices=("carried", "heq"), default="carried", help="of these weights")
+    parser.add_argument("--without", choices=LOSSES, nargs="*", default=[], help="what the decoder is not trained for")
     parser.add_argument("--synthesis-steps", type=int, default=500)
     parser.add_argument("--decoder-steps", type=int, default=15000)
     parser.add_argument("--seed", type=int, default=1)
@@ -140,8 +146,8 @@ def main() -> None:
     elif args.start:
         chip = take_shipped(args.start, decoder)
     else:
-        sample = train.batch(random.Random(args.seed), FIT_PATCHES, 32)
-        chip, components = transform_fit.fit(sample)
+        sample = train.batch(random.Random(args.seed), args.fit_patches, 32)
+        chip, components = transform_fit.fit(sample, levels=args.levels, carried=args.rounding == "carried")
         transform_fit.start_decoder(decoder, chip, components, sample)
         if args.frame:
             decoder.load_frame(args.frame)
@@ -173,17 +179,19 @@ def main() -> None:
             frames = train.batch(rng, stage.batch, stage.crop).float()
             latents = encode(chip, frames)
             whole = len(latents)
-            if not stage.patches_only:
+            if not stage.patches_only and "prefixes" not in args.without:
                 latents, whole = cut(latents, rng)
             with torch.autocast("cpu", torch.bfloat16):
                 result = (decoder.patches(latents) if stage.patches_only else decoder(latents)).float()
             target = frames / 255
             loss = log_error(result[:whole], target[:whole])
             total += loss.item()
-            if not stage.patches_only:
+            if not stage.patches_only and "seams" not in args.without:
                 seam = seam_ratio(result[:whole]) / seam_ratio(target[:whole])
+                loss = loss + SEAM_WEIGHT * seam.log().abs()
+            if not stage.patches_only and "structure" not in args.without:
                 structure = 1 - ms_ssim(result[:whole], target[:whole])
-                loss = loss + SEAM_WEIGHT * seam.log().abs() + STRUCTURE_WEIGHT * structure.log()
+                loss = loss + STRUCTURE_WEIGHT * structure.log()
             if whole < len(latents):
                 loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
             optimizer.zero_grad()

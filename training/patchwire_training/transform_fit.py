@@ -21,13 +21,13 @@ from tqdm import tqdm
 
 from . import programs
 from .decoder import BLOCK, Decoder
-from .quant import Chip
+from .quant import Chip, heq_step, quantize
 from .quantizers import LEAST, allot_bits, distortion_of, folds, level_means, lloyd, steps, symbols
 from .rounding import Rounding
 
 SIDE = 32
-WEIGHTS_STEP = 1.6
-"""Weight step of a kernel, in mean magnitudes of the component's weights."""
+WEIGHTS_STEP = {2: 1.0, 3: 2.0, 5: 1.6}
+"""Weight step of a kernel of so many levels whose errors are carried over, in mean magnitudes of its weights."""
 CANDIDATES = 140
 """Principal components that may get bits."""
 RIDGE = 10.0
@@ -84,17 +84,30 @@ def principal(covariance: Tensor, count: int) -> Tensor:
     return torch.linalg.eigh(covariance)[1].flip(1)[:, :count].contiguous()
 
 
+def kernels_of(weights: Tensor, covariance: Tensor, levels: int, carried: bool) -> Tensor:
+    """Rows of weights [n, 3072] in few levels: errors carried over to other pixels, or each rounded for itself (HEQ)."""
+    if not carried:
+        return torch.stack([quantize(row, heq_step(row, levels), levels) for row in weights])
+    rounding = Rounding(covariance + RIDGE * torch.eye(len(covariance)))
+    return rounding.rows(weights, WEIGHTS_STEP[levels] * weights.abs().mean(1), levels)
+
+
 @torch.no_grad()
-def fit(patches: Tensor, *, units: int = programs.UNITS, bits: int = programs.BITS) -> tuple[Chip, list[Component]]:
-    """The program, of at most `units` thresholds, and what its bits mean.
+def fit(
+    patches: Tensor,
+    *,
+    units: int = programs.UNITS,
+    bits: int = programs.BITS,
+    levels: int = 5,
+    carried: bool = True,
+) -> tuple[Chip, list[Component]]:
+    """The program, of at most `units` thresholds and kernels of so many levels, and what its bits mean.
 
     `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 100,000 are enough.
     """
     mean, covariance = moments(patches)
     basis = principal(covariance, CANDIDATES)
-    weights = basis.T.contiguous()
-    rounding = Rounding(covariance + RIDGE * torch.eye(len(covariance)))
-    kernels = rounding.rows(weights, WEIGHTS_STEP * weights.abs().mean(1), 2)
+    kernels = kernels_of(basis.T.contiguous(), covariance, levels, carried)
     center = torch.round(kernels @ mean)
     sample = patches[:: max(1, len(patches) // SEARCHED)].float().flatten(1)
     # Whole numbers, as the chip's sums are.
@@ -108,7 +121,7 @@ def fit(patches: Tensor, *, units: int = programs.UNITS, bits: int = programs.BI
 
     thresholds = [found[i].quantizer(len(places[i]))[1] for i in chosen]
     kernel_of = torch.cat([torch.full((len(t),), row) for row, t in enumerate(thresholds)])
-    chip = programs.compressor(len(chosen), len(kernel_of), bits)
+    chip = programs.compressor(len(chosen), len(kernel_of), bits, levels)
     first, second = chip
     first.kernel_of.copy_(kernel_of)
     biases = LEAST - torch.cat(thresholds) - center[chosen][kernel_of]

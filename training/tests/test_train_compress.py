@@ -12,14 +12,13 @@ from patchwire_training.decoder import Decoder
 
 
 def run(monkeypatch, photos, out):
-    arguments = f"--photos {photos} --out {out} --synthesis-steps 2 --decoder-steps 2"
+    arguments = f"--photos {photos} --out {out} --fit-patches 600 --synthesis-steps 2 --decoder-steps 2"
     monkeypatch.setattr(sys, "argv", ["train_compress", *arguments.split()])
     train_compress.main()
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 def test_stages_follow_each_other_and_resume(monkeypatch, tmp_path):
-    monkeypatch.setattr(train_compress, "FIT_PATCHES", 600)
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(1)

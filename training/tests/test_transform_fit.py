@@ -55,7 +55,7 @@ def test_carrying_errors_over_beats_rounding():
     hessian = data.T @ data / len(data) + 0.1 * torch.eye(64)
     weights = torch.randn(8, 64)
     step = 1.7 * weights.abs().mean(1)
-    carried = rounding.Rounding(hessian).rows(weights, step, 1)
+    carried = rounding.Rounding(hessian).rows(weights, step, 3)
     rounded = torch.clamp(torch.round(weights / step[:, None]), -1, 1)
 
     def error(codes):

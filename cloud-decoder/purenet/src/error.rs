@@ -55,6 +55,12 @@ pub enum ModelError {
         /// Position, kind and name of the stage.
         stage: String,
     },
+    /// A join in a network without a base.
+    #[error("{stage}: needs a `base`, which the network does not have")]
+    NothingToJoin {
+        /// Position, kind and name of the stage.
+        stage: String,
+    },
     /// The last stage does not produce a frame.
     #[error(
         "network ends with {channels} channels at {side} x {side} positions a patch, \

@@ -1,16 +1,30 @@
 //! The network on some rows of patches.
 
+use crate::PATCH;
 use crate::conv::{Finish, Packed};
+use crate::layout::Shape;
 use crate::loader::{Network, Stage};
 use crate::map::Map;
 use crate::simd::Isa;
+
+/// Of a frame: red, green and blue of each pixel.
+const FRAME: Shape = Shape {
+    side: PATCH,
+    channels: 3,
+};
 
 impl Network {
     /// Most values a patch that are alive at once.
     pub(crate) fn peak_values(&self) -> usize {
         let values = |index: usize| self.shapes[index].values();
-        let base = self.base.map_or(0, |_| values(0));
-        let pairs = (1..self.shapes.len()).map(|index| values(index - 1) + values(index));
+        let base = self.base.map_or(0, |_| FRAME.values());
+        let pairs = self.stages.iter().enumerate().map(|(index, stage)| {
+            let before = match stage {
+                Stage::Join { .. } => FRAME.values(),
+                _ => values(index),
+            };
+            before + values(index + 1)
+        });
         // The first stage holds its inputs, and its result twice: patch by patch and as a map.
         let hidden = self.hidden.as_ref().map_or(0, Packed::outputs);
         let first = self.bits + hidden + 2 * values(0);
@@ -23,7 +37,11 @@ impl Network {
         let shapes = &self.shapes;
         let mut map = Map::zeros(shapes[0], rows, columns);
         self.synthesize(isa, latents, patch_bytes, &mut map);
-        let base = self.base.map(|factor| (factor, map.clone()));
+        let base = self.base.map(|factor| {
+            let mut frame = Map::zeros(FRAME, rows, columns);
+            frame.pixel_shuffle(&map, factor);
+            frame
+        });
         let mut hidden: Option<Map> = None;
         for (stage, &shape) in self.stages.iter().zip(&shapes[1..]) {
             match stage {
@@ -42,13 +60,24 @@ impl Network {
                 Stage::PixelShuffle { factor } => {
                     hidden = None;
                     let mut output = Map::zeros(shape, rows, columns);
-                    output.pixel_shuffle(&map, *factor, false);
+                    output.pixel_shuffle(&map, *factor);
                     map = output;
+                }
+                Stage::Join { layer, factor } => {
+                    hidden = None;
+                    let frame = base.as_ref().expect("a checked layout joins a base");
+                    let pixels = Shape {
+                        channels: FRAME.channels * factor * factor,
+                        ..shape
+                    };
+                    let mut input = Map::zeros(pixels, rows, columns);
+                    input.pixel_unshuffle(frame, *factor);
+                    layer.convolve(isa, &input, &mut map, Finish::Add);
                 }
             }
         }
-        if let Some((factor, base)) = base {
-            map.pixel_shuffle(&base, factor, true);
+        if let Some(base) = base {
+            map.add(&base);
         }
         map
     }

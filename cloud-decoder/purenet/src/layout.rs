@@ -45,6 +45,13 @@ pub(crate) enum StageLayout {
     PixelShuffle {
         factor: usize,
     },
+    Join {
+        name: String,
+        #[serde(rename = "in")]
+        input: usize,
+        channels: usize,
+        kernel: usize,
+    },
 }
 
 /// The skip connection from the first stage to the frame.
@@ -78,6 +85,7 @@ impl StageLayout {
             Self::Conv { name, .. } => format!("stage {index} (conv `{name}`)"),
             Self::Residual { name, .. } => format!("stage {index} (residual `{name}`)"),
             Self::PixelShuffle { .. } => format!("stage {index} (pixel_shuffle)"),
+            Self::Join { name, .. } => format!("stage {index} (join `{name}`)"),
         }
     }
 
@@ -85,7 +93,8 @@ impl StageLayout {
         match self {
             Self::PatchLinear { name, .. }
             | Self::Conv { name, .. }
-            | Self::Residual { name, .. } => Some(name),
+            | Self::Residual { name, .. }
+            | Self::Join { name, .. } => Some(name),
             Self::PixelShuffle { .. } => None,
         }
     }
@@ -200,6 +209,24 @@ impl StageLayout {
                     channels,
                 })
             }
+            (
+                &Self::Join {
+                    input: from,
+                    channels: count,
+                    kernel: size,
+                    ..
+                },
+                Some(input),
+            ) => {
+                let factor = PATCH / input.side;
+                let pixels = 3 * factor * factor;
+                field("in", from, from == pixels, &|| {
+                    format!("{pixels}, the RGB pixels of a position")
+                })?;
+                chained("channels", count, input)?;
+                kernel(size)?;
+                Ok(input)
+            }
             _ => Err(ModelError::StageOrder {
                 stage: label.to_owned(),
             }),
@@ -222,6 +249,9 @@ impl Layout {
                 return Err(ModelError::DuplicateName { stage: label });
             }
             shapes.push(stage.output(shapes.last().copied(), &label)?);
+            if self.base.is_none() && matches!(stage, StageLayout::Join { .. }) {
+                return Err(ModelError::NothingToJoin { stage: label });
+            }
         }
         let last = shapes[count - 1];
         if last

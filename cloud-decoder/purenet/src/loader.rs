@@ -30,9 +30,22 @@ pub(crate) struct Network {
 
 /// A stage after the first.
 pub(crate) enum Stage {
-    Conv { layer: Packed, relu: bool },
-    Residual { first: Packed, second: Packed },
-    PixelShuffle { factor: usize },
+    Conv {
+        layer: Packed,
+        relu: bool,
+    },
+    Residual {
+        first: Packed,
+        second: Packed,
+    },
+    PixelShuffle {
+        factor: usize,
+    },
+    /// `factor` pixels of the frame along the side of a position.
+    Join {
+        layer: Packed,
+        factor: usize,
+    },
 }
 
 /// Reads tensors and keeps account of them.
@@ -126,6 +139,18 @@ impl Network {
                 }
                 StageLayout::PixelShuffle { factor } => {
                     stages.push(Stage::PixelShuffle { factor: *factor });
+                }
+                StageLayout::Join {
+                    name,
+                    input,
+                    channels,
+                    kernel,
+                } => {
+                    let area = Area::of(*kernel, shape);
+                    let layer = loader.layer(&label, name, *channels, *input, area)?;
+                    let factor = PATCH / shape.side;
+                    radius += kernel / 2 * factor;
+                    stages.push(Stage::Join { layer, factor });
                 }
             }
         }

@@ -75,8 +75,8 @@ impl Map {
             });
     }
 
-    /// Writes PyTorch's pixel shuffle of `source` into `self`, or adds it.
-    pub(crate) fn pixel_shuffle(&mut self, source: &Map, factor: usize, add: bool) {
+    /// Writes PyTorch's pixel shuffle of `source` into `self`.
+    pub(crate) fn pixel_shuffle(&mut self, source: &Map, factor: usize) {
         let (channels, depth) = (self.channels(), source.channels());
         self.par_strips(factor, |first, rows| {
             let input = source.row(first / factor);
@@ -88,10 +88,39 @@ impl Map {
                     for (dx, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
                         let values = input[dy * factor + dx..].iter().step_by(factor * factor);
                         for (out, &value) in pixel.iter_mut().zip(values) {
-                            *out = if add { *out + value } else { value };
+                            *out = value;
                         }
                     }
                 }
+            }
+        });
+    }
+
+    /// Writes PyTorch's pixel unshuffle of `source` into `self`: what undoes [`Self::pixel_shuffle`].
+    pub(crate) fn pixel_unshuffle(&mut self, source: &Map, factor: usize) {
+        let (depth, channels) = (self.channels(), source.channels());
+        self.par_strips(1, |y, rows| {
+            for dy in 0..factor {
+                let input = source.row(y * factor + dy).chunks_exact(factor * channels);
+                for (position, pixels) in rows[0].chunks_exact_mut(depth).zip(input) {
+                    for (dx, pixel) in pixels.chunks_exact(channels).enumerate() {
+                        let values = position[dy * factor + dx..]
+                            .iter_mut()
+                            .step_by(factor * factor);
+                        for (out, &value) in values.zip(pixel) {
+                            *out = value;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Adds a map of the same shape.
+    pub(crate) fn add(&mut self, other: &Map) {
+        self.par_strips(1, |y, rows| {
+            for (out, &value) in rows[0].iter_mut().zip(other.row(y)) {
+                *out += value;
             }
         });
     }

@@ -159,12 +159,13 @@ fn the_figures_of_the_network_are_right() {
         16 * 48 * 9,
         2 * 256 * 25,
         72 * 16,
+        12 * 18 * 9,
         2 * 324 * 9,
         12 * 18 * 25,
     ];
-    let biases = 8 + 3072 + 16 + 2 * 16 + 72 + 2 * 18 + 12;
+    let biases = 8 + 3072 + 16 + 2 * 16 + 72 + 18 + 2 * 18 + 12;
     assert_eq!(decoder.parameters(), weights.iter().sum::<u64>() + biases);
-    let uses = [1, 1, 64, 64, 64, 256, 256];
+    let uses = [1, 1, 64, 64, 64, 256, 256, 256];
     let macs: u64 = weights
         .iter()
         .zip(uses)

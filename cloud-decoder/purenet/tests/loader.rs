@@ -169,9 +169,24 @@ fn stages_are_checked() {
             "unknown variant `deconv`",
         ),
         (
-            "/stages/7",
+            "/stages/8",
             json!({"kind": "pixel_shuffle", "factor": 2, "x": 1}),
             "unknown field `x`",
+        ),
+        (
+            "/stages/5/in",
+            json!(48),
+            "stage 5 (join `join`): in is 48, allowed is 12, the RGB pixels of a position",
+        ),
+        (
+            "/stages/5/channels",
+            json!(17),
+            "stage 5 (join `join`): channels is 17, allowed is 18, the channels of",
+        ),
+        (
+            "/base",
+            Value::Null,
+            "stage 5 (join `join`): needs a `base`, which the network does not have",
         ),
         ("/base/factor", json!(8), "base: factor is 8, allowed is 4"),
         (
@@ -197,14 +212,14 @@ fn stages_are_checked() {
         )
     })
     .refused("stage 1 (patch_linear `again`): the first stage, and only it");
-    stages(|stages| stages.truncate(7)).refused("ends with 12 channels at 16 x 16 positions");
+    stages(|stages| stages.truncate(8)).refused("ends with 12 channels at 16 x 16 positions");
 }
 
 #[test]
 fn tensors_are_checked() {
     let mut parts = Parts::golden();
     parts.tensors.remove("body4.0.conv2.bias");
-    parts.refused("stage 5 (residual `body4.0`): tensor `body4.0.conv2.bias` is missing");
+    parts.refused("stage 6 (residual `body4.0`): tensor `body4.0.conv2.bias` is missing");
 
     let mut parts = Parts::golden();
     let extra = parts.tensors["up.bias"].clone();
@@ -243,7 +258,7 @@ proptest! {
 
     #[test]
     fn damaged_files_do_no_harm(
-        edits in prop::collection::vec((0usize..2600, any::<u8>()), 0..4),
+        edits in prop::collection::vec((0usize..2800, any::<u8>()), 0..4),
         length in prop_oneof![Just(GOLDEN.len()), 0..GOLDEN.len()],
     ) {
         let mut bytes = GOLDEN[..length].to_vec();

@@ -29,6 +29,7 @@ FULL = {
         {"kind": "residual", "name": "body8.0", "channels": 16, "kernel": 5},
         {"kind": "conv", "name": "up", "in": 16, "out": 72, "kernel": 1, "relu": True},
         {"kind": "pixel_shuffle", "factor": 2},
+        {"kind": "join", "name": "join", "in": 12, "channels": 18, "kernel": 3},
         {"kind": "residual", "name": "body4.0", "channels": 18, "kernel": 3},
         {"kind": "conv", "name": "tail", "in": 18, "out": 12, "kernel": 5, "relu": False},
         {"kind": "pixel_shuffle", "factor": 2},
@@ -63,6 +64,8 @@ def tensors(layout: dict) -> dict[str, torch.Tensor]:
                 out[f"{name}.bias"] += 0.5
             case {"kind": "conv", "name": name, "in": inputs, "out": outputs, "kernel": kernel}:
                 out |= layer(name, outputs, inputs, kernel)
+            case {"kind": "join", "name": name, "in": inputs, "channels": channels, "kernel": kernel}:
+                out |= layer(name, channels, inputs, kernel)
             case {"kind": "residual", "name": name, "channels": channels, "kernel": kernel}:
                 out |= layer(f"{name}.conv1", channels, channels, kernel)
                 out |= layer(f"{name}.conv2", channels, channels, kernel)
@@ -97,6 +100,9 @@ def decode(
                 x = F.relu(x) if stage["relu"] else x
             case "residual":
                 x = x + conv(f"{name}.conv2", F.relu(conv(f"{name}.conv1", x)))
+            case "join":
+                frame = F.pixel_shuffle(base, layout["base"]["factor"])
+                x = x + conv(name, F.pixel_unshuffle(frame, frame.shape[-1] // x.shape[-1]))
             case "pixel_shuffle":
                 x = F.pixel_shuffle(x, stage["factor"])
     if "base" in layout:

@@ -1,0 +1,47 @@
+"""Each shipped model from nothing: the steps of its recipe, one after the other.
+
+A step that is done, or cut in the middle, goes on where it stopped when the command is given again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+Step = tuple[str, *tuple[str, ...]]
+"""A module of this package and its arguments."""
+
+
+def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
+    """CIFAR-10, the teacher, and three rounds of the student, of which the later two listen to it."""
+    word, rounds = f"--teacher={runs / 'teacher'}", [runs / f"classify{i}" for i in (1, 2, 3)]
+    start = lambda run: f"--start={run / 'checkpoint.pt'}"
+    train = lambda i, *options: ("train_classify", f"--data={data}", f"--out={rounds[i]}", *options)
+    yield "fetch-cifar10", str(data)
+    yield "teacher", f"--data={data}", f"--out={runs / 'teacher'}"
+    yield train(0, "--epochs=36")
+    yield train(1, start(rounds[0]), word, "--epochs=37", "--lr=0.012", "--rest-lr=4e-3")
+    yield train(2, start(rounds[1]), word, "--epochs=50", "--lr=0.008", "--rest-lr=3e-3", "--seed=2")
+    yield "export", f"--classify={rounds[2]}", f"--out={models}"
+
+
+def compress(data: Path, runs: Path, models: Path) -> Iterator[Step]:
+    """The fit and its decoder, from a folder of photographs."""
+    run = runs / "compress"
+    yield "train_compress", f"--photos={data}", f"--out={run}", "--synthesis-steps=300", "--decoder-steps=32000"
+    yield "export", f"--compress={run}", f"--out={models}"
+
+
+RECIPES = {"classify": classify, "compress": compress}
+
+
+def reproduce(model: str, data: Path, runs: Path, models: Path) -> None:
+    """Run the recipe; a step that fails ends it."""
+    for module, *arguments in RECIPES[model](data, runs, models):
+        # A command of the package itself has a dash in its name, a module has none.
+        target = ["patchwire_training", module] if "-" in module else [f"patchwire_training.{module}"]
+        command = [sys.executable, "-m", *target, *arguments]
+        print("+", *command[1:], flush=True)
+        subprocess.run(command, check=True)
