@@ -23,6 +23,14 @@ fn the_shipped_models_are_shown() {
 }
 
 #[test]
+fn the_edge_sheds_to_rates_that_the_shipped_decoder_takes() {
+    let decoder = purenet::Decoder::from_safetensors(patchwire_models::DECODER);
+    let rates = decoder.expect("shipped decoder").rates().to_vec();
+    let (last, lower) = rates.split_last().expect("a rate");
+    assert_eq!((lower, *last), (&patchwire_models::PREFIXES[..], 256));
+}
+
+#[test]
 fn a_file_is_shown_layer_by_layer() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("mine.nqe");

@@ -11,6 +11,7 @@ use std::{
 
 pub use daemon::config::{ConfigError, Log, LogFormat};
 use daemon::config::{within, wrong};
+use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
 use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub http: Http,
     /// What is loaded into the chip.
     pub programs: Programs,
+    /// Bits a patch.
+    pub rate: Rate,
     /// The durable queue of encoded frames.
     pub spool: Spool,
     /// The way to the cloud.
@@ -64,6 +67,17 @@ pub struct Programs {
     pub compress: Option<PathBuf>,
     /// Classification program (`.nqe`).
     pub classify: Option<PathBuf>,
+}
+
+/// Bits a patch of the latents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// Always so many; fewer as the spool fills when absent.
+    pub bits: Option<u32>,
+    /// Fewer bits a patch than the program's that the cloud's decoder takes, ascending. When absent, those of the
+    /// shipped decoder for the shipped program, and none for another: no rate is shed.
+    pub steps: Option<Vec<u32>>,
 }
 
 /// The durable queue of encoded frames.
@@ -119,6 +133,7 @@ impl Default for Config {
             shutdown_s: 10,
             http: Http::default(),
             programs: Programs::default(),
+            rate: Rate::default(),
             spool: Spool::default(),
             uplink: Uplink::default(),
             log: Log::default(),
@@ -211,6 +226,15 @@ impl Config {
             65_536,
         )?;
         within("http.request_timeout_s", http.request_timeout_s, 1, 3600)?;
+        let steps = self.rate.steps.as_deref().unwrap_or_default();
+        let rising = steps.is_sorted_by(|a, b| a < b);
+        let rates = steps.iter().chain(&self.rate.bits);
+        for &bits in rates {
+            if !rising || !bits.is_multiple_of(8) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
+                let allowed = format!("multiples of 8 from {MIN_BITS} to {MAX_BITS}, ascending");
+                return Err(wrong("rate", bits, &allowed));
+            }
+        }
         within("spool.max_bytes", spool.max_bytes, 1 << 20, 1 << 42)?;
         if let Some(ttl_s) = spool.ttl_s {
             within("spool.ttl_s", ttl_s, 1, 10 * 365 * 86_400)?;

@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::{config::Config, intake::Frame, metrics::TaskKind};
+use crate::{config::Config, intake::Frame, metrics::TaskKind, rate::Rate};
 
 /// What a camera asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -126,6 +126,24 @@ impl Encoder {
     /// The compressing and the classifying emulator, in this order.
     pub fn emulators(&self) -> [&Emulator; 2] {
         [&self.compress, &self.classify]
+    }
+
+    /// The policy for the bits of the program that compresses.
+    ///
+    /// # Errors
+    /// A pinned rate that the program does not have.
+    pub fn rate(&self, config: &Config) -> anyhow::Result<Rate> {
+        let shipped: &[u32] = match config.programs.compress {
+            None => &patchwire_models::PREFIXES,
+            Some(_) => &[],
+        };
+        let config = &config.rate;
+        let bits = self.compress.program().latent_bits().unwrap_or_default();
+        Rate::new(
+            config.bits,
+            config.steps.as_deref().unwrap_or(shipped),
+            bits,
+        )
     }
 
     /// Id of the program that classifies.

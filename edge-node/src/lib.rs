@@ -11,6 +11,7 @@ mod http;
 pub mod intake;
 pub mod metrics;
 mod node;
+mod rate;
 pub mod spool;
 pub mod uplink;
 
@@ -55,7 +56,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     config.check()?;
     let loading = config.clone();
     let encoder = spawn_blocking(move || Encoder::load(&loading)).await??;
+    let rate = encoder.rate(&config)?;
     let metrics = Metrics::new();
+    metrics.rate_bits.set(rate.most().into());
     let spool = Spool::open(&config.spool, metrics.clone())
         .await
         .with_context(|| format!("spool {}", config.spool.path.display()))?;
@@ -79,6 +82,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         stop: stop.clone(),
         started: Instant::now(),
         encoder,
+        rate,
         metrics,
         config: config.clone(),
     });

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub accepted: Counters<TaskLabel>,
     /// Frames not accepted, by reason.
     pub refused: Counters<RefusalLabel>,
+    /// Bits a patch of the newest frame.
+    pub rate_bits: Gauge,
     /// Bits of latents made.
     pub latent_bits: Counter,
     /// Frames being handled.
@@ -150,6 +152,7 @@ impl Metrics {
             dropped: DropLabel::register(r, "spool_dropped", "Frames that left undelivered"),
             acks: AckLabel::register(r, "uplink_acks", "Acks received"),
             encode_seconds,
+            rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(r, "originals_skipped", "Originals too large to travel"),
             sent: counter(r, "uplink_frames_sent", "Frames sent, resends included"),

@@ -20,6 +20,7 @@ use crate::{
     http::HttpError,
     intake::{self, Frame},
     metrics::Metrics,
+    rate::Rate,
     spool::{Spool, now_ms},
     uplink::Link,
 };
@@ -31,6 +32,7 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) encoder: Encoder,
+    pub(crate) rate: Rate,
     pub(crate) spool: Arc<Spool>,
     pub(crate) metrics: Metrics,
     pub(crate) link: watch::Receiver<Link>,
@@ -114,14 +116,19 @@ impl Node {
         let max_pixels = self.config.http.max_pixels;
         let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
         drop(body);
-        let encoded = self
+        let mut encoded = self
             .encoder
             .encode(&frame, task)
             .map_err(HttpError::internal)?;
         self.metrics
             .encode_seconds
             .observe(encoded.elapsed_ns as f64 / 1e9);
-        if let Some(latents) = &encoded.latents {
+        if let Some(latents) = &mut encoded.latents {
+            let bits = self.rate.bits(self.spool.fill());
+            self.metrics.rate_bits.set(bits.into());
+            if bits < latents.bits {
+                *latents = latents.prefix(bits).map_err(HttpError::internal)?;
+            }
             self.metrics.latent_bits.inc_by(latents.total_bits());
         }
         let frame_id = Uuid::now_v7();

@@ -38,6 +38,8 @@ struct Accepted {
     height: u32,
     /// Patches that travel; 0 when the task was only to classify.
     patches: u64,
+    /// Fewer than the program's when rate is shed; 0 as above.
+    bits_per_patch: u32,
     /// Bits of latents, container overhead excluded.
     bits: u64,
     bits_per_pixel: f64,
@@ -117,6 +119,7 @@ async fn accept(
         width: stored.width,
         height: stored.height,
         patches: encoded.latents.as_ref().map_or(0, |l| l.patches()),
+        bits_per_patch: encoded.latents.as_ref().map_or(0, |l| l.bits),
         bits: encoded.latents.as_ref().map_or(0, |l| l.total_bits()),
         bits_per_pixel: encoded.latents.as_ref().map_or(0.0, |l| l.bits_per_pixel()),
         program: hex::encode(program),

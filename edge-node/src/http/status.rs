@@ -21,6 +21,8 @@ struct Status {
     version: &'static str,
     uptime_s: u64,
     backlog: Backlog,
+    /// Bits a patch that a frame would get now.
+    bits_per_patch: u32,
     spool_max_bytes: u64,
     endpoint: String,
     uplink: LinkStatus,
@@ -66,6 +68,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: node.started.elapsed().as_secs(),
         backlog: node.spool.backlog(),
+        bits_per_patch: node.rate.bits(node.spool.fill()),
         spool_max_bytes: node.config.spool.max_bytes,
         endpoint: node.config.uplink.endpoint.clone(),
         uplink: node.link.borrow().status(),

@@ -194,6 +194,12 @@ impl Spool {
         }
     }
 
+    /// How much of what pushing may fill the frames that wait take, 0 to about 1.
+    pub fn fill(&self) -> f64 {
+        let room = self.max_bytes.saturating_sub(RESERVE_PAGES * PAGE_BYTES);
+        self.backlog().bytes as f64 / room.max(1) as f64
+    }
+
     /// Returns once a frame was pushed since the last call returned. For one waiter.
     pub async fn arrival(&self) {
         self.arrival.notified().await;
