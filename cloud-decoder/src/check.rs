@@ -88,6 +88,7 @@ pub(crate) fn check(accepts: &Accepts, node: &str, frame: EncodedFrame) -> Resul
         source_format: frame.source_format,
         latent_bits: latents.as_ref().map_or(0, |l| l.total_bits()),
         latent_ones: latents.as_ref().map(|l| ones(&l.payload)),
+        bytes: (frame.latents.len() + original.len()) as u64,
         program_id: latents.as_ref().map(|l| l.program),
         label,
         original_type,

@@ -7,7 +7,7 @@ use std::{
 
 use daemon::config::within;
 pub use daemon::config::{ConfigError, Log, LogFormat};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub decoder: Option<PathBuf>,
     /// Decode workers.
     pub decode: Decode,
+    /// What is removed, and when.
+    pub retention: Retention,
     /// Logging.
     pub log: Log,
 }
@@ -61,6 +63,32 @@ pub struct Decode {
     pub max_pixels: u64,
 }
 
+/// Section `retention`: what goes first is what arrived first; a frame that waits for the decoder stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Age from arrival at which a frame is removed, in seconds; never when absent.
+    pub max_age_s: Option<u64>,
+    /// Most bytes of all frames' objects; any number when absent.
+    pub max_bytes: Option<u64>,
+}
+
+impl Retention {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first that is out of range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(age) = self.max_age_s {
+            within("retention.max_age_s", age, 1, 100 * 365 * 86_400)?;
+        }
+        if let Some(bytes) = self.max_bytes {
+            within("retention.max_bytes", bytes, 1 << 20, 1 << 50)?;
+        }
+        Ok(())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -69,6 +97,7 @@ impl Default for Config {
             data_dir: PathBuf::from("cloud-data"),
             decoder: None,
             decode: Decode::default(),
+            retention: Retention::default(),
             log: Log::default(),
         }
     }
@@ -135,6 +164,7 @@ impl Config {
         within("decode.workers", decode.workers as u64, 1, 64)?;
         within("decode.threads", decode.threads as u64, 0, 1024)?;
         within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;
-        within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)
+        within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)?;
+        self.retention.check()
     }
 }

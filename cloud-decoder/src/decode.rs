@@ -101,8 +101,11 @@ impl Worker {
         self.queue.notify_one();
         let id = frame.new.id;
         let row = match self.decode(&frame).await {
-            Ok((quality, decode_ns)) => {
-                let row = self.catalogue.decoded(id, quality, decode_ns).await?;
+            Ok((quality, decode_ns, bytes)) => {
+                let row = self
+                    .catalogue
+                    .decoded(id, quality, decode_ns, bytes)
+                    .await?;
                 self.metrics.decoded.inc();
                 self.metrics.decode_seconds.observe(decode_ns as f64 / 1e9);
                 self.metrics.measured(&quality);
@@ -128,7 +131,8 @@ impl Worker {
         Ok(true)
     }
 
-    async fn decode(&self, frame: &Frame) -> Result<(Quality, u64), DecodeError> {
+    /// Quality, decode time in nanoseconds, and bytes written.
+    async fn decode(&self, frame: &Frame) -> Result<(Quality, u64, u64), DecodeError> {
         let id = frame.new.id;
         let latents = self.objects.get(Kind::Latents, id).await?;
         let latents = LatentFrame::decode(latents.ok_or(DecodeError::Missing("latents"))?)?;
@@ -145,13 +149,14 @@ impl Worker {
         let rebuilt = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| DecodeError::Panic)??;
+        let bytes = (rebuilt.thumbnail.len() + rebuilt.png.len()) as u64;
         self.objects
             .put(Kind::Thumbnail, id, rebuilt.thumbnail)
             .await?;
         self.objects
             .put(Kind::Reconstruction, id, rebuilt.png)
             .await?;
-        Ok((rebuilt.quality, rebuilt.decode_ns))
+        Ok((rebuilt.quality, rebuilt.decode_ns, bytes))
     }
 }
 

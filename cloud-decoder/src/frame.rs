@@ -76,6 +76,8 @@ pub struct NewFrame {
     pub latent_bits: u64,
     /// Share of set bits in the latents.
     pub latent_ones: Option<f64>,
+    /// Bytes of its objects.
+    pub bytes: u64,
     /// Program that made the latents.
     pub program_id: Option<[u8; 32]>,
     /// Label, if the edge classified the frame.

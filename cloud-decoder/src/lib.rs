@@ -18,6 +18,7 @@ mod http;
 mod metrics;
 pub mod objects;
 mod picture;
+mod retention;
 mod store;
 mod uplink;
 
@@ -178,21 +179,34 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             macs_per_pixel: decoder.macs_per_pixel(),
         },
         readiness,
+        retention: config.retention,
         watchers,
         shutdown: stop.clone(),
     };
     let worker = decode::Worker {
         catalogue: catalogue.clone(),
-        objects,
+        objects: objects.clone(),
         changes,
-        metrics,
+        metrics: metrics.clone(),
         decoder,
         pool,
         max_attempts: config.decode.max_attempts,
         queue,
     };
 
+    let keeper = retention::Keeper {
+        policy: config.retention,
+        catalogue: catalogue.clone(),
+        objects,
+        metrics,
+    };
+
     let mut tasks = JoinSet::new();
+    let until = stop.clone();
+    tasks.spawn(async move {
+        keeper.run(until).await;
+        Ok(())
+    });
     tasks.spawn(async {
         http::serve(http_listener, app).await;
         Ok(())

@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) decoded: Counter,
     pub(crate) attempts_failed: Counter,
     pub(crate) failed: Counter,
+    pub(crate) removed: Counter,
+    pub(crate) stored_bytes: Gauge,
     pub(crate) decode_seconds: Histogram,
     psnr_db: Histogram,
     ms_ssim: Histogram,
@@ -65,6 +67,8 @@ impl Metrics {
             decoded: Counter::default(),
             attempts_failed: Counter::default(),
             failed: Counter::default(),
+            removed: Counter::default(),
+            stored_bytes: Gauge::default(),
             decode_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
             psnr_db: Histogram::new(linear_buckets(16.0, 2.0, 16)),
             ms_ssim: Histogram::new([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99]),
@@ -100,6 +104,17 @@ impl Metrics {
             self.attempts_failed.clone(),
         );
         r.register("frames_failed", "Frames given up", self.failed.clone());
+        r.register(
+            "frames_removed",
+            "Frames removed by retention",
+            self.removed.clone(),
+        );
+        r.register_with_unit(
+            "stored",
+            "Objects of all frames",
+            Unit::Bytes,
+            self.stored_bytes.clone(),
+        );
         r.register_with_unit(
             "decode",
             "Time to reconstruct a frame",

@@ -24,6 +24,13 @@ pub enum Kind {
     Thumbnail,
 }
 
+const KINDS: [Kind; 4] = [
+    Kind::Latents,
+    Kind::Original,
+    Kind::Reconstruction,
+    Kind::Thumbnail,
+];
+
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("object store: {0}")]
@@ -65,6 +72,20 @@ impl Objects {
     /// The store failed; nothing or the whole object was written.
     pub async fn put(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<(), ObjectError> {
         self.store.put(&key(kind, frame), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Deletes all objects of a frame; those that are not there count as deleted.
+    ///
+    /// # Errors
+    /// The store failed; some may be deleted.
+    pub async fn delete(&self, frame: Uuid) -> Result<(), ObjectError> {
+        for kind in KINDS {
+            match self.store.delete(&key(kind, frame)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 

@@ -31,6 +31,15 @@ pub enum CatalogueError {
     },
 }
 
+/// Some frames together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// How many.
+    pub frames: u64,
+    /// Bytes of their objects.
+    pub bytes: u64,
+}
+
 /// Which frames to list, newest arrival first.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -127,12 +136,13 @@ pub trait Catalogue: Send + Sync {
     /// [`CLAIM_MS`], so that the frame of a worker that died is taken again.
     async fn claim(&self) -> Result<Option<Frame>, CatalogueError>;
 
-    /// Records a reconstruction. `None` when the frame was not queued any more.
+    /// Records a reconstruction, whose objects have so many bytes. `None` when the frame was not queued any more.
     async fn decoded(
         &self,
         id: Uuid,
         quality: Quality,
         decode_ns: u64,
+        bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError>;
 
     /// Gives a claimed frame back, to be claimed again after `delay_ms`.
@@ -140,6 +150,19 @@ pub trait Catalogue: Send + Sync {
 
     /// Gives a frame up. `None` when it was not queued any more.
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Frames that do not wait for the decoder, first arrival first, at most `limit`.
+    async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError>;
+
+    /// Forgets frames, except those that wait for the decoder, and takes them out of their cameras' sums.
+    async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError>;
+
+    /// All frames.
+    async fn kept(&self) -> Result<Kept, CatalogueError>;
+
+    /// Those of [`oldest`](Self::oldest) that arrived before a time, in milliseconds since the Unix epoch, or without
+    /// which so many `bytes` are not yet freed.
+    async fn due(&self, before_ms: i64, bytes: u64) -> Result<Kept, CatalogueError>;
 
     /// Frames waiting for the decoder, claimed ones included.
     async fn queued(&self) -> Result<u64, CatalogueError>;

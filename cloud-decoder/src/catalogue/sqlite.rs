@@ -10,7 +10,7 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    CLAIM_MS, Camera, Catalogue, CatalogueError, MAX_CAMERAS, Metric, Page, Series,
+    CLAIM_MS, Camera, Catalogue, CatalogueError, Kept, MAX_CAMERAS, Metric, Page, Series,
     row::{CameraRow, FrameRow},
     write,
 };
@@ -126,9 +126,10 @@ impl Catalogue for SqliteCatalogue {
         id: Uuid,
         quality: Quality,
         decode_ns: u64,
+        bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError> {
         let mut connection = self.writer.acquire().await?;
-        let result = write::set_decoded(&mut connection, id, quality, decode_ns).await;
+        let result = write::set_decoded(&mut connection, id, quality, decode_ns, bytes).await;
         write::settled(connection, result).await
     }
 
@@ -145,6 +146,42 @@ impl Catalogue for SqliteCatalogue {
         let mut connection = self.writer.acquire().await?;
         let result = write::set_failed(&mut connection, id, reason).await;
         write::settled(connection, result).await
+    }
+
+    async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError> {
+        let rows: Vec<FrameRow> =
+            sqlx::query_as("SELECT * FROM frames WHERE state <> 'queued' ORDER BY seq LIMIT ?")
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await?;
+        rows.into_iter().map(Frame::try_from).collect()
+    }
+
+    async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = write::remove_all(&mut connection, frames).await;
+        write::settled(connection, result).await
+    }
+
+    async fn kept(&self) -> Result<Kept, CatalogueError> {
+        let sums =
+            sqlx::query_as("SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0) FROM cameras");
+        let (frames, bytes): (i64, i64) = sums.fetch_one(&self.readers).await?;
+        Ok(Kept::new(frames, bytes))
+    }
+
+    async fn due(&self, before_ms: i64, bytes: u64) -> Result<Kept, CatalogueError> {
+        let (frames, bytes): (i64, i64) = sqlx::query_as(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM (
+                 SELECT bytes, received_ms, sum(bytes) OVER (ORDER BY seq) - bytes AS freed
+                 FROM frames WHERE state <> 'queued')
+             WHERE received_ms < ? OR freed < ?",
+        )
+        .bind(before_ms)
+        .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(Kept::new(frames, bytes))
     }
 
     async fn queued(&self) -> Result<u64, CatalogueError> {
@@ -187,6 +224,16 @@ impl Catalogue for SqliteCatalogue {
             captured_ms,
             values,
         })
+    }
+}
+
+impl Kept {
+    /// From sums, which SQLite has as signed integers.
+    fn new(frames: i64, bytes: i64) -> Self {
+        Self {
+            frames: frames.max(0) as u64,
+            bytes: bytes.max(0) as u64,
+        }
     }
 }
 

@@ -45,8 +45,8 @@ async fn insert_one(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, latent_bits, latent_ones, program_id, label_program_id,
-             label_scores, original_type, encode_ns)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             label_scores, original_type, encode_ns, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
     )
     .bind(new.id.as_bytes().as_slice())
@@ -65,6 +65,7 @@ async fn insert_one(
     .bind(scores)
     .bind(&new.original_type)
     .bind(saturate(new.encode_ns))
+    .bind(saturate(new.bytes))
     .fetch_optional(&mut **tx)
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
@@ -75,13 +76,13 @@ async fn insert_one(
     };
     sqlx::query(
         "INSERT INTO cameras (camera_id, node_id, frames, labelled, pixels, latent_bits, last_seq,
-             last_received_ms)
-         VALUES (?, ?, 1, ?, ?, ?, ?, ?)
+             last_received_ms, bytes)
+         VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (camera_id) DO UPDATE SET
              node_id = excluded.node_id, frames = frames + 1,
              labelled = labelled + excluded.labelled, pixels = pixels + excluded.pixels,
              latent_bits = latent_bits + excluded.latent_bits, last_seq = excluded.last_seq,
-             last_received_ms = excluded.last_received_ms",
+             last_received_ms = excluded.last_received_ms, bytes = bytes + excluded.bytes",
     )
     .bind(&new.camera_id)
     .bind(&new.node_id)
@@ -90,6 +91,7 @@ async fn insert_one(
     .bind(new.latent_bits as i64)
     .bind(seq)
     .bind(new.received_ms)
+    .bind(saturate(new.bytes))
     .execute(&mut **tx)
     .await?;
     Ok(Some(Frame {
@@ -107,11 +109,12 @@ pub(super) async fn set_decoded(
     id: Uuid,
     quality: Quality,
     decode_ns: u64,
+    bytes: u64,
 ) -> Result<Option<Frame>, CatalogueError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     let row: Option<FrameRow> = sqlx::query_as(
         "UPDATE frames SET state = 'decoded', decode_ns = ?, psnr_db = ?, ssim = ?,
-             ms_ssim = ?, seam_ratio = ?, original_seam_ratio = ?
+             ms_ssim = ?, seam_ratio = ?, original_seam_ratio = ?, bytes = bytes + ?
          WHERE frame_id = ? AND state = 'queued' RETURNING *",
     )
     .bind(saturate(decode_ns))
@@ -120,20 +123,22 @@ pub(super) async fn set_decoded(
     .bind(quality.ms_ssim)
     .bind(quality.seam_ratio)
     .bind(quality.original_seam_ratio)
+    .bind(saturate(bytes))
     .bind(id.as_bytes().as_slice())
     .fetch_optional(&mut *tx)
     .await?;
     let Some(frame) = row.map(Frame::try_from).transpose()? else {
         return Ok(None);
     };
-    let psnr = quality.psnr_db.filter(|psnr| psnr.is_finite());
+    let psnr = measured(quality);
     sqlx::query(
         "UPDATE cameras SET decoded = decoded + 1, measured = measured + ?,
-             psnr_sum = psnr_sum + ?, last_decoded = ? WHERE camera_id = ?",
+             psnr_sum = psnr_sum + ?, last_decoded = ?, bytes = bytes + ? WHERE camera_id = ?",
     )
     .bind(i64::from(psnr.is_some()))
     .bind(psnr.unwrap_or(0.0))
     .bind(id.as_bytes().as_slice())
+    .bind(saturate(bytes))
     .bind(&frame.new.camera_id)
     .execute(&mut *tx)
     .await?;
@@ -166,6 +171,67 @@ pub(super) async fn set_failed(
     Ok(Some(frame))
 }
 
+pub(super) async fn remove_all(
+    connection: &mut SqliteConnection,
+    ids: &[Uuid],
+) -> Result<(), CatalogueError> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for id in ids {
+        remove_one(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Takes a frame out of its camera's sums too, and the camera with its last frame.
+async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), CatalogueError> {
+    let row: Option<FrameRow> =
+        sqlx::query_as("DELETE FROM frames WHERE frame_id = ? AND state <> 'queued' RETURNING *")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&mut **tx)
+            .await?;
+    let Some(frame) = row.map(Frame::try_from).transpose()? else {
+        return Ok(());
+    };
+    let (new, is) = (&frame.new, |state| i64::from(frame.state == state));
+    let pixels = match frame.state {
+        FrameState::Labelled => 0,
+        _ => i64::from(new.width) * i64::from(new.height),
+    };
+    let psnr = frame.quality.and_then(measured);
+    sqlx::query(
+        "UPDATE cameras SET frames = frames - 1, decoded = decoded - ?2, labelled = labelled - ?3,
+             failed = failed - ?4, pixels = pixels - ?5, latent_bits = latent_bits - ?6,
+             measured = measured - ?7, bytes = bytes - ?8,
+             psnr_sum = CASE measured WHEN ?7 THEN 0 ELSE psnr_sum - ?9 END,
+             last_decoded = nullif(last_decoded, ?10),
+             last_seq = coalesce((SELECT max(seq) FROM frames WHERE camera_id = ?1), last_seq)
+         WHERE camera_id = ?1",
+    )
+    .bind(&new.camera_id)
+    .bind(is(FrameState::Decoded))
+    .bind(is(FrameState::Labelled))
+    .bind(is(FrameState::Failed))
+    .bind(pixels)
+    .bind(saturate(new.latent_bits))
+    .bind(i64::from(psnr.is_some()))
+    .bind(saturate(new.bytes))
+    .bind(psnr.unwrap_or(0.0))
+    .bind(id.as_bytes().as_slice())
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("DELETE FROM cameras WHERE camera_id = ? AND frames = 0")
+        .bind(&new.camera_id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The PSNR that counts in a camera's mean.
+fn measured(quality: Quality) -> Option<f64> {
+    quality.psnr_db.filter(|psnr| psnr.is_finite())
+}
+
 /// SQLite's integers are signed.
 fn saturate(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -189,11 +255,38 @@ mod tests {
             source_format: "x".repeat(1000),
             latent_bits: 1024,
             latent_ones: Some(0.5),
+            bytes: 100,
             program_id: Some([7; 32]),
             label: None,
             original_type: None,
             encode_ns: 1,
         }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_waits_for_the_decoder_is_not_removed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("catalogue.sqlite");
+        let catalogue = SqliteCatalogue::open(&path).await.expect("catalogue");
+        let (waiting, done) = (frame(), frame());
+        let (waits, is_done) = (waiting.id, done.id);
+        let stored = catalogue.insert(vec![waiting, done]).await;
+        stored.expect("a transaction");
+        let failed = catalogue.failed(is_done, "test").await;
+        failed.expect("a transaction");
+        let oldest = catalogue.oldest(10).await.expect("frames");
+        let ids: Vec<_> = oldest.iter().map(|frame| frame.new.id).collect();
+        assert_eq!(ids, [is_done]);
+        let due = catalogue.due(i64::MAX, 0).await.expect("sums");
+        assert_eq!((due.frames, due.bytes), (1, 100));
+        let removed = catalogue.remove(&[waits, is_done]).await;
+        removed.expect("a transaction");
+        assert_eq!(catalogue.queued().await.expect("count"), 1);
+        let kept = catalogue.kept().await.expect("sums");
+        assert_eq!((kept.frames, kept.bytes), (1, 100));
+        let camera = catalogue.cameras().await.expect("cameras").remove(0);
+        assert_eq!((camera.frames, camera.failed), (1, 0));
+        assert_eq!((camera.last_frame, camera.pixels), (waits, 64 * 64));
     }
 
     #[tokio::test]

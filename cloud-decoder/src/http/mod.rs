@@ -26,7 +26,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Readiness, catalogue::Catalogue, changes::Changes, metrics::Metrics, objects::Objects,
+    Readiness, catalogue::Catalogue, changes::Changes, config::Retention, metrics::Metrics,
+    objects::Objects,
 };
 use error::ApiError;
 
@@ -49,6 +50,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) decoder: stats::DecoderInfo,
     pub(crate) readiness: watch::Receiver<Readiness>,
+    pub(crate) retention: Retention,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
 }
@@ -74,6 +76,7 @@ fn router(app: App) -> Router {
         .route("/cameras", get(stats::cameras))
         .route("/summary", get(stats::summary))
         .route("/series", get(stats::series))
+        .route("/retention", get(stats::retention))
         .route("/events", get(events::events));
     Router::new()
         .nest("/api/v1", api)

@@ -15,6 +15,8 @@ use super::{
 use crate::{
     catalogue::{Camera, Metric},
     clock::now_ms,
+    config::Retention,
+    retention::bounds,
 };
 
 /// A camera is live when a frame of it arrived this recently, in milliseconds.
@@ -91,6 +93,34 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Value>, ApiEr
         "mean_psnr_db": ratio(psnr_sum, measured),
         "saved": mean_bpp.map(|bpp| 1.0 - bpp / 24.0),
     })))
+}
+
+/// What is kept, and what a policy would remove now: the service's own, or the one in the query. Nothing is removed.
+pub(super) async fn retention(
+    State(app): State<App>,
+    query: Result<Query<RetentionQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(asked) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let policy = match (asked.max_age_s, asked.max_bytes) {
+        (None, None) => app.retention,
+        (max_age_s, max_bytes) => Retention {
+            max_age_s,
+            max_bytes,
+        },
+    };
+    let checked = policy.check();
+    checked.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let kept = app.catalogue.kept().await?;
+    let (before_ms, excess) = bounds(&policy, kept);
+    let due = app.catalogue.due(before_ms, excess).await?;
+    Ok(Json(json!({ "policy": policy, "kept": kept, "due": due })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetentionQuery {
+    max_age_s: Option<u64>,
+    max_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]

@@ -162,14 +162,27 @@ impl Cloud {
 
     /// Files below the objects folder.
     pub fn objects(&self) -> usize {
-        fn count(folder: &Path) -> usize {
-            fs::read_dir(folder)
-                .expect("objects")
-                .map(|entry| entry.expect("entry").path())
-                .map(|path| if path.is_dir() { count(&path) } else { 1 })
-                .sum()
+        self.object_sizes().len()
+    }
+
+    /// Bytes of the files below the objects folder.
+    pub fn object_bytes(&self) -> u64 {
+        self.object_sizes().iter().sum()
+    }
+
+    fn object_sizes(&self) -> Vec<u64> {
+        fn sizes(folder: &Path, found: &mut Vec<u64>) {
+            for entry in fs::read_dir(folder).expect("objects") {
+                let entry = entry.expect("entry");
+                match entry.metadata().expect("metadata") {
+                    meta if meta.is_dir() => sizes(&entry.path(), found),
+                    meta => found.push(meta.len()),
+                }
+            }
         }
-        count(&self.config.data_dir.join("objects"))
+        let mut found = Vec::new();
+        sizes(&self.config.data_dir.join("objects"), &mut found);
+        found
     }
 }
 
