@@ -18,6 +18,7 @@ mod http;
 mod metrics;
 pub mod objects;
 mod picture;
+mod repair;
 mod retention;
 mod store;
 mod uplink;
@@ -35,7 +36,7 @@ use purenet::Decoder;
 use rayon::ThreadPoolBuilder;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, RwLock, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -137,11 +138,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (changes, metrics) = (Changes::new(), Arc::new(Metrics::new()));
     let queue = Arc::new(Notify::new());
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
+    let together = Arc::new(RwLock::new(()));
     let store = Store::start(
         catalogue.clone(),
         objects.clone(),
         changes.clone(),
         queue.clone(),
+        together.clone(),
     );
     let uplink = uplink::UplinkService::new(
         store,
@@ -164,6 +167,14 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         watchers: watchers.clone(),
         shutdown: stop.clone(),
     };
+    let repair = Arc::new(repair::Repair {
+        catalogue: catalogue.clone(),
+        objects: objects.clone(),
+        changes: changes.clone(),
+        metrics: metrics.clone(),
+        queue: queue.clone(),
+        together: together.clone(),
+    });
     let (health, health_service) = tonic_health::server::health_reporter();
     let (ready, readiness) = watch::channel(Readiness::WarmingUp);
     set_health(&health, ServingStatus::NotServing).await;
@@ -180,6 +191,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         },
         readiness,
         retention: config.retention,
+        repair: repair.clone(),
         watchers,
         shutdown: stop.clone(),
     };
@@ -199,12 +211,18 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         catalogue: catalogue.clone(),
         objects,
         metrics,
+        together,
     };
 
     let mut tasks = JoinSet::new();
     let until = stop.clone();
     tasks.spawn(async move {
         keeper.run(until).await;
+        Ok(())
+    });
+    let until = stop.clone();
+    tasks.spawn(async move {
+        repair.run(until).await;
         Ok(())
     });
     tasks.spawn(async {

@@ -47,6 +47,8 @@ pub(crate) struct Metrics {
     pub(crate) attempts_failed: Counter,
     pub(crate) failed: Counter,
     pub(crate) removed: Counter,
+    pub(crate) orphans: Counter,
+    pub(crate) requeued: Counter,
     pub(crate) stored_bytes: Gauge,
     pub(crate) decode_seconds: Histogram,
     psnr_db: Histogram,
@@ -68,6 +70,8 @@ impl Metrics {
             attempts_failed: Counter::default(),
             failed: Counter::default(),
             removed: Counter::default(),
+            orphans: Counter::default(),
+            requeued: Counter::default(),
             stored_bytes: Gauge::default(),
             decode_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
             psnr_db: Histogram::new(linear_buckets(16.0, 2.0, 16)),
@@ -108,6 +112,16 @@ impl Metrics {
             "frames_removed",
             "Frames removed by retention",
             self.removed.clone(),
+        );
+        r.register(
+            "orphans_deleted",
+            "Objects without a row that were deleted",
+            self.orphans.clone(),
+        );
+        r.register(
+            "frames_requeued",
+            "Frames decoded again because their pictures were gone, or asked to be",
+            self.requeued.clone(),
         );
         r.register_with_unit(
             "stored",

@@ -7,7 +7,7 @@
 use std::{path::Path as FilePath, sync::Arc};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
 use uuid::Uuid;
 
@@ -24,12 +24,25 @@ pub enum Kind {
     Thumbnail,
 }
 
-const KINDS: [Kind; 4] = [
-    Kind::Latents,
-    Kind::Original,
-    Kind::Reconstruction,
-    Kind::Thumbnail,
-];
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Latents,
+        Self::Original,
+        Self::Reconstruction,
+        Self::Thumbnail,
+    ];
+
+    /// Folder and extension.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Latents => ("latents", "pwl"),
+            Self::Original => ("originals", "img"),
+            Self::Reconstruction => ("reconstructions", "png"),
+            Self::Thumbnail => ("thumbnails", "jpg"),
+        }
+    }
+}
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -80,13 +93,49 @@ impl Objects {
     /// # Errors
     /// The store failed; some may be deleted.
     pub async fn delete(&self, frame: Uuid) -> Result<(), ObjectError> {
-        for kind in KINDS {
-            match self.store.delete(&key(kind, frame)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        for kind in Kind::ALL {
+            self.delete_one(kind, frame).await?;
         }
         Ok(())
+    }
+
+    /// Deletes one object, if it is there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn delete_one(&self, kind: Kind, frame: Uuid) -> Result<(), ObjectError> {
+        match self.store.delete(&key(kind, frame)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Bytes of an object; `None` when there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn size(&self, kind: Kind, frame: Uuid) -> Result<Option<u64>, ObjectError> {
+        match self.store.head(&key(kind, frame)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All objects of a kind, in no order: the frame, and when the object was last written, in milliseconds since the
+    /// Unix epoch. What is named otherwise is left out.
+    pub fn list(&self, kind: Kind) -> BoxStream<'static, Result<(Uuid, i64), ObjectError>> {
+        let objects = self.store.list(Some(&Path::from(kind.place().0)));
+        let named = objects.filter_map(async |meta| {
+            let meta = match meta {
+                Ok(meta) => meta,
+                Err(error) => return Some(Err(error.into())),
+            };
+            let stem = meta.location.filename()?.split('.').next()?;
+            let frame = Uuid::try_parse(stem).ok()?;
+            Some(Ok((frame, meta.last_modified.timestamp_millis())))
+        });
+        named.boxed()
     }
 
     /// Opens an object to be read piece by piece; `None` when there is none.
@@ -120,12 +169,7 @@ impl Objects {
 fn key(kind: Kind, frame: Uuid) -> Path {
     let seconds = frame.get_timestamp().map_or(0, |time| time.to_unix().0);
     let (year, month, day) = civil_date(seconds / 86_400);
-    let (folder, extension) = match kind {
-        Kind::Latents => ("latents", "pwl"),
-        Kind::Original => ("originals", "img"),
-        Kind::Reconstruction => ("reconstructions", "png"),
-        Kind::Thumbnail => ("thumbnails", "jpg"),
-    };
+    let (folder, extension) = kind.place();
     Path::from(format!(
         "{folder}/{year:04}/{month:02}/{day:02}/{frame}.{extension}"
     ))

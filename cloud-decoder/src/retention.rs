@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,6 +35,8 @@ pub(crate) struct Keeper {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) objects: Objects,
     pub(crate) metrics: Arc<Metrics>,
+    /// See [`Store`](crate::store::Store).
+    pub(crate) together: Arc<RwLock<()>>,
 }
 
 impl Keeper {
@@ -73,6 +76,7 @@ impl Keeper {
         if before_ms == i64::MIN && excess == 0 {
             return Ok(Kept::default());
         }
+        let _apart = self.together.write().await;
         let mut removed = Kept::default();
         let mut ids = Vec::new();
         for frame in self.catalogue.oldest(BATCH).await? {

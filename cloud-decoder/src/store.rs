@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, RwLock, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Store {
     catalogue: Arc<dyn Catalogue>,
     objects: Objects,
     rows: mpsc::Sender<(NewFrame, Reply)>,
+    /// Read while a frame's row and objects are brought together, written while they are taken apart.
+    together: Arc<RwLock<()>>,
 }
 
 impl Store {
@@ -43,6 +45,7 @@ impl Store {
         objects: Objects,
         changes: Changes,
         queue: Arc<Notify>,
+        together: Arc<RwLock<()>>,
     ) -> Self {
         let (rows, receiver) = mpsc::channel(BATCH);
         tokio::spawn(write_rows(catalogue.clone(), receiver, changes, queue));
@@ -50,6 +53,7 @@ impl Store {
             catalogue,
             objects,
             rows,
+            together,
         }
     }
 
@@ -68,6 +72,7 @@ impl Store {
         latents: Bytes,
         original: Bytes,
     ) -> Result<bool, StoreError> {
+        let _together = self.together.read().await;
         let id = frame.id;
         let put = async |kind, bytes: Bytes| match bytes.is_empty() {
             true => Ok(()),

@@ -1,7 +1,7 @@
 // The service's HTTP API and its stream of events.
 
-async function get(path) {
-  const response = await fetch(`/api/v1/${path}`);
+async function get(path, method = "GET") {
+  const response = await fetch(`/api/v1/${path}`, { method });
   const body = await response.json();
   if (!response.ok) throw new Error(body.error);
   return body;
@@ -16,6 +16,7 @@ export const summary = () => get("summary");
 export const cameras = async () => (await get("cameras")).cameras;
 export const frames = (camera, before, limit) => get(`frames?${query({ camera, before, limit })}`);
 export const frame = (id) => get(`frames/${encodeURIComponent(id)}`);
+export const retry = (id) => get(`frames/${encodeURIComponent(id)}/retry`, "POST");
 export const series = async (metric) => (await get(`series?${query({ metric, limit: 200 })}`)).series;
 
 /**

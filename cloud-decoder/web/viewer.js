@@ -57,7 +57,25 @@ function stage(frame) {
     labelled: "Only a label was sent, there is no picture.",
     failed: `Decoding failed: ${frame.failure}`,
   }[frame.state];
-  return h("div", { class: "nothing" }, h("span", { class: "patches" }), h("p", {}, text));
+  return h("div", { class: "nothing" }, h("span", { class: "patches" }), h("p", {}, text),
+    frame.state === "failed" ? again(frame) : null);
+}
+
+/** Asks for one more attempt; the frame's next record brings the outcome. */
+function again(frame) {
+  const told = h("p", { role: "status" });
+  const button = h("button", {
+    type: "button", class: "quiet", onclick: async () => {
+      button.disabled = true;
+      try {
+        await api.retry(frame.id);
+      } catch (error) {
+        told.textContent = error.message;
+        button.disabled = false;
+      }
+    },
+  }, "Decode again");
+  return h("div", {}, button, told);
 }
 
 function group(name, entries) {

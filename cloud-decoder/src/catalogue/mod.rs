@@ -2,6 +2,7 @@
 
 mod row;
 mod sqlite;
+mod undo;
 mod write;
 
 use serde::Serialize;
@@ -150,6 +151,10 @@ pub trait Catalogue: Send + Sync {
 
     /// Gives a frame up. `None` when it was not queued any more.
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Queues a decoded or failed frame once more, as if it had just come; its objects have so many bytes without those
+    /// that the decoder makes. `None` when it was neither.
+    async fn requeue(&self, id: Uuid, bytes: u64) -> Result<Option<Frame>, CatalogueError>;
 
     /// Frames that do not wait for the decoder, first arrival first, at most `limit`.
     async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError>;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     CLAIM_MS, Camera, Catalogue, CatalogueError, Kept, MAX_CAMERAS, Metric, Page, Series,
     row::{CameraRow, FrameRow},
-    write,
+    undo, write,
 };
 use crate::{
     clock::now_ms,
@@ -148,6 +148,12 @@ impl Catalogue for SqliteCatalogue {
         write::settled(connection, result).await
     }
 
+    async fn requeue(&self, id: Uuid, bytes: u64) -> Result<Option<Frame>, CatalogueError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = undo::requeue(&mut connection, id, bytes).await;
+        write::settled(connection, result).await
+    }
+
     async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError> {
         let rows: Vec<FrameRow> =
             sqlx::query_as("SELECT * FROM frames WHERE state <> 'queued' ORDER BY seq LIMIT ?")
@@ -159,7 +165,7 @@ impl Catalogue for SqliteCatalogue {
 
     async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError> {
         let mut connection = self.writer.acquire().await?;
-        let result = write::remove_all(&mut connection, frames).await;
+        let result = undo::remove_all(&mut connection, frames).await;
         write::settled(connection, result).await
     }
 

@@ -171,69 +171,13 @@ pub(super) async fn set_failed(
     Ok(Some(frame))
 }
 
-pub(super) async fn remove_all(
-    connection: &mut SqliteConnection,
-    ids: &[Uuid],
-) -> Result<(), CatalogueError> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for id in ids {
-        remove_one(&mut tx, id).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Takes a frame out of its camera's sums too, and the camera with its last frame.
-async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), CatalogueError> {
-    let row: Option<FrameRow> =
-        sqlx::query_as("DELETE FROM frames WHERE frame_id = ? AND state <> 'queued' RETURNING *")
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(&mut **tx)
-            .await?;
-    let Some(frame) = row.map(Frame::try_from).transpose()? else {
-        return Ok(());
-    };
-    let (new, is) = (&frame.new, |state| i64::from(frame.state == state));
-    let pixels = match frame.state {
-        FrameState::Labelled => 0,
-        _ => i64::from(new.width) * i64::from(new.height),
-    };
-    let psnr = frame.quality.and_then(measured);
-    sqlx::query(
-        "UPDATE cameras SET frames = frames - 1, decoded = decoded - ?2, labelled = labelled - ?3,
-             failed = failed - ?4, pixels = pixels - ?5, latent_bits = latent_bits - ?6,
-             measured = measured - ?7, bytes = bytes - ?8,
-             psnr_sum = CASE measured WHEN ?7 THEN 0 ELSE psnr_sum - ?9 END,
-             last_decoded = nullif(last_decoded, ?10),
-             last_seq = coalesce((SELECT max(seq) FROM frames WHERE camera_id = ?1), last_seq)
-         WHERE camera_id = ?1",
-    )
-    .bind(&new.camera_id)
-    .bind(is(FrameState::Decoded))
-    .bind(is(FrameState::Labelled))
-    .bind(is(FrameState::Failed))
-    .bind(pixels)
-    .bind(saturate(new.latent_bits))
-    .bind(i64::from(psnr.is_some()))
-    .bind(saturate(new.bytes))
-    .bind(psnr.unwrap_or(0.0))
-    .bind(id.as_bytes().as_slice())
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query("DELETE FROM cameras WHERE camera_id = ? AND frames = 0")
-        .bind(&new.camera_id)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
 /// The PSNR that counts in a camera's mean.
-fn measured(quality: Quality) -> Option<f64> {
+pub(super) fn measured(quality: Quality) -> Option<f64> {
     quality.psnr_db.filter(|psnr| psnr.is_finite())
 }
 
 /// SQLite's integers are signed.
-fn saturate(value: u64) -> i64 {
+pub(super) fn saturate(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

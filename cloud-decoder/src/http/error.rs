@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{catalogue::CatalogueError, objects::ObjectError};
+use crate::{catalogue::CatalogueError, objects::ObjectError, repair::RepairError};
 
 /// A status and a sentence.
 #[derive(Debug)]
@@ -31,6 +31,13 @@ impl ApiError {
         }
     }
 
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::CONFLICT,
+            message: message.into(),
+        }
+    }
+
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -41,7 +48,7 @@ impl ApiError {
     pub(super) fn method_not_allowed() -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,
-            message: "only GET and HEAD are allowed here".to_owned(),
+            message: "this method is not allowed here".to_owned(),
         }
     }
 
@@ -63,6 +70,15 @@ impl From<CatalogueError> for ApiError {
 impl From<ObjectError> for ApiError {
     fn from(error: ObjectError) -> Self {
         Self::internal(&error, "the frame's objects could not be read")
+    }
+}
+
+impl From<RepairError> for ApiError {
+    fn from(error: RepairError) -> Self {
+        match error {
+            RepairError::Catalogue(error) => error.into(),
+            RepairError::Objects(error) => error.into(),
+        }
     }
 }
 

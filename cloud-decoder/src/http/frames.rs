@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
 use patchwire_proto::limits;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{App, error::ApiError};
 use crate::{
     catalogue::Page,
-    frame::{Frame, FrameJson},
+    frame::{Frame, FrameJson, FrameState},
 };
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -58,6 +58,23 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, ApiError> {
     let frame = find(&app, id).await?;
     Ok(Json(json!(FrameJson::from(&frame))))
+}
+
+/// `POST /api/v1/frames/{id}/retry`: decodes a frame once more.
+pub(super) async fn retry(
+    State(app): State<App>,
+    FrameId(id): FrameId,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let frame = find(&app, id).await?;
+    let Some(queued) = app.repair.requeue(id).await? else {
+        let sentence = match frame.state {
+            FrameState::Labelled => "only a label was sent, there is nothing to decode",
+            _ => "the frame waits for the decoder already",
+        };
+        return Err(ApiError::conflict(sentence));
+    };
+    app.metrics.requeued.inc();
+    Ok((StatusCode::ACCEPTED, Json(json!(FrameJson::from(&queued)))))
 }
 
 /// The frame id in a request's path.

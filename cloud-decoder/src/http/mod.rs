@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use daemon::http::Limits;
 use tokio::{
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Readiness, catalogue::Catalogue, changes::Changes, config::Retention, metrics::Metrics,
-    objects::Objects,
+    objects::Objects, repair::Repair,
 };
 use error::ApiError;
 
@@ -51,6 +51,7 @@ pub(crate) struct App {
     pub(crate) decoder: stats::DecoderInfo,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) retention: Retention,
+    pub(crate) repair: Arc<Repair>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
 }
@@ -67,6 +68,7 @@ fn router(app: App) -> Router {
     let api = Router::new()
         .route("/frames", get(frames::list))
         .route("/frames/{id}", get(frames::one))
+        .route("/frames/{id}/retry", post(frames::retry))
         .route(
             "/frames/{id}/reconstruction.png",
             get(images::reconstruction),
