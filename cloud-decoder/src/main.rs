@@ -47,13 +47,15 @@ fn main() -> ExitCode {
     boot::main(
         Args::config,
         |config| &config.log,
-        |config| config.http.listen,
-        run,
+        |command, config| match command {
+            None => serve(config),
+            Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
+        },
     )
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let termination = boot::termination()?;
     let mut cloud = cloud_decoder::start(config).await?;
     let (http, grpc) = (cloud.http_addr, cloud.grpc_addr);

@@ -19,7 +19,7 @@ use crate::{
 /// Exit status for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
 
-/// What a service's binary does other than serve.
+/// What every service's binary does other than serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Ask the running service whether it is ready, and exit with 0 or 1
@@ -27,17 +27,15 @@ pub enum Command {
 }
 
 /// The whole of a service's `main`: parses the command line, makes command and configuration of it,
-/// starts the log, and runs the service or, if there is a command, that. `listen` is the address of the
-/// service's HTTP.
+/// starts the log, and runs the service or, if there is a command, that.
 ///
 /// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
 /// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
 /// sentence on stderr behind the name of the binary.
-pub fn main<A: Parser, C>(
-    config: impl FnOnce(A) -> Result<(Option<Command>, C), ConfigError>,
+pub fn main<A: Parser, K, C>(
+    config: impl FnOnce(A) -> Result<(Option<K>, C), ConfigError>,
     log: impl FnOnce(&C) -> &Log,
-    listen: impl FnOnce(&C) -> SocketAddr,
-    run: impl FnOnce(C) -> anyhow::Result<()>,
+    run: impl FnOnce(Option<K>, C) -> anyhow::Result<()>,
 ) -> ExitCode {
     let args = match A::try_parse() {
         Ok(args) => args,
@@ -63,11 +61,7 @@ pub fn main<A: Parser, C>(
         eprintln!("{name}: log.filter: {error}");
         return EX_USAGE.into();
     }
-    let ended = match command {
-        None => run(config),
-        Some(Command::Healthcheck) => healthcheck(listen(&config)),
-    };
-    match ended {
+    match run(command, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error:#}");
@@ -76,9 +70,12 @@ pub fn main<A: Parser, C>(
     }
 }
 
-/// One sentence on stdout when the service configured with the address `listen` is ready.
+/// One sentence on stdout when the service whose HTTP is configured with the address `listen` is ready.
+///
+/// # Errors
+/// It is not ready, or does not say so in time.
 #[tokio::main(flavor = "current_thread")]
-async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
     let addr = health::check(listen).await?;
     writeln!(io::stdout(), "{addr} is ready")?;
     Ok(())

@@ -1,15 +1,17 @@
 //! The `edge-node` binary: parse, check, start, wait, drain.
 #![forbid(unsafe_code)]
 
+mod spool_commands;
+
 use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use daemon::{
-    boot::{self, Command, key_value},
+    boot::{self, key_value},
     config::ConfigError,
 };
 use edge_node::Config;
@@ -43,17 +45,33 @@ struct Args {
     set: Vec<(String, String)>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Service(boot::Command),
+    /// Look into the spool, take frames out of it by hand, or drop them
+    Spool {
+        #[command(subcommand)]
+        action: spool_commands::Action,
+    },
+}
+
 fn main() -> ExitCode {
     boot::main(
         Args::config,
         |config| &config.log,
-        |config| config.http.listen,
-        run,
+        |command, config| match command {
+            None => serve(config),
+            Some(Command::Service(boot::Command::Healthcheck)) => {
+                boot::healthcheck(config.http.listen)
+            }
+            Some(Command::Spool { action }) => spool_commands::run(action, &config.spool),
+        },
     )
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let termination = boot::termination()?;
     let node = edge_node::start(config).await?;
     writeln!(io::stdout(), "listening http={}", node.http_addr)?;

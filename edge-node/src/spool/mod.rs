@@ -19,6 +19,7 @@
 //! closed after any error: SQLite rolls back by itself when the disk is full, which the pool would not
 //! notice. The spool belongs to one process, which holds a lock file beside it.
 
+mod file;
 mod read;
 mod upkeep;
 mod write;
@@ -42,6 +43,8 @@ use crate::{
     config::{self, OnFull},
     metrics::Metrics,
 };
+
+pub use self::file::{Kept, Shelf, SpoolFile};
 
 /// Frames whose fate is remembered after they left.
 pub const HISTORY_ROWS: i64 = 4096;

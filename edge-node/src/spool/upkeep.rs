@@ -19,19 +19,39 @@ impl Spool {
     pub async fn expire(&self) -> Result<(), SpoolError> {
         let Some(ttl) = self.ttl else { return Ok(()) };
         let before = now_ms() - ttl.as_millis() as i64;
-        let mut connection = self.writer.acquire().await?;
-        let result = drop_older(&mut connection, before).await;
-        let gone = settled(connection, result).await?;
-        if gone.frames > 0 {
-            tracing::warn!(
-                frames = gone.frames,
-                "dropped frames beyond their time to live"
-            );
-            self.metrics
-                .count_dropped(DropCause::Expired, gone.frames as u64);
+        let reason = "it was older than the spool's time to live";
+        let frames = self.drop_older(before, reason).await?;
+        if frames > 0 {
+            tracing::warn!(frames, "dropped frames beyond their time to live");
+            self.metrics.count_dropped(DropCause::Expired, frames);
         }
-        self.count(gone);
         Ok(())
+    }
+
+    /// Drops frames from before a time, in milliseconds since the Unix epoch, and remembers the reason. Tells how many.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is dropped.
+    pub async fn drop_older(&self, before_ms: i64, reason: &str) -> Result<u64, SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = drop_older(&mut connection, before_ms, reason).await;
+        let gone = settled(connection, result).await?;
+        let frames = gone.frames as u64;
+        self.count(gone);
+        Ok(frames)
+    }
+
+    /// Empties the quarantine. Tells how many frames were in it.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is dropped.
+    pub async fn drop_quarantine(&self) -> Result<u64, SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = sqlx::query("DELETE FROM quarantine")
+            .execute(&mut *connection)
+            .await
+            .map_err(SpoolError::from);
+        Ok(settled(connection, result).await?.rows_affected())
     }
 
     /// Moves a row that fails its checksum out of the way.
@@ -98,7 +118,11 @@ impl Spool {
     }
 }
 
-async fn drop_older(connection: &mut SqliteConnection, before: i64) -> Result<Gone, SpoolError> {
+async fn drop_older(
+    connection: &mut SqliteConnection,
+    before: i64,
+    reason: &str,
+) -> Result<Gone, SpoolError> {
     let mut gone = Gone::default();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let sql = "DELETE FROM spool WHERE created_ms < ? RETURNING frame_id, LENGTH(payload)";
@@ -108,7 +132,7 @@ async fn drop_older(connection: &mut SqliteConnection, before: i64) -> Result<Go
         .await?;
     gone.add_all(&rows);
     let state = FrameState::Dropped {
-        reason: "it was older than the spool's time to live".into(),
+        reason: reason.into(),
     };
     for row in &rows {
         remember(&mut transaction, row.get(0), &state).await?;

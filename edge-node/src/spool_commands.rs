@@ -1,0 +1,202 @@
+//! `edge-node spool`, of the binary alone: what an operator does with the spool by hand.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use edge_node::{
+    config,
+    metrics::Metrics,
+    spool::{Kept, Shelf, Spool, SpoolFile},
+};
+use patchwire_proto::{latent::LatentFrame, v1::EncodedFrame};
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// List the frames, oldest first; a node may be running
+    Ls(Of),
+    /// Check every frame; exits with 1 if one is damaged. A node may be running
+    Verify,
+    /// Write latents (ID.pwl, for `patchwire decode`) and originals into a folder; a node may be running
+    Export {
+        #[command(flatten)]
+        of: Of,
+        /// The folder, made if it is not there
+        folder: PathBuf,
+    },
+    /// Drop frames for good; the node must be stopped
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Drop {
+        /// Those older than this, for example 36h or 10days
+        #[arg(long, group = "what", value_name = "AGE", value_parser = humantime::parse_duration)]
+        older_than: Option<Duration>,
+        /// All that wait for the cloud
+        #[arg(long, group = "what")]
+        all: bool,
+        /// Those in quarantine
+        #[arg(long, group = "what")]
+        quarantine: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Of {
+    /// Those in quarantine instead of those that wait for the cloud
+    #[arg(long)]
+    quarantine: bool,
+}
+
+impl Of {
+    fn shelf(&self) -> Shelf {
+        match self.quarantine {
+            true => Shelf::Quarantine,
+            false => Shelf::Queue,
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn run(action: Action, config: &config::Spool) -> anyhow::Result<()> {
+    let place = || format!("spool {}", config.path.display());
+    match action {
+        Action::Ls(of) => list(&config.path, of.shelf()).await,
+        Action::Verify => verify(&config.path).await,
+        Action::Export { of, folder } => export(&config.path, of.shelf(), &folder).await,
+        Action::Drop {
+            older_than,
+            quarantine,
+            ..
+        } => drop_frames(config, older_than, quarantine).await,
+    }
+    .with_context(place)
+}
+
+/// Calls `with` for each frame on a shelf, in order.
+async fn each(
+    path: &Path,
+    shelf: Shelf,
+    mut with: impl FnMut(Kept) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let file = SpoolFile::open(path).await?;
+    let mut seq = 0;
+    while let Some(kept) = file.next_after(shelf, seq).await? {
+        seq = kept.seq;
+        with(kept)?;
+    }
+    file.close().await;
+    Ok(())
+}
+
+async fn list(path: &Path, shelf: Shelf) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    each(path, shelf, |kept| {
+        let (id, time, bytes) = (kept.frame_id, time(kept.created_ms), kept.bytes);
+        let what = match &kept.frame {
+            Ok(frame) => described(frame),
+            Err(damage) => format!("damaged: {damage}"),
+        };
+        let why = kept.reason.map_or(String::new(), |why| format!("; {why}"));
+        writeln!(out, "{id}  {time}  {bytes:>9} bytes  {what}{why}")?;
+        Ok(())
+    })
+    .await
+}
+
+/// Camera, size and what there is.
+fn described(frame: &EncodedFrame) -> String {
+    let latents = LatentFrame::decode(frame.latents.clone());
+    let bits = latents.map_or("label only".to_owned(), |latents| {
+        format!("{} bits a patch", latents.bits)
+    });
+    let original = if frame.original.is_some() {
+        ", with original"
+    } else {
+        ""
+    };
+    let (camera, width, height) = (&frame.camera_id, frame.width, frame.height);
+    format!("{camera}  {width}x{height}  {bits}{original}")
+}
+
+async fn verify(path: &Path) -> anyhow::Result<()> {
+    let (mut frames, mut damaged) = (0u64, 0u64);
+    each(path, Shelf::Queue, |kept| {
+        frames += 1;
+        if let Err(damage) = kept.frame {
+            damaged += 1;
+            writeln!(io::stdout(), "{}: {damage}", kept.frame_id)?;
+        }
+        Ok(())
+    })
+    .await?;
+    if damaged > 0 {
+        bail!("{damaged} of {frames} frames are damaged");
+    }
+    writeln!(io::stdout(), "{frames} frames, none damaged")?;
+    Ok(())
+}
+
+async fn export(path: &Path, shelf: Shelf, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let (mut frames, mut left) = (0u64, 0u64);
+    each(path, shelf, |kept| {
+        let Ok(frame) = kept.frame else {
+            left += 1;
+            return Ok(());
+        };
+        let write = |extension: &str, bytes: &[u8]| {
+            let file = folder.join(format!("{}.{extension}", kept.frame_id));
+            fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
+        };
+        if !frame.latents.is_empty() {
+            write("pwl", &frame.latents)?;
+        }
+        if let Some(original) = &frame.original {
+            let extension = original.media_type.rsplit('/').next().unwrap_or("img");
+            write(extension, &original.data)?;
+        }
+        frames += 1;
+        Ok(())
+    })
+    .await?;
+    let folder = folder.display();
+    writeln!(io::stdout(), "{frames} frames written to {folder}")?;
+    if left > 0 {
+        bail!("{left} damaged frames were left out");
+    }
+    Ok(())
+}
+
+async fn drop_frames(
+    config: &config::Spool,
+    older_than: Option<Duration>,
+    quarantine: bool,
+) -> anyhow::Result<()> {
+    if !config.path.exists() {
+        bail!("there is no such file");
+    }
+    let spool = Spool::open(config, Metrics::new()).await?;
+    let reason = "an operator dropped it";
+    let dropped = if quarantine {
+        spool.drop_quarantine().await?
+    } else {
+        let before = older_than.map_or(i64::MAX, |age| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let kept_from = since.unwrap_or_default().saturating_sub(age);
+            i64::try_from(kept_from.as_millis()).unwrap_or(i64::MAX)
+        });
+        spool.drop_older(before, reason).await?
+    };
+    spool.close().await;
+    writeln!(io::stdout(), "dropped: {dropped}")?;
+    Ok(())
+}
+
+fn time(unix_ms: i64) -> impl std::fmt::Display {
+    let since = Duration::from_millis(unix_ms.max(0) as u64);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since)
+}
