@@ -44,9 +44,9 @@ fn figures_are_those_of_encode_and_decode() {
         let mean = (values[0] + values[1]) / 2.0;
         assert!((number(&json["mean"][name]) - mean).abs() < 1e-9, "{name}");
     }
-    // The shipped pair gives 28.5 dB here; far less means files that do not belong together.
+    // The shipped pair gives over 29 dB here; far less means files that do not belong together.
     let psnr = number(&json["mean"]["psnr_db"]);
-    assert!(psnr > 26.5, "the shipped models give {psnr:.2} dB");
+    assert!(psnr > 27.5, "the shipped models give {psnr:.2} dB");
     let program = Program::from_bytes(patchwire_models::COMPRESS).expect("shipped program");
     assert_eq!(json["program"]["id"], program.id().to_string());
     assert_eq!(json["program"]["bits"], program.memory().total());

@@ -114,6 +114,8 @@ def check_budget(chip: Chip) -> dict[str, int]:
 def _layer(layer: QConv | Pool) -> bytes:
     if isinstance(layer, Pool):
         return struct.pack("<BBB", 1, layer.kernel, layer.stride)
+    if layer.shared and layer.groups > 1:
+        raise ValueError(f"kernels are shared with 1 group only, not with {layer.groups}: the format has no shuffle")
     weight = layer.integer_weight().cpu().numpy().astype(np.int64)
     bias = layer.integer_bias().cpu().numpy().astype(np.int64)
     bits, bias_bits, index_bits = WEIGHT_BITS[layer.levels], _signed_bits(bias), _index_bits(layer)

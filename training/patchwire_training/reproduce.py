@@ -23,7 +23,7 @@ def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
     yield "teacher", f"--data={data}", f"--out={runs / 'teacher'}"
     yield train(0, "--epochs=36")
     yield train(1, start(rounds[0]), word, "--epochs=37", "--lr=0.012", "--rest-lr=4e-3")
-    yield train(2, start(rounds[1]), word, "--epochs=50", "--lr=0.008", "--rest-lr=3e-3", "--seed=2")
+    yield train(2, start(rounds[1]), word, "--epochs=38", "--lr=0.008", "--rest-lr=3e-3", "--seed=2")
     yield "export", f"--classify={rounds[2]}", f"--out={models}"
 
 

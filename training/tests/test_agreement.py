@@ -71,6 +71,11 @@ def test_gaps_are_a_mask_when_narrow_and_a_list_when_wide():
     assert nqe._gaps(kept, 3) == [0, 1, 0, 7, 4]
 
 
+def test_shuffled_groups_are_refused():
+    with pytest.raises(ValueError, match="1 group only, not with 2"):
+        nqe.to_bytes(programs.classifier(programs.TABLES["mixed-groups"]), "groups", ["a"] * 10)
+
+
 def test_shared_and_pruned_kernels_are_stored_once_and_not_at_all():
     memory = nqe.memory_bits(CHIPS["compressor"][0])
     assert memory["weights"] == 3 * 3072 * 88 + 2 * 4 * 256
