@@ -7,8 +7,8 @@ its own, made of the chip's own means in two layers:
    the component's quantizer;
 2. bits: sums and differences of units (`quantizers.folds`), all other inputs pruned.
 
-The decoder starts as the table of these quantizers: one hidden unit per level of a component, whose weights are the mean
-of the component at that level times its basis patch.
+The decoder starts as the table of these quantizers: one hidden unit per level of a component but the first, whose weights are
+what the mean of the component at that level has over that at the first, times its basis patch.
 """
 
 from __future__ import annotations
@@ -156,11 +156,9 @@ def start_decoder(decoder: Decoder, chip: Chip, components: list[Component], pat
         n = len(component.places)
         symbol = (latents[:, component.places].long() << torch.arange(n)).sum(1)
         means = level_means(values[:, column], symbol, n)
-        first = 0
-        if n == 1:  # One unit is enough: the other level is the constant.
-            base = base + component.basis * means[0]
-            means, first = means - means[0], 1
-        for level in range(first, 1 << n):
+        # The first level is the constant.
+        base, means = base + component.basis * means[0], means - means[0]
+        for level in range(1, 1 << n):
             signs = torch.tensor([1.0 if level >> k & 1 else -1.0 for k in range(n)])
             hidden.weight[unit] = 0
             hidden.weight[unit, component.places] = signs / 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchwire_training import quantizers, rounding, transform_fit
+from patchwire_training import programs, quantizers, rounding, transform_fit
 from patchwire_training.decoder import Decoder
 
 
@@ -83,3 +83,7 @@ def test_fitted_chip_and_decoder_start_as_a_transform_code():
     psnr = 10 * math.log10(255**2 / (result - fresh).pow(2).mean().item())
     constant = 10 * math.log10(255**2 / (patches.mean(0) - fresh).pow(2).mean().item())
     assert psnr > constant + 8, f"{psnr:.1f} dB, {constant:.1f} dB with no bits at all"
+
+
+def test_the_decoder_has_a_unit_for_every_threshold():
+    assert programs.UNITS <= Decoder().hidden.out_features
