@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -12,24 +11,28 @@ from .quant import Chip, Pool, QConv
 
 @dataclass(frozen=True)
 class Table:
-    """Channels of the classifier's hidden layers, and levels of the weights: first layer, hidden layers, logits.
+    """The classifier's layers: channels of those at 16x16, 8x8 and 4x4 after the first at 32x32, and levels of the weights.
 
-    With groups, the hidden layers but the first are group convolutions whose output channels are shuffled.
+    A pooling leads to each row, of which the last may be empty. Levels are of the first layer, the hidden layers and the
+    logits. With groups, the hidden layers but the first are group
+    convolutions whose output channels are shuffled.
     """
 
-    channels: tuple[int, int, int, int, int, int, int]
+    first: int
+    rows: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     levels: tuple[int, int, int]
     groups: int = 1
 
 
-MIXED = Table((64, 96, 96, 128, 128, 128, 192), (5, 2, 3))
+MIXED = Table(64, ((96, 96), (128, 128, 128), (192,)), (5, 2, 3))
 """What is shipped: binary weights where the channels are many."""
 TABLES = {
     "mixed": MIXED,
-    "binary": Table((64, 96, 96, 128, 128, 128, 208), (2, 2, 2)),
-    "ternary": Table((64, 64, 64, 88, 88, 96, 136), (3, 3, 3)),
-    "quinary": Table((64, 48, 56, 72, 72, 80, 104), (5, 5, 5)),
-    "mixed-groups": Table((64, 136, 136, 176, 184, 184, 272), (5, 2, 3), groups=2),
+    "mixed-deep": Table(64, ((96, 96, 112), (128, 128, 128, 128), ()), (5, 2, 3)),
+    "binary": Table(64, ((96, 96), (128, 128, 128), (208,)), (2, 2, 2)),
+    "ternary": Table(64, ((64, 64), (88, 88, 96), (136,)), (3, 3, 3)),
+    "quinary": Table(64, ((48, 56), (72, 72, 80), (104,)), (5, 5, 5)),
+    "mixed-groups": Table(64, ((136, 136), (176, 184, 184), (272,)), (5, 2, 3), groups=2),
 }
 """Each about as large on chip as the others."""
 
@@ -37,18 +40,18 @@ TABLES = {
 def classifier(table: Table = MIXED) -> Chip:
     """CIFAR-10 classifier, about 1 Mb on chip."""
     groups = table.groups
-    first, *rest, last = table.channels
     entry, hidden, logits = table.levels
-    pooled_after = (1, 4)
-    layers = [QConv(3, first, 3, padding=1, levels=entry, pixels=True), Pool(2)]
-    for i, (inputs, outputs) in enumerate(itertools.pairwise((first, *rest, last))):
-        kernels = outputs if groups > 1 else None
-        layers.append(QConv(inputs, outputs, 3, padding=1, levels=hidden, groups=groups, kernels=kernels))
-        if groups > 1:
-            layers[-1].kernel_of.copy_(torch.arange(outputs).view(groups, -1).T.flatten())
-        if i in pooled_after:
-            layers.append(Pool(2))
-    return Chip(*layers, QConv(last, 10, 4, levels=logits, output="logits"))
+    layers = [QConv(3, table.first, 3, padding=1, levels=entry, pixels=True)]
+    inputs = table.first
+    for row in table.rows:
+        layers.append(Pool(2))
+        for outputs in row:
+            kernels = outputs if groups > 1 else None
+            layers.append(QConv(inputs, outputs, 3, padding=1, levels=hidden, groups=groups, kernels=kernels))
+            if groups > 1:
+                layers[-1].kernel_of.copy_(torch.arange(outputs).view(groups, -1).T.flatten())
+            inputs = outputs
+    return Chip(*layers, QConv(inputs, 10, 4, levels=logits, output="logits"))
 
 
 BITS = 256
