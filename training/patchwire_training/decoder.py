@@ -20,6 +20,8 @@ BLOCK, GRID = 8, 4
 """Pixels along a side of what one place of the synthesized map stands for, and such places along a side of a patch."""
 BASE = 3 * BLOCK * BLOCK
 """Channels of the synthesized map."""
+HIDDEN = {1: 960, 2: 1536}
+"""Hidden units of the patch synthesis behind a program with so many classes of patches: its thresholds, and some to spare."""
 
 
 class Residual(nn.Module):
@@ -40,7 +42,7 @@ class Decoder(nn.Module):
     """Latents [n, 256, rows, columns] of -1/+1, 0 where a prefix ends, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
 
     def __init__(
-        self, hidden: int = 960, coarse: int = 96, coarse_blocks: int = 4, fine: int = 64, fine_blocks: int = 8
+        self, hidden: int = HIDDEN[1], coarse: int = 96, coarse_blocks: int = 4, fine: int = 64, fine_blocks: int = 8
     ):
         super().__init__()
         self.coarse, self.fine = coarse, fine
@@ -64,6 +66,13 @@ class Decoder(nn.Module):
             self.join.bias.zero_()
             self.tail.weight.zero_()
             self.tail.bias.fill_(0.5)
+
+    @staticmethod
+    def like(state: dict[str, Tensor]) -> Decoder:
+        """A decoder with these weights."""
+        decoder = Decoder(hidden=len(state["hidden.bias"]))
+        decoder.load_state_dict(state)
+        return decoder
 
     def synthesize(self, latents: Tensor) -> Tensor:
         """The map at 1/8 resolution that each patch gives alone, [n, 192, 4*rows, 4*columns], mid-gray as 0."""
@@ -115,15 +124,17 @@ class Decoder(nn.Module):
         }
 
     def save(self, path: Path, program: str) -> None:
-        """Write the weights for the latents of the program with this hex id."""
+        """Write the weights for the latents of the program with this hex id, those of the patch synthesis in half precision."""
         rename = lambda k: k.replace("hidden.", "synthesis.hidden.", 1) if k.startswith("hidden.") else k
-        tensors = {rename(k): v.detach().float().contiguous() for k, v in self.state_dict().items()}
+        stored = lambda v: (v.detach().half() if v.ndim == 2 else v.detach().float()).contiguous()
+        tensors = {rename(k): stored(v) for k, v in self.state_dict().items()}
         metadata = {"format": "patchwire-decoder-1", "program": program, "stages": json.dumps(self.stages())}
         save_file(tensors, str(path), metadata)
 
-    def load(self, path: Path) -> None:
-        """Read the weights that :meth:`save` wrote."""
-        self.load_state_dict({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})
+    @staticmethod
+    def load(path: Path) -> Decoder:
+        """The decoder that :meth:`save` wrote."""
+        return Decoder.like({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})
 
     def load_frame(self, path: Path) -> None:
         """Read the full-frame part alone from another decoder: it fits any latents whose patches are synthesized well."""

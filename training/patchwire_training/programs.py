@@ -68,8 +68,25 @@ def compressor(kernels: int, units: int, bits: int = BITS, levels: int = 5) -> C
     )
 
 
+CLASS_UNITS, CLASS_KERNELS = 760, 96
+"""The most thresholds of a class of the compressor that tells patches apart, and kernels of both."""
+
+
+def classed_compressor(kernels: int, units: int, bits: int = BITS, levels: int = 5) -> Chip:
+    """Patch encoder with two classes of patches: `units` thresholds of `kernels` sums, bits of both classes, gates."""
+    both = 2 * (bits - 1) + 1
+    return Chip(
+        QConv(3, units, 32, kernels=kernels, levels=levels, pixels=True),
+        QConv(units, both, 1, pruned=True, levels=5),
+        QConv(both, both, 1, pruned=True, levels=5),
+        QConv(both, bits, 1, pruned=True, levels=3, output="bits"),
+    )
+
+
 def compressor_like(state: dict) -> Chip:
     """A compressor of the shape of a state dict's, whose kernels hold the codes themselves."""
-    codes, (bits, units, *_) = state["0.weight"], state["1.weight"].shape
+    codes, units = state["0.weight"], len(state["0.beta"])
     levels = 5 if codes.abs().max() > 1 else 3 if (codes == 0).any() else 2
-    return compressor(len(codes), units, bits, levels)
+    if "2.weight" in state:
+        return classed_compressor(len(codes), units, len(state["3.weight"]), levels)
+    return compressor(len(codes), units, len(state["1.weight"]), levels)

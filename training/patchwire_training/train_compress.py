@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from . import chip as model
-from . import programs, runs, transform_fit
-from .decoder import PREFIXES, Decoder
+from . import classed_fit, programs, runs, transform_fit
+from .decoder import HIDDEN, PREFIXES, Decoder
 from .losses import log_error, ms_ssim, seam_ratio
 from .photos import Photos, to_patches
 from .quant import Chip, Mode
@@ -30,11 +30,13 @@ from .quant import Chip, Mode
 LOG_EVERY = 400
 """Steps between validations, each with a checkpoint."""
 
+FITS = {1: transform_fit, 2: classed_fit}
+"""By classes of patches."""
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
 LOSSES = ("prefixes", "structure", "seams")
 """Besides the error of whole latents."""
-STRUCTURE_WEIGHT = 0.1
+STRUCTURE_WEIGHT = 0.05
 """Of the log of what MS-SSIM lacks to 1."""
 SEAM_WEIGHT = 0.1
 """Of how far the visibility of seams is from that in the originals, both in logarithms."""
@@ -95,16 +97,17 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
     }
 
 
-def take_shipped(models: Path, decoder: Decoder) -> Chip:
-    """The program of an exported pair, to go on from; its decoder's weights go into `decoder`."""
-    first, second = layers = model.parse((models / "compress.nqe").read_bytes()).layers
-    chip = programs.compressor(len(first.weights), len(first.bias), len(second.bias))
+def take_shipped(models: Path) -> tuple[Chip, Decoder]:
+    """An exported pair, to go on from."""
+    layers = model.parse((models / "compress.nqe").read_bytes()).layers
+    first, last = layers[0], layers[-1]
+    build = programs.compressor if len(layers) == 2 else programs.classed_compressor
+    chip = build(len(first.weights), len(first.bias), len(last.bias))
     chip[0].kernel_of.copy_(torch.from_numpy(first.kernel_of))
     for layer, read in zip(chip, layers):
         weights = torch.from_numpy(read.weights.transpose(0, 3, 1, 2).copy())
         layer.set_integers(weights.float(), torch.from_numpy(read.bias).float(), read.shift)
-    decoder.load(models / "decoder.safetensors")
-    return chip
+    return chip, Decoder.load(models / "decoder.safetensors")
 
 
 def main() -> None:
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
+    parser.add_argument("--classes", type=int, choices=FITS, default=1, help="of patches that the program tells apart")
     parser.add_argument(
         "--levels", type=int, choices=(2, 3, 5), default=5, help="of the weights of the program's kernels"
     )
@@ -135,26 +139,27 @@ def main() -> None:
     train = Photos(args.photos, "train")
     held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
 
-    decoder = Decoder().to(memory_format=torch.channels_last)
     at, first = 0, 0
     state = runs.load(args.out)
     if state:
         chip = programs.compressor_like(state["chip"])
         chip.load_state_dict(state["chip"])
-        decoder.load_state_dict(state["decoder"])
+        decoder = Decoder.like(state["decoder"])
         at, first = state["stage"], state["step"]
     elif args.start:
-        chip = take_shipped(args.start, decoder)
+        chip, decoder = take_shipped(args.start)
     else:
         sample = train.batch(random.Random(args.seed), args.fit_patches, 32)
-        chip, components = transform_fit.fit(sample, levels=args.levels, carried=args.rounding == "carried")
-        transform_fit.start_decoder(decoder, chip, components, sample)
+        recipe = FITS[args.classes]
+        chip, meaning = recipe.fit(sample, levels=args.levels, carried=args.rounding == "carried")
+        decoder = Decoder(hidden=HIDDEN[args.classes])
+        recipe.start_decoder(decoder, chip, meaning, sample)
         if args.frame:
             decoder.load_frame(args.frame)
         chip.set_mode(Mode.CHIP)
-        bits = [len(c.places) for c in components]
-        runs.log(args.out, {"stage": "fit", "bits": bits} | validate(chip, decoder, held, True))
+        runs.log(args.out, {"stage": "fit"} | validate(chip, decoder, held, True))
 
+    decoder.to(memory_format=torch.channels_last)
     chip.eval()
     chip.set_mode(Mode.CHIP)
     for index in range(at, len(stages)):

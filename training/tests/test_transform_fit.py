@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from patchwire_training import programs, quantizers, rounding, transform_fit
-from patchwire_training.decoder import Decoder
+from patchwire_training import classed_fit, programs, quantizers, rounding, transform_fit
+from patchwire_training.decoder import HIDDEN, Decoder
 
 
 def smooth_patches(count: int) -> torch.Tensor:
@@ -86,4 +86,36 @@ def test_fitted_chip_and_decoder_start_as_a_transform_code():
 
 
 def test_the_decoder_has_a_unit_for_every_threshold():
-    assert programs.UNITS <= Decoder().hidden.out_features
+    assert programs.UNITS <= HIDDEN[1]
+    # One unit more: the difference between the means of the classes.
+    assert 2 * programs.CLASS_UNITS + 1 <= HIDDEN[2]
+
+
+def test_a_flat_and_a_busy_patch_have_quantizers_of_their_own():
+    scale = torch.where(torch.arange(4000) % 5 == 0, 1.0, 0.1)[:, None, None, None]
+    patches = ((smooth_patches(4000) - 128) * scale + 128).round()
+    chip, codes = classed_fit.fit(patches[:3400], units=120, bits=40, components=14)
+    fresh, busy = patches[3400:], scale[3400:].flatten() == 1
+    with torch.no_grad(), chip.exactly():
+        latents = chip(fresh).flatten(1)
+    assert ((latents[:, 0] > 0) == busy).float().mean() > 0.9, "the first bit tells the classes apart"
+    assert all(sorted(p for c in code for p in c.places) == list(range(1, 40)) for code in codes)
+
+    decoder = Decoder()
+    decoder.hidden = torch.nn.Linear(40, 256)
+    decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
+    classed_fit.start_decoder(decoder, chip, codes, patches[:3400])
+    single, components = transform_fit.fit(patches[:3400], units=120, bits=40)
+    other = Decoder()
+    other.hidden = torch.nn.Linear(40, 256)
+    other.synthesis = torch.nn.Linear(256, other.synthesis.out_features)
+    transform_fit.start_decoder(other, single, components, patches[:3400])
+
+    def error(chip, decoder):
+        with torch.no_grad(), chip.exactly():
+            result = decoder.patches(chip(fresh).flatten(1)[:, :, None, None]) * 255
+        return (result - fresh).pow(2).mean((1, 2, 3))
+
+    classed, alike = error(chip, decoder), error(single, other)
+    assert classed[~busy].mean() < 0.7 * alike[~busy].mean(), "flat patches gain most"
+    assert classed[busy].mean() < 1.1 * alike[busy].mean()

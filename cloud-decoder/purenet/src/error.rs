@@ -81,7 +81,7 @@ pub enum ModelError {
         tensor: String,
     },
     /// A tensor has the wrong type.
-    #[error("tensor `{tensor}` has type {found}, must be F32")]
+    #[error("tensor `{tensor}` has type {found}, must be F32 or F16")]
     TensorType {
         /// Name of the tensor.
         tensor: String,

@@ -3,6 +3,7 @@
 use crate::conv::Packed;
 use crate::layout::{Layout, Shape, StageLayout};
 use crate::{MAX_WEIGHTS, ModelError, PATCH};
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;
 
@@ -229,12 +230,6 @@ impl Loader<'_> {
                 tensor,
             });
         };
-        if view.dtype() != Dtype::F32 {
-            return Err(ModelError::TensorType {
-                tensor,
-                found: view.dtype().to_string(),
-            });
-        }
         if view.shape() != expected {
             return Err(ModelError::TensorShape {
                 tensor,
@@ -242,11 +237,25 @@ impl Loader<'_> {
                 expected,
             });
         }
-        let (values, _) = view.data().as_chunks::<4>();
-        let values: Vec<f32> = values
-            .iter()
-            .map(|&value| f32::from_le_bytes(value))
-            .collect();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                let (values, _) = view.data().as_chunks();
+                values.iter().map(|&v| f32::from_le_bytes(v)).collect()
+            }
+            Dtype::F16 => {
+                let (values, _) = view.data().as_chunks();
+                values
+                    .iter()
+                    .map(|&v| f16::from_le_bytes(v).to_f32())
+                    .collect()
+            }
+            other => {
+                return Err(ModelError::TensorType {
+                    tensor,
+                    found: other.to_string(),
+                });
+            }
+        };
         match values.iter().find(|value| !value.is_finite()) {
             Some(&value) => Err(ModelError::TensorValue { tensor, value }),
             None => Ok(values),

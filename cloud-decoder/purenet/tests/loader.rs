@@ -1,5 +1,6 @@
 //! Files that are not exactly a decoder are refused, by name and without harm.
 
+use half::f16;
 use proptest::prelude::*;
 use purenet::{Decoder, ModelError};
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
@@ -229,11 +230,45 @@ fn tensors_are_checked() {
     Parts::with_tensor("up.bias", |(_, shape, _)| *shape = vec![8, 9])
         .refused("tensor `up.bias` has shape [8, 9], must have [72]");
     Parts::with_tensor("up.bias", |(dtype, ..)| *dtype = Dtype::I32)
-        .refused("tensor `up.bias` has type I32, must be F32");
+        .refused("tensor `up.bias` has type I32, must be F32 or F16");
     Parts::with_tensor("up.bias", |(.., data)| {
         data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
     })
     .refused("tensor `up.bias` holds NaN, must be finite");
+}
+
+#[test]
+fn half_precision_holds_the_same_network() {
+    // Values that half precision has: the network is the same one.
+    let rounded = |data: &[u8]| -> Vec<f16> {
+        let (values, _) = data.as_chunks::<4>();
+        values
+            .iter()
+            .map(|&v| f16::from_f32(f32::from_le_bytes(v)))
+            .collect()
+    };
+    let single = Parts::with_tensor("up.weight", |(.., data)| {
+        *data = rounded(data)
+            .iter()
+            .flat_map(|v| v.to_f32().to_le_bytes())
+            .collect();
+    });
+    let half = Parts::with_tensor("up.weight", |(dtype, _, data)| {
+        *dtype = Dtype::F16;
+        *data = rounded(data).iter().flat_map(|v| v.to_le_bytes()).collect();
+    });
+    let planes = |parts: Parts| {
+        let decoder = parts.load().unwrap();
+        decoder.decode_planes(&[0x5a, 0xc3], 32, 32).unwrap()
+    };
+    assert_eq!(planes(half), planes(single));
+
+    Parts::with_tensor("up.bias", |(dtype, _, data)| {
+        *dtype = Dtype::F16;
+        *data = vec![0; data.len() / 2];
+        data[..2].copy_from_slice(&f16::INFINITY.to_le_bytes());
+    })
+    .refused("tensor `up.bias` holds inf, must be finite");
 }
 
 #[test]
