@@ -74,6 +74,7 @@ fn what_a_layer_shares_and_prunes_is_shown() {
             gap_bits: 1,
             kept: vec![vec![0], vec![]],
         }),
+        mirror: None,
     };
     let mut builder = ProgramBuilder::new(Task::Compress, "wired", Vec::new()).expect("builder");
     builder

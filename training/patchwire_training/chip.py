@@ -18,7 +18,10 @@ class BadProgram(ValueError):
 
 @dataclass
 class Conv:
-    """Weights [kernels, kh, kw, in/groups], 0 where pruned, each channel's kernel [out] and bias [out], as integers."""
+    """Weights [kernels, kh, kw, in/groups], 0 where pruned, each channel's kernel [out] and bias [out], as integers.
+
+    All of them, where the file holds one half and the other mirrors it.
+    """
 
     weights: np.ndarray
     kernel_of: np.ndarray
@@ -80,21 +83,22 @@ def parse(data: bytes) -> Program:
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
         raise BadProgram("the digest does not match")
     read = _Reader(data[:-32])
-    if read.take(4) != b"NQE1" or read.uint(2) != 2:
-        raise BadProgram("not a version 2 program")
+    if read.take(4) != b"NQE1" or read.uint(2) != 3:
+        raise BadProgram("not a version 3 program")
     task, _, _ = read.uint(1), read.uint(1), read.uint(4)
     name = read.text()
     if (read.uint(2), read.uint(2), read.uint(1)) != (32, 32, 3):
         raise BadProgram("the input is not 32x32x3")
     labels = [read.text() for _ in range(read.uint(2))]
     layers: list[Conv | MaxPool] = []
-    channels = 3
+    channels, pixels = 3, True
     for _ in range(read.uint(2)):
         if read.uint(1) == 1:
             layers.append(MaxPool(read.uint(1), read.uint(1)))
             continue
-        layers.append(_conv(read, channels))
+        layers.append(_conv(read, channels, pixels))
         channels = len(layers[-1].bias)
+        pixels = False
     return Program(task, name, labels, layers)
 
 
@@ -118,13 +122,13 @@ def _kept(read: _Reader, bits: int, kernels: int, inputs: int) -> np.ndarray:
     return kept
 
 
-def _conv(read: _Reader, channels: int) -> Conv:
+def _conv(read: _Reader, channels: int, pixels: bool) -> Conv:
     out, kh, kw = read.uint(2), read.uint(1), read.uint(1)
     stride, padding, groups = read.uint(1), read.uint(1), read.uint(2)
     weight_bits, output, shift, bias_bits = (read.uint(1) for _ in range(4))
-    kernels, gap_bits = read.uint(2), read.uint(1)
-    inputs = channels // groups
-    shared = kernels < out and kernels > 1
+    mirror, kernels, gap_bits = read.uint(1), read.uint(2), read.uint(1)
+    inputs = channels // groups // (2 if mirror == 2 else 1)
+    shared = kernels < out and kernels > 1 and not mirror
     kernel_of = np.arange(out) % kernels
     if shared:
         kernel_of = read.fields(out, (kernels - 1).bit_length())
@@ -133,7 +137,13 @@ def _conv(read: _Reader, channels: int) -> Conv:
     weights = np.zeros((kernels, kh, kw, inputs), np.int64)
     places = np.broadcast_to(kept[:, None, None, :], weights.shape)
     weights[places] = 2 * codes - 1 if weight_bits == 1 else _signed(codes, weight_bits)
-    bias = _signed(read.fields(out, bias_bits), bias_bits)
+    bias = _signed(read.fields(kernels if mirror == 1 else out, bias_bits), bias_bits)
+    image = weights[:, :, ::-1]
+    if mirror == 1:
+        image = image if pixels else np.roll(image, inputs // 2, axis=3)
+        weights, kernel_of, bias = np.concatenate([weights, image]), np.arange(out), np.tile(bias, 2)
+    elif mirror == 2:
+        weights = np.concatenate([weights, image], axis=3)
     return Conv(weights, kernel_of, bias, stride, padding, groups, output, shift)
 
 

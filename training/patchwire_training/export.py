@@ -34,7 +34,7 @@ def load(module: torch.nn.Module, weights: dict) -> torch.nn.Module:
 def export_classify(run: Path, out: Path) -> None:
     """Write classify.nqe."""
     state = newest(run)
-    chip = load(programs.classifier(), state["chip"])
+    chip = load(programs.classifier(programs.TABLES[state["table"]]), state["chip"])
     # The loss saw logits * 2^-shift * e^gain: the power of two nearest to that is what scores divide by.
     gain = state["gain"].item()
     chip[-1].score_shift = max(0, round(chip[-1].shift.item() - gain / math.log(2)))

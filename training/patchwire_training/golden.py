@@ -32,7 +32,7 @@ def settle(chip: Chip) -> Chip:
 
 
 def random_chips() -> dict[str, tuple[Chip, list[str]]]:
-    """Small untrained programs that together use every weight kind, output, group, stride, pool, shared and pruned kernels."""
+    """Small untrained programs that together use every weight kind, output, group, stride, pool, shared, pruned and mirrored kernels."""
     torch.manual_seed(11)
     chips = {
         "random-bits": (
@@ -52,6 +52,16 @@ def random_chips() -> dict[str, tuple[Chip, list[str]]]:
                 QConv(70, 16, 1, pruned=True, levels=3, output="bits"),
             ),
             [],
+        ),
+        "random-mirror": (
+            Chip(
+                QConv(3, 10, 3, padding=1, levels=5, mirrored=True, pixels=True),
+                Pool(2),
+                QConv(10, 12, 3, padding=1, levels=2, mirrored=True),
+                Pool(4),
+                QConv(12, 5, 4, levels=3, mirrored=True, output="logits"),
+            ),
+            ["up", "down", "left", "right", "none"],
         ),
         "random-logits": (
             Chip(

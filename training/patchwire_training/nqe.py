@@ -69,7 +69,7 @@ def _sizes(layer: QConv) -> dict[str, int]:
     gap_bits, gaps = _wiring(layer)
     return {
         "weights": int(_kept(layer).sum()) * layer.weight[0, 0].numel() * WEIGHT_BITS[layer.levels],
-        "wiring": len(layer.beta) * _index_bits(layer) + gap_bits * len(gaps),
+        "wiring": layer.outputs * _index_bits(layer) + gap_bits * len(gaps),
         "biases": len(layer.beta) * _signed_bits(layer.integer_bias().cpu().numpy()),
     }
 
@@ -86,7 +86,7 @@ def memory_bits(chip: Chip) -> dict[str, int]:
             kernel = layer.weight.shape[-1]
             height = (height + 2 * layer.padding - kernel) // layer.stride + 1
             width = (width + 2 * layer.padding - kernel) // layer.stride + 1
-            channels, kind = len(layer.beta), layer.output
+            channels, kind = layer.outputs, layer.output
             for name, size in _sizes(layer).items():
                 memory[name] += size
             memory["shifts"] += 5 * (kind == "codes")
@@ -116,14 +116,16 @@ def _layer(layer: QConv | Pool) -> bytes:
         return struct.pack("<BBB", 1, layer.kernel, layer.stride)
     if layer.shared and layer.groups > 1:
         raise ValueError(f"kernels are shared with 1 group only, not with {layer.groups}: the format has no shuffle")
+    if layer.mirrored and (layer.shared or layer.pruned or layer.groups > 1):
+        raise ValueError("mirrored kernels are neither shared nor pruned, and in 1 group")
     weight = layer.integer_weight().cpu().numpy().astype(np.int64)
     bias = layer.integer_bias().cpu().numpy().astype(np.int64)
     bits, bias_bits, index_bits = WEIGHT_BITS[layer.levels], _signed_bits(bias), _index_bits(layer)
     gap_bits, gaps = _wiring(layer)
     header = struct.pack(
-        "<BHBBBBHBBBBHB",
+        "<BHBBBBHBBBBBHB",
         0,
-        len(bias),
+        layer.outputs,
         weight.shape[2],
         weight.shape[3],
         layer.stride,
@@ -133,6 +135,7 @@ def _layer(layer: QConv | Pool) -> bytes:
         OUTPUTS[layer.output],
         {"codes": int(layer.shift), "bits": 0, "logits": layer.score_shift}[layer.output],
         bias_bits,
+        (2 if layer.output == "logits" else 1) if layer.mirrored else 0,
         len(weight),
         gap_bits,
     )
@@ -155,7 +158,7 @@ def to_bytes(chip: Chip, name: str, labels: list[str]) -> bytes:
     body = text(name) + struct.pack("<HHB", 32, 32, 3)
     body += struct.pack("<H", len(labels)) + b"".join(text(label) for label in labels)
     body += struct.pack("<H", len(chip)) + b"".join(_layer(layer) for layer in chip)
-    file = b"NQE1" + struct.pack("<HBBI", 2, 0 if labels else 1, 0, len(body)) + body
+    file = b"NQE1" + struct.pack("<HBBI", 3, 0 if labels else 1, 0, len(body)) + body
     return file + hashlib.sha256(file).digest()
 
 

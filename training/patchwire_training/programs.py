@@ -13,45 +13,50 @@ from .quant import Chip, Pool, QConv
 class Table:
     """The classifier's layers: channels of those at 16x16, 8x8 and 4x4 after the first at 32x32, and levels of the weights.
 
-    A pooling leads to each row, of which the last may be empty. Levels are of the first layer, the hidden layers and the
+    A pooling leads to each row, of which the last may be empty. Levels are of the first layer, of each row and of the
     logits. With groups, the hidden layers but the first are group
-    convolutions whose output channels are shuffled.
+    convolutions whose output channels are shuffled. In a mirrored table every layer is.
     """
 
     first: int
     rows: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-    levels: tuple[int, int, int]
+    levels: tuple[int, int, int, int, int]
     groups: int = 1
+    mirrored: bool = False
 
 
-MIXED = Table(64, ((96, 96), (128, 128, 128), (192,)), (5, 2, 3))
+MIXED = Table(64, ((96, 96), (128, 128, 128), (192,)), (5, 2, 2, 2, 3))
 """What is shipped: binary weights where the channels are many."""
 TABLES = {
     "mixed": MIXED,
-    "mixed-deep": Table(64, ((96, 96, 112), (128, 128, 128, 128), ()), (5, 2, 3)),
-    "binary": Table(64, ((96, 96), (128, 128, 128), (208,)), (2, 2, 2)),
-    "ternary": Table(64, ((64, 64), (88, 88, 96), (136,)), (3, 3, 3)),
-    "quinary": Table(64, ((48, 56), (72, 72, 80), (104,)), (5, 5, 5)),
-    "mixed-groups": Table(64, ((136, 136), (176, 184, 184), (272,)), (5, 2, 3), groups=2),
+    "mixed-deep": Table(64, ((96, 96, 112), (128, 128, 128, 128), ()), (5, 2, 2, 2, 3)),
+    "mirrored": Table(64, ((88, 96, 104), (128, 136, 136, 144), ()), (5, 3, 3, 3, 3), mirrored=True),
+    "binary": Table(64, ((96, 96), (128, 128, 128), (208,)), (2, 2, 2, 2, 2)),
+    "ternary": Table(64, ((64, 64), (88, 88, 96), (136,)), (3, 3, 3, 3, 3)),
+    "quinary": Table(64, ((48, 56), (72, 72, 80), (104,)), (5, 5, 5, 5, 5)),
+    "mixed-groups": Table(64, ((136, 136), (176, 184, 184), (272,)), (5, 2, 2, 2, 3), groups=2),
 }
 """Each about as large on chip as the others."""
 
 
 def classifier(table: Table = MIXED) -> Chip:
     """CIFAR-10 classifier, about 1 Mb on chip."""
-    groups = table.groups
-    entry, hidden, logits = table.levels
-    layers = [QConv(3, table.first, 3, padding=1, levels=entry, pixels=True)]
+    groups, mirrored = table.groups, table.mirrored
+    entry, *hidden, logits = table.levels
+    layers = [QConv(3, table.first, 3, padding=1, levels=entry, mirrored=mirrored, pixels=True)]
     inputs = table.first
-    for row in table.rows:
+    for row, levels in zip(table.rows, hidden):
         layers.append(Pool(2))
         for outputs in row:
             kernels = outputs if groups > 1 else None
-            layers.append(QConv(inputs, outputs, 3, padding=1, levels=hidden, groups=groups, kernels=kernels))
+            conv = QConv(
+                inputs, outputs, 3, padding=1, levels=levels, groups=groups, kernels=kernels, mirrored=mirrored
+            )
+            layers.append(conv)
             if groups > 1:
-                layers[-1].kernel_of.copy_(torch.arange(outputs).view(groups, -1).T.flatten())
+                conv.kernel_of.copy_(torch.arange(outputs).view(groups, -1).T.flatten())
             inputs = outputs
-    return Chip(*layers, QConv(inputs, 10, 4, levels=logits, output="logits"))
+    return Chip(*layers, QConv(inputs, 10, 4, levels=logits, output="logits", mirrored=mirrored))
 
 
 BITS = 256

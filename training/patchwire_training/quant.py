@@ -129,6 +129,12 @@ class QConv(nn.Module):
 
     With `kernels` fewer than outputs, several output channels share a kernel and differ in bias; a `pruned` layer
     leaves out whole kernels, those of input channels that it does not keep.
+
+    A `mirrored` layer has twice the weights that it stores. The second half of its output channels are those of the
+    first half for the input seen in a mirror: columns in reverse order, the halves of the input channels swapped
+    (pixels have no halves), biases shared. Logits are the same for both, so their layer stores the weights of the
+    first half of its input channels. Such a network gives the same logits for an image and its mirror image.
+    Source: Cohen and Welling, "Group equivariant convolutional networks", 2016.
     """
 
     def __init__(
@@ -142,6 +148,7 @@ class QConv(nn.Module):
         groups: int = 1,
         kernels: int | None = None,
         pruned: bool = False,
+        mirrored: bool = False,
         levels: int = 3,
         output: str = "codes",
         pixels: bool = False,
@@ -154,32 +161,35 @@ class QConv(nn.Module):
         self.step_of = heq_step
         self.freeze_shift = False
         self.score_shift = 0
-        self.shared, self.pruned = kernels is not None, pruned
-        kernels = kernels or outputs
-        self.weight = nn.Parameter(0.3 * torch.randn(kernels, inputs // groups, kernel, kernel))
+        self.shared, self.pruned, self.mirrored = kernels is not None, pruned, mirrored
+        self.pixels, self.outputs = pixels, outputs
+        halves = 2 if mirrored else 1
+        stored_inputs, biases = (inputs // halves, outputs) if output == "logits" else (inputs, outputs // halves)
+        kernels = kernels or biases
+        self.weight = nn.Parameter(0.3 * torch.randn(kernels, stored_inputs // groups, kernel, kernel))
         if self.shared:  # Which kernel each output channel adds its bias to.
             self.register_buffer("kernel_of", torch.arange(outputs) % kernels)
         if pruned:  # Which input channels each kernel looks at.
-            self.register_buffer("kept", torch.ones(kernels, inputs // groups, dtype=torch.bool))
-        self.beta = nn.Parameter(torch.full((outputs,), float(output == "codes")))
+            self.register_buffer("kept", torch.ones(kernels, stored_inputs // groups, dtype=torch.bool))
+        self.beta = nn.Parameter(torch.full((biases,), float(output == "codes")))
         fan_in = kernel * kernel * inputs // groups
         input_spread = 60.0 if pixels else 1.0
         guess = math.log2(math.sqrt(fan_in) * input_spread / self.target)
         self.register_buffer("shift", torch.tensor(float(max(0, round(guess)))))
         self.register_buffer("step", heq_step(self.weight, levels))
-        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("mean", torch.zeros(biases))
         self.register_buffer("spread", torch.tensor(0.0))
         self.register_buffer("ticks", torch.tensor(0))
 
     def integer_weight(self) -> Tensor:
-        """Weight codes as floats holding integers, [kernels, in/groups, k, k], 0 where pruned."""
+        """Weight codes that are stored, as floats holding integers, [kernels, in/groups, k, k], 0 where pruned."""
         return self._prune(quantize(self.weight.detach(), self.step, self.levels))
 
     def _prune(self, weight: Tensor) -> Tensor:
         return weight * self.kept[:, :, None, None] if self.pruned else weight
 
     def integer_bias(self) -> Tensor:
-        """The exported bias, [out], floats holding integers.
+        """The exported bias, [out], or [out/2] of a mirrored layer to codes, floats holding integers.
 
         Rounded down, since for whole accumulators that decides exactly as the real bias does.
         """
@@ -188,7 +198,7 @@ class QConv(nn.Module):
 
     @torch.no_grad()
     def set_integers(self, codes: Tensor, bias: Tensor, shift: int) -> None:
-        """Take these weight codes, shaped as `weight`, this bias [out] and this shift as they are.
+        """Take these weight codes, shaped as `weight`, this bias, shaped as `beta`, and this shift as they are.
 
         A pruned layer keeps the input channels whose weights are not all 0.
         """
@@ -210,6 +220,21 @@ class QConv(nn.Module):
             return self._prune(scaled)
         return self._prune(scaled + (quantize(self.weight, self.step, self.levels) - scaled).detach())
 
+    def _whole(self, weight: Tensor) -> Tensor:
+        """All weights, [out, in/groups, k, k], from those that are stored."""
+        if not self.mirrored:
+            return weight
+        mirror = weight.flip(3)
+        if self.output == "logits":
+            return torch.cat([weight, mirror], 1)
+        if not self.pixels:
+            mirror = torch.cat([*mirror.chunk(2, 1)][::-1], 1)
+        return torch.cat([weight, mirror])
+
+    def _each(self, values: Tensor) -> Tensor:
+        """What is stored once for both halves, for every output channel: [1, out, 1, 1]."""
+        return values.repeat(self.outputs // len(values)).view(1, -1, 1, 1)
+
     @torch.no_grad()
     def _track(self, acc: Tensor, mean: Tensor) -> None:
         self.mean.lerp_(mean, 0.05)
@@ -226,30 +251,34 @@ class QConv(nn.Module):
             if abs(ideal - self.shift.item()) > 0.7:
                 self.shift.fill_(max(0.0, round(ideal)))
 
+    def fold(self, means: Tensor) -> Tensor:
+        """Means of all output channels, [out], to those that are stored: both halves share theirs."""
+        return means.view(-1, len(self.beta)).mean(0)
+
     def accumulate(self, x: Tensor, pool: Pool | None = None) -> Tensor:
         """The bare convolution, no bias, and what max pooling after it lets through."""
-        weight = self.integer_weight() if self.mode is Mode.CHIP else self._weight()
-        acc = F.conv2d(x, weight, None, self.stride, self.padding, 1, self.groups)
+        weight = self._whole(self.integer_weight() if self.mode is Mode.CHIP else self._weight())
+        acc = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), None, self.stride, self.padding, 1, self.groups)
         acc = acc[:, self.kernel_of] if self.shared else acc
         return pool(acc) if pool else acc
 
     def forward(self, x: Tensor, pool: Pool | None = None) -> Tensor:
         acc = self.accumulate(x, pool)
         if self.mode is Mode.CHIP:
-            acc = acc + self.integer_bias().view(1, -1, 1, 1)
+            acc = acc + self._each(self.integer_bias())
             if self.output == "codes":
                 return torch.floor(acc / 2**self.shift).clamp(0, 3)
             return torch.where(acc >= 0, 1.0, -1.0) if self.output == "bits" else acc
         scale = 2.0**-self.shift
         if self.training:
-            mean = acc.mean((0, 2, 3)).float()
+            mean = self.fold(acc.mean((0, 2, 3)).float())
             self._track(acc, mean.detach())
         else:
             mean = self.mean
         if self.output == "codes":
-            offset = (self.beta - mean.detach().float() * scale).view(1, -1, 1, 1)
+            offset = self._each(self.beta - mean.detach().float() * scale)
             return _Codes.apply(acc, scale.to(acc.dtype), offset.to(acc.dtype), self.training)
-        y = (acc - mean.view(1, -1, 1, 1)) * scale + self.beta.view(1, -1, 1, 1)
+        y = (acc - self._each(mean)) * scale + self._each(self.beta)
         return _Sign.apply(y) if self.output == "bits" else y
 
 
@@ -301,7 +330,7 @@ class Chip(nn.Sequential):
         values = [x.float().contiguous(memory_format=torch.channels_last) for x in images.split(512)]
         for layer, pool in self.stages():
             sums = sum(layer.accumulate(x, pool).double().mean((2, 3)).sum(0) for x in values)
-            layer.mean.copy_(sums / len(images))
+            layer.mean.copy_(layer.fold(sums / len(images)))
             values = [layer(x, pool) for x in values]
         self.train(training)
 

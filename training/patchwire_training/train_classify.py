@@ -126,6 +126,7 @@ def main() -> None:
         record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
         runs.log(args.out, record)
         state = {
+            "table": args.table,
             "chip": chip.state_dict(),
             "gain": gain.data,
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],

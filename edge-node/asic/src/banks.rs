@@ -49,8 +49,9 @@ pub(crate) struct PackedConv {
 
 impl PackedConv {
     pub(crate) fn new(conv: &Conv, input: &Layout, output: Map) -> Self {
+        let conv = &conv.whole(input.map);
         let spec = &conv.spec;
-        let kernels = conv.kernels(input.map.channels / spec.groups);
+        let kernels = conv.kernels(input.map);
         let spread = conv.wiring.shared.as_ref().map(|shared| Spread {
             kernels: kernels.len(),
             kernel_of: shared.kernel_of.clone(),
@@ -286,6 +287,7 @@ mod tests {
             spec,
             wiring: Wiring {
                 shared: None,
+                mirror: None,
                 pruned: Some(Pruned {
                     gap_bits: 10,
                     kept: (0..64).map(|kernel| vec![8 * kernel]).collect(),

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! magic         4   "NQE1"
-//! version       u16 2
+//! version       u16 3
 //! task          u8  0 classify, 1 compress
 //! reserved      u8  0
 //! body_len      u32 bytes from here to the digest, exclusive
@@ -19,7 +19,7 @@
 //!
 //! ```text
 //! 0 convolution
-//!     out_channels  u16  1 to 1024
+//!     out_channels  u16  1 to 4096
 //!     kernel        u8 height, u8 width   1 to 32 each
 //!     stride        u8   1 to 32
 //!     padding       u8   0 to 16, zeros on all four sides
@@ -28,14 +28,16 @@
 //!     output        u8   0 codes (2 bits), 1 latent bits, 2 logits (i32)
 //!     shift         u8   0 to 31; 0 for latent bits; of logits, the scale of scores
 //!     bias_bits     u8   1 to 32
-//!     kernels       u16  1 to out_channels; fewer than out_channels only where groups is 1
+//!     mirror        u8   0 none, 1 output channels, 2 input channels: see below; 0 where groups is not 1
+//!     kernels       u16  1 to out_channels; fewer than out_channels only where groups is 1; those stored, if mirrored
 //!     gap_bits      u8   0 to 10; 0: no kernel is pruned
-//!     packed kernel indices   only if kernels < out_channels: each output channel's kernel, in the bits that
-//!                      kernels - 1 needs
+//!     packed kernel indices   only if kernels < out_channels and mirror is 0: each output channel's kernel, in
+//!                      the bits that kernels - 1 needs
 //!     packed kept channels    only if gap_bits > 0: gap_bits-bit fields, kernel after kernel, see below
 //!     packed weights   ceil(count * bits / 8) bytes, order: kernel, kernel row, kernel column, kept input channel
 //!                      of the group
-//!     packed biases    ceil(out * bias_bits / 8) bytes, two's complement
+//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as kernels
+//!                      if mirror is 1
 //! 1 max pooling
 //!     kernel        u8   1 to 32, square
 //!     stride        u8   1 to 32        no padding; the output side is (in - kernel) / stride + 1
@@ -46,6 +48,12 @@
 //! Kept channels: each kernel starts at input channel 0 of its group. A field v below 2^gap_bits - 1 skips v channels
 //! and keeps the next one, which must exist; v = 2^gap_bits - 1 skips as many and keeps none. A kernel ends where no
 //! channel of its group is left, and may keep none. Weights of channels that are not kept count 0.
+//!
+//! Mirrored kernels: half of the layer is stored, no kernel is pruned. With 1, kernels and biases are those of the first
+//! half of the output channels; channel c + out_channels / 2 has the bias of channel c, and its weight at column x and
+//! input channel i is channel c's at column width - 1 - x and input channel i + n / 2 modulo n, of n input channels
+//! (pixels: at input channel i). With 2, kernels hold the first n / 2 input channels; their weight at column x and input
+//! channel i + n / 2 is that at column width - 1 - x and input channel i.
 //!
 //! Invariants, each refused with its own error when broken:
 //! - every value is in its range, every weight in its set, unused bits of a last byte are 0, nothing trails;
@@ -67,7 +75,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"NQE1";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_LEN: usize = 12;
 const DIGEST_LEN: usize = 32;
 
@@ -92,7 +100,7 @@ pub(crate) fn content(program: &Program) -> Vec<u8> {
                     WeightKind::Binary => i32::from(weight > 0),
                     WeightKind::Ternary | WeightKind::Quinary => weight.into(),
                 });
-                let channels = layer.input.channels / conv.spec.groups;
+                let channels = conv.stored_channels(layer.input);
                 conv.wiring.write(&mut body, &conv.spec, channels);
                 body.extend(bits::pack(codes, conv.spec.weights.bits()));
                 body.extend(bits::pack(conv.biases.iter().copied(), conv.spec.bias_bits));
@@ -151,7 +159,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
         return Err(ProgramError::Magic { found: magic });
     }
     let version = reader.u16("version")?;
-    reader.check("version", version, version == VERSION.into(), "2")?;
+    reader.check("version", version, version == VERSION.into(), "3")?;
     let task = match reader.u8("task")? {
         0 => Task::Classify,
         1 => Task::Compress,
@@ -256,8 +264,7 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
         bias_bits: reader.u8("bias_bits")?,
     };
     builder.conv_output(&spec)?;
-    let channels = builder.map().channels / spec.groups;
-    let wiring = Wiring::read(reader, builder.layers(), &spec, channels)?;
+    let wiring = Wiring::read(reader, builder.layers(), &spec, builder.map())?;
     let width = spec.weights.bits();
     let count = weight_count(&spec, &wiring, builder.map());
     let weights = reader
@@ -267,7 +274,8 @@ fn read_conv(reader: &mut Reader<'_>, builder: &mut ProgramBuilder) -> Result<()
             WeightKind::Ternary | WeightKind::Quinary => bits::sign_extend(code, width) as i8,
         });
     let weights = weights.collect();
-    let biases = reader.packed(spec.out_channels as usize, spec.bias_bits, "packed biases")?;
+    let count = wiring.biases(&spec) as usize;
+    let biases = reader.packed(count, spec.bias_bits, "packed biases")?;
     let biases = biases
         .map(|bias| bits::sign_extend(bias, spec.bias_bits))
         .collect();

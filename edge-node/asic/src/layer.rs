@@ -121,7 +121,7 @@ impl Map {
         element: Element::Pixel,
     };
 
-    /// Elements of the map. At most (32 + 64 * 32)^2 * 1024 in any program, so 64 bits hold it.
+    /// Elements of the map. At most (32 + 64 * 32)^2 * 4096 in any program, so 64 bits hold it.
     pub fn count(&self) -> u64 {
         u64::from(self.height) * u64::from(self.width) * u64::from(self.channels)
     }
@@ -135,7 +135,7 @@ impl Map {
 /// A convolution without its numbers. The ranges are those of [`format`](mod@crate::format).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvSpec {
-    /// Output channels, 1 to 1024.
+    /// Output channels, 1 to 4096.
     pub out_channels: u32,
     /// Kernel rows, 1 to 32.
     pub kernel_height: u32,
@@ -163,12 +163,12 @@ pub struct ConvSpec {
 pub struct Conv {
     /// Its shape and kinds.
     pub spec: ConvSpec,
-    /// Which kernels there are, and what each reads.
+    /// Which kernels are stored, and what each reads.
     pub wiring: Wiring,
-    /// Weights: stored kernel (an output channel each, unless shared), kernel row, kernel column, kept input channel
-    /// of the group (all, unless pruned).
+    /// Weights: stored kernel (an output channel each, unless shared or mirrored), kernel row, kernel column, kept
+    /// input channel of the group (all, unless pruned; the first half, where the second mirrors it).
     pub weights: Vec<i8>,
-    /// One bias an output channel.
+    /// One bias an output channel; of the first half of them, where the second mirrors it.
     pub biases: Vec<i32>,
 }
 
@@ -182,8 +182,14 @@ pub(crate) struct StoredKernel<'a> {
 }
 
 impl Conv {
-    /// The stored kernels, for `channels` input channels a group.
-    pub(crate) fn kernels(&self, channels: u32) -> Vec<StoredKernel<'_>> {
+    /// Input channels a group that kernels are stored for, pruned ones among them.
+    pub(crate) fn stored_channels(&self, input: Map) -> u32 {
+        self.wiring.channels(&self.spec, input)
+    }
+
+    /// The stored kernels.
+    pub(crate) fn kernels(&self, input: Map) -> Vec<StoredKernel<'_>> {
+        let channels = self.stored_channels(input);
         let area = (self.spec.kernel_height * self.spec.kernel_width) as usize;
         let mut rest = self.weights.as_slice();
         (0..self.wiring.kernels(&self.spec) as usize)
@@ -235,13 +241,14 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Multiply-accumulates a patch, padding included, a shared kernel once; 0 for pooling.
+    /// Multiply-accumulates a patch, padding included, a shared kernel once, a mirrored one twice; 0 for pooling.
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => {
                 u64::from(self.output.height)
                     * u64::from(self.output.width)
                     * conv.weights.len() as u64
+                    * if conv.wiring.mirror.is_some() { 2 } else { 1 }
             }
             Op::Pool(_) => 0,
         }

@@ -29,7 +29,7 @@ impl LayerMemory {
         let (weights, wiring, biases, shift) = match &layer.op {
             Op::Conv(conv) => (
                 conv.weights.len() as u64 * u64::from(conv.spec.weights.bits()),
-                conv.wiring.bits(layer.input.channels / conv.spec.groups),
+                conv.wiring.bits(conv.stored_channels(layer.input)),
                 conv.biases.len() as u64 * u64::from(conv.spec.bias_bits),
                 if conv.spec.output == OutputKind::Codes {
                     SHIFT_BITS

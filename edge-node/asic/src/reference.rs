@@ -9,9 +9,11 @@
 //! ```
 //!
 //! where k is the kernel of channel c, n is the input channels of a group, g the group of channel c; pruned weights and
-//! positions outside the map count 0.
+//! positions outside the map count 0. Of a mirrored convolution, weight and bias are the whole ([`Mirror`]).
 //! The loader has proved that acc fits 32 bits for every input.
 
+#[allow(unused_imports, reason = "named in the documentation")]
+use crate::Mirror;
 use crate::{Conv, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
 
 /// What a program makes of one patch.
@@ -57,11 +59,12 @@ fn latent(sums: &[i32]) -> Vec<u8> {
 }
 
 fn convolve(conv: &Conv, input: &Map, output: &Map, map: &[u8]) -> Vec<i32> {
+    let conv = &conv.whole(*input);
     let spec = &conv.spec;
     let group_in = (input.channels / spec.groups) as usize;
     let group_out = spec.out_channels / spec.groups;
     let area = (spec.kernel_height * spec.kernel_width) as usize;
-    let kernels = conv.kernels(input.channels / spec.groups);
+    let kernels = conv.kernels(*input);
     let mut sums = Vec::with_capacity(output.count() as usize);
     for y in 0..output.height {
         for x in 0..output.width {
@@ -208,6 +211,7 @@ mod tests {
                     gap_bits: 2,
                     kept: vec![vec![0, 2], Vec::new()],
                 }),
+                mirror: None,
             },
             weights: vec![1, 2, -1, -2],
             biases: vec![0, 7, 1, -1],

@@ -10,12 +10,12 @@ pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<M
         31
     };
     let ranges = [
-        ("out_channels", spec.out_channels, 1, 1024),
+        ("out_channels", spec.out_channels, 1, 4096),
         ("kernel height", spec.kernel_height, 1, 32),
         ("kernel width", spec.kernel_width, 1, 32),
         ("stride", spec.stride, 1, 32),
         ("padding", spec.padding, 0, 16),
-        ("groups", spec.groups, 1, 1024),
+        ("groups", spec.groups, 1, 4096),
         ("shift", spec.shift, 0, largest_shift),
         ("bias_bits", spec.bias_bits, 1, 32),
     ];
@@ -90,11 +90,11 @@ pub(crate) fn pool_output(layer: usize, pool: &Pool, input: Map) -> Result<Map, 
     })
 }
 
-/// Stored weights of a checked convolution that reads `input`; at most 2^30.
+/// Stored weights of a checked convolution that reads `input`; at most 2^34.
 pub(crate) fn weight_count(spec: &ConvSpec, wiring: &Wiring, input: Map) -> usize {
     let channels = match &wiring.pruned {
         Some(pruned) => pruned.kept.iter().map(Vec::len).sum(),
-        None => (wiring.kernels(spec) * (input.channels / spec.groups)) as usize,
+        None => (wiring.kernels(spec) * wiring.channels(spec, input)) as usize,
     };
     (spec.kernel_height * spec.kernel_width) as usize * channels
 }
@@ -107,7 +107,7 @@ pub(crate) fn check_numbers(layer: usize, conv: &Conv, input: Map) -> Result<(),
         weights,
         biases,
     } = conv;
-    wiring.check(layer, spec, input.channels / spec.groups)?;
+    wiring.check(layer, spec, input)?;
     let count = weight_count(spec, wiring, input);
     value(
         layer,
@@ -116,7 +116,7 @@ pub(crate) fn check_numbers(layer: usize, conv: &Conv, input: Map) -> Result<(),
         weights.len() == count,
         || format!("{count} weights"),
     )?;
-    let count = spec.out_channels as usize;
+    let count = wiring.biases(spec) as usize;
     value(layer, "biases", biases.len(), biases.len() == count, || {
         format!("{count} biases")
     })?;
@@ -139,7 +139,7 @@ pub(crate) fn check_numbers(layer: usize, conv: &Conv, input: Map) -> Result<(),
             || format!("{} to {} in {} bits", -reach, reach - 1, spec.bias_bits),
         )?;
     }
-    check_accumulators(layer, conv, input)
+    check_accumulators(layer, &conv.whole(input), input)
 }
 
 /// Any partial sum, in any order, lies between the bias plus all negative and the bias plus all positive products.
@@ -153,7 +153,7 @@ fn check_accumulators(layer: usize, conv: &Conv, input: Map) -> Result<(), Progr
         let weights = weights.iter().map(|&w| i64::from(w));
         weights.filter(|w| w * sign > 0).sum::<i64>() * largest
     };
-    let kernels = conv.kernels(input.channels / conv.spec.groups);
+    let kernels = conv.kernels(input);
     let reaches: Vec<_> = kernels
         .iter()
         .map(|kernel| (sum(kernel.weights, -1), sum(kernel.weights, 1)))

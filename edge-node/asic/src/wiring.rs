@@ -5,7 +5,7 @@
 
 use crate::reader::Reader;
 use crate::rules::value;
-use crate::{ConvSpec, ProgramError, bits};
+use crate::{ConvSpec, Map, Mirror, ProgramError, bits};
 
 const MAX_GAP_BITS: u32 = 10;
 
@@ -16,6 +16,8 @@ pub struct Wiring {
     pub shared: Option<Shared>,
     /// Kernels that read some of the input channels; none: each reads all of its group.
     pub pruned: Option<Pruned>,
+    /// Kernels of which half is stored; only with one group, and with none shared or pruned.
+    pub mirror: Option<Mirror>,
 }
 
 /// Fewer kernels than output channels. Channels with the same kernel differ in their biases. Only with one group.
@@ -41,7 +43,24 @@ impl Wiring {
     pub fn kernels(&self, spec: &ConvSpec) -> u32 {
         self.shared
             .as_ref()
-            .map_or(spec.out_channels, |shared| shared.kernels)
+            .map_or(self.biases(spec), |shared| shared.kernels)
+    }
+
+    /// Stored biases of a convolution.
+    pub fn biases(&self, spec: &ConvSpec) -> u32 {
+        match self.mirror {
+            Some(Mirror::Outputs) => spec.out_channels / 2,
+            Some(Mirror::Inputs) | None => spec.out_channels,
+        }
+    }
+
+    /// Input channels a group that kernels are stored for, pruned ones among them.
+    pub(crate) fn channels(&self, spec: &ConvSpec, input: Map) -> u32 {
+        let channels = input.channels / spec.groups;
+        match self.mirror {
+            Some(Mirror::Inputs) => channels / 2,
+            Some(Mirror::Outputs) | None => channels,
+        }
     }
 
     /// Bits of kernel indices and gaps, for `channels` input channels a group.
@@ -55,8 +74,9 @@ impl Wiring {
         indices + gaps
     }
 
-    /// Writes the fields of the file from `kernels` to the kept channels.
+    /// Writes the fields of the file from `mirror` to the kept channels.
     pub(crate) fn write(&self, bytes: &mut Vec<u8>, spec: &ConvSpec, channels: u32) {
+        bytes.push(self.mirror.map_or(0, Mirror::code));
         bytes.extend((self.kernels(spec) as u16).to_le_bytes());
         bytes.push(
             self.pruned
@@ -78,13 +98,33 @@ impl Wiring {
         reader: &mut Reader<'_>,
         layer: usize,
         spec: &ConvSpec,
-        channels: u32,
+        input: Map,
     ) -> Result<Self, ProgramError> {
+        let mut wiring = Self {
+            mirror: match reader.u8("mirror")? {
+                0 => None,
+                1 => Some(Mirror::Outputs),
+                2 => Some(Mirror::Inputs),
+                found => {
+                    let allowed = "0 (none), 1 (output channels) or 2 (input channels)";
+                    return Err(reader.refuse("mirror", found, allowed));
+                }
+            },
+            ..Self::default()
+        };
         let kernels = reader.u16("kernels")?;
-        check_kernels(layer, spec, kernels)?;
         let gap_bits = reader.u8("gap_bits")?;
+        if let Some(mirror) = wiring.mirror {
+            mirror.check(layer, spec, input)?;
+            let stored = wiring.kernels(spec);
+            let allowed = format!("{stored} where kernels are mirrored");
+            reader.check("kernels", kernels, kernels == stored, &allowed)?;
+            let allowed = "0 where kernels are mirrored";
+            reader.check("gap_bits", gap_bits, gap_bits == 0, allowed)?;
+            return Ok(wiring);
+        }
+        check_kernels(layer, spec, kernels)?;
         reader.check("gap_bits", gap_bits, gap_bits <= MAX_GAP_BITS, "0 to 10")?;
-        let mut wiring = Self::default();
         if kernels < spec.out_channels {
             let (count, width) = (spec.out_channels as usize, index_bits(kernels));
             let indices = reader.packed(count, width, "packed kernel indices")?;
@@ -92,18 +132,27 @@ impl Wiring {
             wiring.shared = Some(Shared { kernels, kernel_of });
         }
         if gap_bits > 0 {
+            let channels = wiring.channels(spec, input);
             wiring.pruned = Some(Pruned::read(reader, gap_bits, kernels, channels)?);
         }
         Ok(wiring)
     }
 
-    /// Checks the wiring of a convolution whose shape is right, with `channels` input channels a group.
+    /// Checks the wiring of a convolution whose shape is right.
     pub(crate) fn check(
         &self,
         layer: usize,
         spec: &ConvSpec,
-        channels: u32,
+        input: Map,
     ) -> Result<(), ProgramError> {
+        if let Some(mirror) = self.mirror {
+            let alone = self.shared.is_none() && self.pruned.is_none();
+            value(layer, "mirror", mirror.code(), alone, || {
+                "0 where kernels are shared or pruned".into()
+            })?;
+            return mirror.check(layer, spec, input);
+        }
+        let channels = self.channels(spec, input);
         if let Some(shared) = &self.shared {
             shared.check(layer, spec)?;
         }

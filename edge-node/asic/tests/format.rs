@@ -38,7 +38,7 @@ const INPUT: usize = 19;
 const LABELS: usize = 24;
 const LAYERS: usize = 26;
 const LAYER0: usize = 28;
-const WEIGHTS0: usize = LAYER0 + 16;
+const WEIGHTS0: usize = LAYER0 + 17;
 const LAYER1: usize = WEIGHTS0 + 8 * 48 * 3 / 8 + 9;
 
 fn sample() -> Program {
@@ -59,7 +59,7 @@ fn refusal(edit: impl FnOnce(&mut Vec<u8>)) -> String {
 #[test]
 fn every_broken_field_is_named() {
     let cases: Vec<(usize, u8, &str)> = vec![
-        (4, 1, "program version is 1, allowed: 2"),
+        (4, 1, "program version is 1, allowed: 3"),
         (
             6,
             2,
@@ -75,7 +75,7 @@ fn every_broken_field_is_named() {
         (
             LAYERS,
             1,
-            "program bytes after the last layer is 537, allowed: 0",
+            "program bytes after the last layer is 538, allowed: 0",
         ),
         (
             LAYERS,
@@ -90,12 +90,12 @@ fn every_broken_field_is_named() {
         (
             LAYER0 + 1,
             0,
-            "layer 0 out_channels is 0, allowed: 1 to 1024",
+            "layer 0 out_channels is 0, allowed: 1 to 4096",
         ),
         (
             LAYER0 + 2,
-            5,
-            "layer 0 out_channels is 1288, allowed: 1 to 1024",
+            16,
+            "layer 0 out_channels is 4104, allowed: 1 to 4096",
         ),
         (
             LAYER0 + 3,

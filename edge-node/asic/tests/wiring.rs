@@ -20,7 +20,7 @@ const AREA: usize = 32 * 32;
 
 // Offsets in the file of `sample`: header 12, name 1, input 5, labels 2, layers 2, then the layer.
 const LAYER: usize = 22;
-const KERNELS: usize = LAYER + 13;
+const KERNELS: usize = LAYER + 14;
 const GAP_BITS: usize = KERNELS + 2;
 const INDICES: usize = GAP_BITS + 1;
 const KEPT: usize = INDICES + 2;
@@ -35,6 +35,7 @@ fn wiring() -> Wiring {
             gap_bits: 2,
             kept: vec![vec![0], vec![1, 2], vec![]],
         }),
+        mirror: None,
     }
 }
 
@@ -226,7 +227,7 @@ fn kernels_are_not_shared_across_groups() {
     };
     let wiring = Wiring {
         shared: wiring().shared,
-        pruned: None,
+        ..Wiring::default()
     };
     let expected =
         "layer 1 kernels is 3, allowed: 8: kernels are shared with 1 group only, not with 2";
@@ -249,11 +250,11 @@ fn kernels_are_not_shared_across_groups() {
 fn a_maker_cannot_build_what_no_file_holds() {
     let shared = |kernels, kernel_of| Wiring {
         shared: Some(Shared { kernels, kernel_of }),
-        pruned: None,
+        ..Wiring::default()
     };
     let pruned = |gap_bits, kept| Wiring {
-        shared: None,
         pruned: Some(Pruned { gap_bits, kept }),
+        ..Wiring::default()
     };
     let cases = [
         (
@@ -306,6 +307,7 @@ fn kernels_that_keep_nothing_give_their_biases() {
         kernels: 100,
         gap_bits: 10,
         kept: 0,
+        mirror: None,
     };
     let noise = &mut Noise(1);
     sparse_conv(&mut builder, first, none, noise).unwrap();

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use nqe::{
-    ConvSpec, Element, OutputKind, Pool, Program, ProgramBuilder, Pruned, Shared, Task, WeightKind,
-    Wiring,
+    ConvSpec, Element, Map, Mirror, OutputKind, Pool, Program, ProgramBuilder, Pruned, Shared,
+    Task, WeightKind, Wiring,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -81,6 +81,8 @@ pub(crate) struct Sparsity {
     pub(crate) gap_bits: u32,
     /// Channels kept of a hundred.
     pub(crate) kept: usize,
+    /// In place of both, where the channels have halves.
+    pub(crate) mirror: Option<Mirror>,
 }
 
 impl Sparsity {
@@ -88,11 +90,23 @@ impl Sparsity {
         kernels: 100,
         gap_bits: 0,
         kept: 100,
+        mirror: None,
     };
 
-    /// A random wiring for `channels` input channels a group.
-    pub(crate) fn wiring(self, spec: &ConvSpec, channels: u32, noise: &mut Noise) -> Wiring {
-        let out = spec.out_channels;
+    /// A random wiring of a layer that reads `input`.
+    pub(crate) fn wiring(self, spec: &ConvSpec, input: Map, noise: &mut Noise) -> Wiring {
+        let (out, channels) = (spec.out_channels, input.channels / spec.groups.max(1));
+        let even = match self.mirror {
+            Some(Mirror::Outputs) => out % 2 == 0 && (channels % 2 == 0 || input == Map::INPUT),
+            Some(Mirror::Inputs) => channels % 2 == 0,
+            None => false,
+        };
+        if even && spec.groups == 1 {
+            return Wiring {
+                mirror: self.mirror,
+                ..Wiring::default()
+            };
+        }
         let kernels = (out * self.kernels / 100).max(1);
         let shared = (spec.groups == 1 && kernels < out).then(|| Shared {
             kernels,
@@ -102,7 +116,7 @@ impl Sparsity {
         });
         let mut wiring = Wiring {
             shared,
-            pruned: None,
+            ..Wiring::default()
         };
         let mut keep = |_| {
             let kept = |_: &u16| noise.below(100) < self.kept;
@@ -120,10 +134,16 @@ fn sparsities() -> impl Strategy<Value = Sparsity> {
     let kernels = prop_oneof![3 => Just(100u32), 3 => 0u32..100];
     let gap_bits = prop_oneof![1 => Just(0u32), 1 => 1u32..=10];
     let kept = prop_oneof![Just(0usize), Just(2), Just(12), Just(60), Just(100)];
-    (kernels, gap_bits, kept).prop_map(|(kernels, gap_bits, kept)| Sparsity {
+    let mirror = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Mirror::Outputs)),
+        1 => Just(Some(Mirror::Inputs))
+    ];
+    (kernels, gap_bits, kept, mirror).prop_map(|(kernels, gap_bits, kept, mirror)| Sparsity {
         kernels,
         gap_bits,
         kept,
+        mirror,
     })
 }
 
@@ -232,14 +252,15 @@ pub(crate) fn sparse_conv(
     noise: &mut Noise,
 ) -> Result<(), nqe::ProgramError> {
     let channels = builder.map().channels / spec.groups.max(1);
-    let wiring = sparsity.wiring(&spec, channels, noise);
-    let kept = match &wiring.pruned {
-        Some(pruned) => pruned.kept.iter().map(Vec::len).sum(),
-        None => (wiring.kernels(&spec) * channels) as usize,
+    let wiring = sparsity.wiring(&spec, builder.map(), noise);
+    let kept = match (&wiring.pruned, wiring.mirror) {
+        (Some(pruned), _) => pruned.kept.iter().map(Vec::len).sum(),
+        (None, Some(Mirror::Inputs)) => (wiring.kernels(&spec) * channels / 2) as usize,
+        (None, _) => (wiring.kernels(&spec) * channels) as usize,
     };
     let area = (spec.kernel_height * spec.kernel_width) as usize;
     let weights = noise.weights(spec.weights, area * kept);
-    let biases = noise.biases(spec.bias_bits, spec.out_channels as usize);
+    let biases = noise.biases(spec.bias_bits, wiring.biases(&spec) as usize);
     builder.wired_conv(spec, wiring, weights, biases)
 }
 
