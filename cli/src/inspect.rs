@@ -156,7 +156,7 @@ fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// What a convolution of `inputs` channels shares and prunes.
+/// What a convolution of `inputs` channels shares, prunes and mirrors.
 fn left_out(conv: &Conv, inputs: u32) -> String {
     let spec = &conv.spec;
     let kernels = conv.wiring.kernels(spec);
@@ -168,6 +168,9 @@ fn left_out(conv: &Conv, inputs: u32) -> String {
         let dense = kernels * spec.kernel_height * spec.kernel_width * (inputs / spec.groups);
         let percent = 100.0 * conv.weights.len() as f64 / f64::from(dense);
         text += &format!(", pruned to {percent:.1} %");
+    }
+    if conv.wiring.mirror.is_some() {
+        text += ", mirrored";
     }
     text
 }
