@@ -30,7 +30,7 @@ def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
 def compress(data: Path, runs: Path, models: Path) -> Iterator[Step]:
     """The fit and its decoder, from a folder of photographs."""
     run = runs / "compress"
-    yield "train_compress", f"--photos={data}", f"--out={run}", "--synthesis-steps=300", "--decoder-steps=38000"
+    yield "train_compress", f"--photos={data}", f"--out={run}", "--decoder-steps=48000"
     yield "export", f"--compress={run}", f"--out={models}"
 
 

@@ -1,11 +1,8 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
-The program is fitted in closed form (`transform_fit`), then the decoder is trained behind it, in two stages with a cosine
-schedule each:
-
-1. synthesis: the decoder's patch synthesis alone;
-2. decoder: the whole decoder on crops of whole frames, of which a quarter show it only the first bits of each patch, the
-   others as 0.
+The program is fitted in closed form (`classed_fit`, or `transform_fit` for one class), and the decoder's patch synthesis with
+it. Then the whole decoder is trained behind it on crops of frames, of which some show it only the first bits of each patch, the
+others as 0.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ import argparse
 import math
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -42,23 +38,10 @@ SEAM_WEIGHT = 0.1
 """Of how far the visibility of seams is from that in the originals, both in logarithms."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the recipe: steps, crop side, crops a step, peak learning rates of the decoder's two parts.
-
-    A full-frame part whose rate is 0 is left out.
-    """
-
-    name: str
-    steps: int
-    crop: int
-    batch: int
-    synthesis_lr: float
-    frame_lr: float
-
-    @property
-    def patches_only(self) -> bool:
-        return self.frame_lr == 0
+CROP, BATCH = 192, 6
+"""Side of a crop, and crops a step."""
+SYNTHESIS_LR, FRAME_LR = 1.5e-4, 3e-4
+"""Peak learning rates of the decoder's two parts; they fall along a cosine."""
 
 
 @torch.no_grad()
@@ -118,13 +101,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
-    parser.add_argument("--classes", type=int, choices=FITS, default=1, help="of patches that the program tells apart")
+    parser.add_argument("--classes", type=int, choices=FITS, default=2, help="of patches that the program tells apart")
     parser.add_argument(
         "--levels", type=int, choices=(2, 3, 5), default=5, help="of the weights of the program's kernels"
     )
     parser.add_argument("--rounding", choices=("carried", "heq"), default="carried", help="of these weights")
     parser.add_argument("--without", choices=LOSSES, nargs="*", default=[], help="what the decoder is not trained for")
-    parser.add_argument("--synthesis-steps", type=int, default=500)
     parser.add_argument("--decoder-steps", type=int, default=15000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -132,20 +114,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    stages = [
-        Stage("synthesis", args.synthesis_steps, 32, 512, 5e-4, 0.0),
-        Stage("decoder", args.decoder_steps, 192, 6, 1.5e-4, 3e-4),
-    ]
     train = Photos(args.photos, "train")
-    held = Photos(args.photos, "validation").batch(random.Random(7), 64, 192)
+    held = Photos(args.photos, "validation").batch(random.Random(7), 64, CROP)
 
-    at, first = 0, 0
+    first = 0
     state = runs.load(args.out)
     if state:
         chip = programs.compressor_like(state["chip"])
         chip.load_state_dict(state["chip"])
         decoder = Decoder.like(state["decoder"])
-        at, first = state["stage"], state["step"]
+        first = state["step"]
     elif args.start:
         chip, decoder = take_shipped(args.start)
     else:
@@ -157,72 +135,54 @@ def main() -> None:
         if args.frame:
             decoder.load_frame(args.frame)
         chip.set_mode(Mode.CHIP)
-        runs.log(args.out, {"stage": "fit"} | validate(chip, decoder, held, True))
+        runs.log(args.out, {"step": 0} | validate(chip, decoder, held, patch_only=True))
 
     decoder.to(memory_format=torch.channels_last)
     chip.eval()
     chip.set_mode(Mode.CHIP)
-    for index in range(at, len(stages)):
-        stage = stages[index]
-        synthesis = [*decoder.hidden.parameters(), *decoder.synthesis.parameters()]
-        frame = [p for n, p in decoder.named_parameters() if not n.startswith(("hidden", "synthesis"))]
-        optimizer = torch.optim.Adam(
-            [
-                {"params": synthesis, "peak": stage.synthesis_lr},
-                {"params": frame, "peak": stage.frame_lr},
-            ]
-        )
-        first = first if index == at else 0
-        if first and state:
-            optimizer.load_state_dict(state["optimizer"])
-        started, total = time.time(), 0.0
-        for step in range(first, stage.steps):
-            rng = random.Random(f"{args.seed}/{stage.name}/{step}")
-            factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / stage.steps)) / 2)
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
-            frames = train.batch(rng, stage.batch, stage.crop).float()
-            latents = encode(chip, frames)
-            whole = len(latents)
-            if not stage.patches_only and "prefixes" not in args.without:
-                latents, whole = cut(latents, rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                result = (decoder.patches(latents) if stage.patches_only else decoder(latents)).float()
-            target = frames / 255
-            loss = log_error(result[:whole], target[:whole])
-            total += loss.item()
-            if not stage.patches_only and "seams" not in args.without:
-                seam = seam_ratio(result[:whole]) / seam_ratio(target[:whole])
-                loss = loss + SEAM_WEIGHT * seam.log().abs()
-            if not stage.patches_only and "structure" not in args.without:
-                structure = 1 - ms_ssim(result[:whole], target[:whole])
-                loss = loss + STRUCTURE_WEIGHT * structure.log()
-            if whole < len(latents):
-                loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-            optimizer.step()
-            if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
-                record = {
-                    "stage": stage.name,
-                    "step": step + 1,
-                    "loss": total / (step % LOG_EVERY + 1),
-                    "seconds": time.time() - started,
-                } | validate(chip, decoder, held, stage.patches_only)
-                total = 0.0
-                runs.log(args.out, record)
-                done = step + 1 == stage.steps
-                state = {
-                    "chip": chip.state_dict(),
-                    "decoder": decoder.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "stage": index + done,
-                    "step": 0 if done else step + 1,
-                }
-                runs.save(args.out, state)
-                if done:
-                    torch.save(state, args.out / f"{stage.name}.pt")
+    frame = [p for n, p in decoder.named_parameters() if not n.startswith(("hidden", "synthesis"))]
+    synthesis = [*decoder.hidden.parameters(), *decoder.synthesis.parameters()]
+    optimizer = torch.optim.Adam([{"params": synthesis, "peak": SYNTHESIS_LR}, {"params": frame, "peak": FRAME_LR}])
+    if first:
+        optimizer.load_state_dict(state["optimizer"])
+    started, total = time.time(), 0.0
+    for step in range(first, args.decoder_steps):
+        rng = random.Random(f"{args.seed}/decoder/{step}")
+        factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / args.decoder_steps)) / 2)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        frames = train.batch(rng, BATCH, CROP).float()
+        latents, whole = encode(chip, frames), BATCH
+        if "prefixes" not in args.without:
+            latents, whole = cut(latents, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            result = decoder(latents).float()
+        target = frames / 255
+        loss = log_error(result[:whole], target[:whole])
+        total += loss.item()
+        if "seams" not in args.without:
+            seam = seam_ratio(result[:whole]) / seam_ratio(target[:whole])
+            loss = loss + SEAM_WEIGHT * seam.log().abs()
+        if "structure" not in args.without:
+            structure = 1 - ms_ssim(result[:whole], target[:whole])
+            loss = loss + STRUCTURE_WEIGHT * structure.log()
+        if whole < len(latents):
+            loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % LOG_EVERY == 0 or step + 1 == args.decoder_steps:
+            record = {"step": step + 1, "loss": total / (step % LOG_EVERY + 1), "seconds": time.time() - started}
+            total = 0.0
+            runs.log(args.out, record | validate(chip, decoder, held, patch_only=False))
+            state = {
+                "chip": chip.state_dict(),
+                "decoder": decoder.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step + 1,
+            }
+            runs.save(args.out, state)
 
 
 if __name__ == "__main__":
