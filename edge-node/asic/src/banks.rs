@@ -1,9 +1,10 @@
-//! A convolution repacked for the vector kernels.
+//! A convolution's stored kernels, repacked for the vector kernels.
 //!
-//! Its stored kernels lie in banks of up to 32, each with a table of tap offsets, the same for every window of the
-//! padded map ([`Layout`]), and weights in lines of 16 kernels x 4 input channels, zero where channels are padded or
-//! pruned. Four channels that no kernel of a bank keeps have no tap, so that a pruned layer stays in proportion to what
-//! its file holds.
+//! They lie in banks of up to 32, each with a table of tap offsets, the same for every window of the padded map
+//! ([`Layout`]), and weights in lines of 16 kernels x 4 bytes. Where all kernels read all channels, a row of the window is
+//! one run of bytes, cut into fours. Else taps are four channels of a position, and four channels that no kernel of a bank
+//! keeps have no tap, so that a pruned layer stays in proportion to what its file holds. Bytes beyond a run or a group
+//! have weight 0.
 
 use std::collections::BTreeSet;
 
@@ -18,155 +19,66 @@ struct Bank {
     /// The first of its kernels, and how many there are.
     first: usize,
     kernels: usize,
-    /// First byte of its group in a pixel.
-    group: usize,
     taps: Taps,
     /// For each block, a line a tap.
     lines: Vec<Line>,
-    /// A block each; 0 where channels share kernels.
+    /// A block each.
     biases: Vec<Lanes>,
 }
 
-/// Output channels that share kernels: each is its kernel's sum and its own bias.
+/// All banks of a convolution.
 #[derive(Debug)]
-struct Spread {
-    kernels: usize,
-    kernel_of: Vec<u16>,
-    biases: Vec<i32>,
-}
-
-#[derive(Debug)]
-pub(crate) struct PackedConv {
+pub(crate) struct Banks {
     stride: usize,
-    pub(crate) shift: u32,
     height: usize,
-    pub(crate) width: usize,
-    pub(crate) channels: usize,
+    width: usize,
     banks: Vec<Bank>,
-    /// None where each output channel has its own kernel.
-    spread: Option<Spread>,
 }
 
-impl PackedConv {
-    pub(crate) fn new(conv: &Conv, input: &Layout, output: Map) -> Self {
-        let conv = &conv.whole(input.map);
+impl Banks {
+    /// `biases` [kernels] are added to the sums; none: 0.
+    pub(crate) fn new(conv: &Conv, biases: Option<&[i32]>, input: &Layout, output: Map) -> Self {
         let spec = &conv.spec;
         let kernels = conv.kernels(input.map);
-        let spread = conv.wiring.shared.as_ref().map(|shared| Spread {
-            kernels: kernels.len(),
-            kernel_of: shared.kernel_of.clone(),
-            biases: conv.biases.clone(),
-        });
         let group_kernels = kernels.len() / spec.groups as usize;
         let mut banks = Vec::new();
         for (group, kernels) in kernels.chunks(group_kernels).enumerate() {
             for (bank, kernels) in kernels.chunks(BLOCKS * LANES).enumerate() {
                 let first = group * group_kernels + bank * BLOCKS * LANES;
-                banks.push(Bank::new(conv, input, group, first, kernels));
+                let biases = biases.map(|biases| &biases[first..first + kernels.len()]);
+                banks.push(Bank::new(conv, biases, input, group, first, kernels));
             }
         }
         Self {
             stride: spec.stride as usize,
-            shift: spec.shift,
             height: output.height as usize,
             width: output.width as usize,
-            channels: output.channels as usize,
             banks,
-            spread,
         }
     }
 
-    /// Calls `sink(y, x, first channel, sums)` for every position and up to 16 channels at a time.
+    /// First bytes of all windows of a batch, in the order of the output's pixels.
+    pub(crate) fn windows(&self, layout: &Layout, patches: usize) -> impl Iterator<Item = usize> {
+        let (map, row) = (layout.len(), self.stride * layout.row);
+        let pixel = self.stride * layout.pixel;
+        (0..patches).flat_map(move |patch| {
+            (0..self.height)
+                .flat_map(move |y| (0..self.width).map(move |x| patch * map + y * row + x * pixel))
+        })
+    }
+
+    /// Calls `sink(window, first kernel, sums)` for each of the windows and up to 16 kernels at a time.
     pub(crate) fn run(
         &self,
         simd: Simd,
-        layout: &Layout,
         input: &[u8],
-        sums: &mut Vec<i32>,
-        mut sink: impl FnMut(usize, usize, usize, &[i32]),
-    ) {
-        let Some(spread) = &self.spread else {
-            return self.run_banks(simd, layout, input, &mut sink);
-        };
-        sums.resize(self.height * self.width * spread.kernels, 0);
-        self.run_banks(simd, layout, input, &mut |y, x, kernel, block: &[i32]| {
-            let first = (y * self.width + x) * spread.kernels + kernel;
-            sums[first..first + block.len()].copy_from_slice(block);
-        });
-        for (position, sums) in sums.chunks_exact(spread.kernels).enumerate() {
-            let (y, x) = (position / self.width, position % self.width);
-            spread.apply(sums, |channel, sums| sink(y, x, channel, sums));
-        }
-    }
-
-    fn run_banks(
-        &self,
-        simd: Simd,
-        layout: &Layout,
-        input: &[u8],
-        sink: &mut impl FnMut(usize, usize, usize, &[i32]),
+        windows: &[usize],
+        sink: &mut impl FnMut(usize, usize, &[i32]),
     ) {
         for bank in &self.banks {
-            let part = Part {
-                simd,
-                layout,
-                input,
-                bank,
-            };
             match bank.biases.len() {
-                1 => self.run_blocks::<1>(&part, sink),
-                _ => self.run_blocks::<BLOCKS>(&part, sink),
-            }
-        }
-    }
-
-    /// B blocks at all positions: their weights stay in the nearest cache.
-    fn run_blocks<const B: usize>(
-        &self,
-        part: &Part<'_>,
-        sink: &mut impl FnMut(usize, usize, usize, &[i32]),
-    ) {
-        let positions = self.height * self.width;
-        let mut start = 0;
-        while start < positions {
-            // A tile that is mostly there is computed whole, its last position again and again.
-            if positions - start >= TILE / 2 {
-                self.run_tile::<TILE, B>(part, start, positions, sink);
-                start += TILE;
-            } else {
-                self.run_tile::<1, B>(part, start, positions, sink);
-                start += 1;
-            }
-        }
-    }
-
-    fn run_tile<const P: usize, const B: usize>(
-        &self,
-        part: &Part<'_>,
-        start: usize,
-        positions: usize,
-        sink: &mut impl FnMut(usize, usize, usize, &[i32]),
-    ) {
-        let Part {
-            simd,
-            layout,
-            input,
-            bank,
-        } = *part;
-        let place = |p: usize| (p / self.width, p % self.width);
-        let bases: [usize; P] = std::array::from_fn(|p| {
-            let (y, x) = place((start + p).min(positions - 1));
-            y * self.stride * layout.row + x * self.stride * layout.pixel + bank.group
-        });
-        let biases: &[Lanes; B] = bank.biases.first_chunk().expect("a bank of B blocks");
-        let mut acc = [Lanes::default(); TILE * BLOCKS];
-        simd.dot(input, &bases, &bank.taps, &bank.lines, biases, &mut acc);
-        for p in 0..P.min(positions - start) {
-            let (y, x) = place(start + p);
-            for b in 0..B {
-                let kernel = b * LANES;
-                let lanes = (bank.kernels - kernel).min(LANES);
-                sink(y, x, bank.first + kernel, &acc[p * B + b].0[..lanes]);
+                1 => bank.run::<1>(simd, input, windows, sink),
+                _ => bank.run::<BLOCKS>(simd, input, windows, sink),
             }
         }
     }
@@ -176,85 +88,108 @@ impl Bank {
     /// The bank of some kernels of `group`, from the convolution's kernel `first` on.
     fn new(
         conv: &Conv,
+        biases: Option<&[i32]>,
         input: &Layout,
         group: usize,
         first: usize,
         kernels: &[StoredKernel<'_>],
     ) -> Self {
-        let (rows, columns) = (
-            conv.spec.kernel_height as usize,
-            conv.spec.kernel_width as usize,
-        );
-        let channels = (input.map.channels / conv.spec.groups) as usize;
+        let spec = &conv.spec;
+        let (rows, columns) = (spec.kernel_height as usize, spec.kernel_width as usize);
+        let channels = (input.map.channels / spec.groups) as usize;
+        let whole = spec.groups == 1 && conv.wiring.pruned.is_none();
+        // Runs of bytes: where they start in the window, and what is read of each.
+        let (starts, run): (Vec<usize>, usize) = if whole {
+            (
+                (0..rows).map(|y| y * input.row).collect(),
+                columns * channels,
+            )
+        } else {
+            let start = |y, x| y * input.row + x * input.pixel + group * channels;
+            let starts = (0..rows).flat_map(|y| (0..columns).map(move |x| start(y, x)));
+            (starts.collect(), channels)
+        };
         let kept: Vec<Vec<usize>> = kernels
             .iter()
             .map(|kernel| match kernel.kept {
-                None => (0..channels).collect(),
+                None => (0..run).collect(),
                 Some(kept) => kept.iter().map(|&channel| channel.into()).collect(),
             })
             .collect();
-        let fours: BTreeSet<usize> = kept.iter().flatten().map(|channel| channel / 4).collect();
-        let fours: Vec<usize> = fours.into_iter().collect();
-        let mut tap_of = vec![0; channels.div_ceil(4)];
+        let fours: BTreeSet<usize> = kept.iter().flatten().map(|byte| byte / 4).collect();
+        let mut tap_of = vec![0; run.div_ceil(4)];
         for (tap, &four) in fours.iter().enumerate() {
             tap_of[four] = tap;
         }
-        let mut offsets = Vec::with_capacity(rows * columns * fours.len());
-        for ky in 0..rows {
-            for kx in 0..columns {
-                let first = ky * input.row + kx * input.pixel;
-                offsets.extend(fours.iter().map(|four| (first + 4 * four) as u32));
-            }
-        }
+        let offsets: Vec<u32> = starts
+            .iter()
+            .flat_map(|start| fours.iter().map(move |four| (start + 4 * four) as u32))
+            .collect();
         let blocks = kernels.len().div_ceil(LANES);
         let mut lines = vec![Line([0; 4 * LANES]); blocks * offsets.len()];
         for (kernel, (stored, kept)) in kernels.iter().zip(&kept).enumerate() {
             let (block, lane) = (kernel / LANES, kernel % LANES);
             for (index, &weight) in stored.weights.iter().enumerate() {
-                let (position, channel) = (index / kept.len(), kept[index % kept.len()]);
-                let tap = position * fours.len() + tap_of[channel / 4];
-                lines[block * offsets.len() + tap].0[4 * lane + channel % 4] = weight;
+                let (start, byte) = (index / kept.len(), kept[index % kept.len()]);
+                let tap = start * fours.len() + tap_of[byte / 4];
+                lines[block * offsets.len() + tap].0[4 * lane + byte % 4] = weight;
             }
         }
-        let mut biases = vec![Lanes::default(); blocks];
-        if conv.wiring.shared.is_none() {
-            let own = &conv.biases[first..first + kernels.len()];
-            for (lanes, own) in biases.iter_mut().zip(own.chunks(LANES)) {
-                lanes.0[..own.len()].copy_from_slice(own);
-            }
+        let mut lanes = vec![Lanes::default(); blocks];
+        let biases = biases.unwrap_or_default().chunks(LANES);
+        for (lanes, biases) in lanes.iter_mut().zip(biases) {
+            lanes.0[..biases.len()].copy_from_slice(biases);
         }
         Self {
             first,
             kernels: kernels.len(),
-            group: group * input.group,
             taps: Taps::new(offsets),
             lines,
-            biases,
+            biases: lanes,
         }
     }
-}
 
-impl Spread {
-    /// Calls `sink(first channel, sums)` for up to 16 channels at a time, given the sums of all kernels.
-    fn apply(&self, sums: &[i32], mut sink: impl FnMut(usize, &[i32])) {
-        let biases = self.biases.chunks(LANES);
-        for (block, (indices, biases)) in self.kernel_of.chunks(LANES).zip(biases).enumerate() {
-            let mut lanes = [0; LANES];
-            for (lane, (&index, &bias)) in lanes.iter_mut().zip(indices.iter().zip(biases)) {
-                *lane = sums[usize::from(index)] + bias;
+    /// B blocks at all windows: their weights stay in the nearest cache.
+    fn run<const B: usize>(
+        &self,
+        simd: Simd,
+        input: &[u8],
+        windows: &[usize],
+        sink: &mut impl FnMut(usize, usize, &[i32]),
+    ) {
+        for (tile, windows) in windows.chunks(TILE).enumerate() {
+            // A tile that is mostly there is computed whole, its last window again and again.
+            if windows.len() >= TILE / 2 {
+                self.run_tile::<TILE, B>(simd, input, tile * TILE, windows, sink);
+            } else {
+                for (index, window) in windows.iter().enumerate() {
+                    let first = tile * TILE + index;
+                    self.run_tile::<1, B>(simd, input, first, std::slice::from_ref(window), sink);
+                }
             }
-            sink(block * LANES, &lanes[..indices.len()]);
         }
     }
-}
 
-/// One bank of a convolution, at work.
-#[derive(Clone, Copy)]
-struct Part<'a> {
-    simd: Simd,
-    layout: &'a Layout,
-    input: &'a [u8],
-    bank: &'a Bank,
+    fn run_tile<const P: usize, const B: usize>(
+        &self,
+        simd: Simd,
+        input: &[u8],
+        first: usize,
+        windows: &[usize],
+        sink: &mut impl FnMut(usize, usize, &[i32]),
+    ) {
+        let bases: [usize; P] = std::array::from_fn(|p| windows[p.min(windows.len() - 1)]);
+        let biases: &[Lanes; B] = self.biases.first_chunk().expect("a bank of B blocks");
+        let mut acc = [Lanes::default(); TILE * BLOCKS];
+        simd.dot(input, &bases, &self.taps, &self.lines, biases, &mut acc);
+        for p in 0..windows.len() {
+            for b in 0..B {
+                let kernel = b * LANES;
+                let lanes = (self.kernels - kernel).min(LANES);
+                sink(first + p, self.first + kernel, &acc[p * B + b].0[..lanes]);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +236,7 @@ mod tests {
             input: map(512),
             output: map(64),
         };
-        let packed = PackedConv::new(&conv, &Layout::read_by(&layer), layer.output);
+        let packed = Banks::new(&conv, None, &Layout::read_by(&layer), layer.output);
         let taps: Vec<_> = packed.banks.iter().map(|bank| bank.taps.len()).collect();
         assert_eq!(taps, [9 * 32; 2]);
     }

@@ -113,13 +113,19 @@ impl Emulator {
         let frame = Frame::new(rgb, width, height)?;
         let patch_len = self.program.output().count() as usize / 8;
         let mut latents = vec![0; frame.patches() * patch_len];
+        // Small frames on many threads: rather all of them busy than batches full.
+        let share = frame.patches().div_ceil(rayon::current_num_threads());
+        let batch = self.batch().min(share);
         latents
-            .par_chunks_exact_mut(patch_len)
+            .par_chunks_mut(patch_len * batch)
             .enumerate()
-            .for_each(|(index, latent)| {
-                let mut pixels = [0; PATCH_BYTES];
-                frame.patch(index, &mut pixels);
-                self.run(&pixels, &mut Target::Bits(latent));
+            .for_each(|(index, latents)| {
+                let patches = latents.len() / patch_len;
+                let mut pixels = vec![0; patches * PATCH_BYTES];
+                for (place, patch) in pixels.as_chunks_mut().0.iter_mut().enumerate() {
+                    frame.patch(index * batch + place, patch);
+                }
+                self.run(&pixels, &mut Target::Bits(latents));
             });
         Ok(latents)
     }
@@ -147,9 +153,10 @@ impl Emulator {
     /// # Errors
     /// When `pixels` are not 3072 bytes.
     pub fn run_patch(&self, pixels: &[u8]) -> Result<Output, FrameError> {
-        let pixels = pixels.try_into().map_err(|_| FrameError::PatchLength {
-            found: pixels.len(),
-        })?;
+        if pixels.len() != PATCH_BYTES {
+            let found = pixels.len();
+            return Err(FrameError::PatchLength { found });
+        }
         let count = self.program.output().count() as usize;
         Ok(match self.program.task() {
             Task::Compress => {
@@ -165,15 +172,21 @@ impl Emulator {
         })
     }
 
-    /// Runs a patch into a target of the program's kind and size.
-    fn run(&self, pixels: &[u8; PATCH_BYTES], target: &mut Target<'_>) {
-        match &self.packed {
-            Some(packed) => SCRATCH.with_borrow_mut(|scratch| packed.run(pixels, scratch, target)),
-            None => match (reference::run(&self.program, pixels), target) {
-                (Output::Bits(bits), Target::Bits(target)) => target.copy_from_slice(&bits),
-                (Output::Logits(logits), Target::Logits(target)) => target.copy_from_slice(&logits),
-                _ => unreachable!("the target has the kind of the program's output"),
-            },
+    /// Patches to run together.
+    fn batch(&self) -> usize {
+        self.packed.as_ref().map_or(1, Packed::batch)
+    }
+
+    /// Runs at most [`Self::batch`] patches into a target of the program's kind and their size.
+    fn run(&self, pixels: &[u8], target: &mut Target<'_>) {
+        if let Some(packed) = &self.packed {
+            return SCRATCH.with_borrow_mut(|scratch| packed.run(pixels, scratch, target));
+        }
+        let patch = pixels.try_into().expect("a batch of one patch");
+        match (reference::run(&self.program, patch), target) {
+            (Output::Bits(bits), Target::Bits(target)) => target.copy_from_slice(&bits),
+            (Output::Logits(logits), Target::Logits(target)) => target.copy_from_slice(&logits),
+            _ => unreachable!("the target has the kind of the program's output"),
         }
     }
 

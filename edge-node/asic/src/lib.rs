@@ -39,6 +39,7 @@ mod pack;
 mod program;
 mod reader;
 pub mod reference;
+mod rows;
 mod rules;
 mod simd;
 mod wiring;

@@ -50,6 +50,7 @@ pub fn run(program: &Program, pixels: &[u8; PATCH_BYTES]) -> Output {
 }
 
 /// The 2-bit activation code of an accumulator.
+#[inline]
 pub(crate) fn quantize(acc: i32, shift: u32) -> u8 {
     (acc >> shift).clamp(0, 3) as u8
 }

@@ -57,7 +57,9 @@ impl Simd {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect(kernel: Kernel) -> Option<Self> {
         let avx2 = is_x86_feature_detected!("avx2");
-        let vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+        let vnni = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni");
         match kernel {
             Kernel::Avx2 if avx2 => Some(Self(Isa::Avx2)),
             Kernel::Avx512Vnni if vnni => Some(Self(Isa::Avx512Vnni)),
@@ -112,11 +114,40 @@ impl Simd {
     }
 }
 
+impl Simd {
+    /// Does `work` in a function compiled for the instructions, into which plain loops are inlined.
+    #[inline]
+    pub(crate) fn vectorized<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.0 {
+            // SAFETY: `detect` found AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::vectorized_avx2(work) },
+            // SAFETY: `detect` found AVX-512 F and BW.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { x86::vectorized_avx512(work) },
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
     use super::{BLOCKS, LANES, Lanes, Line, TILE};
+
+    /// # Safety
+    /// AVX2 is present.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn vectorized_avx2<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    /// # Safety
+    /// AVX-512 F and BW are present.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) unsafe fn vectorized_avx512<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
 
     /// # Safety
     /// AVX-512 F and VNNI are present; `base + offset + 4 <= input.len()` for every base and offset;

@@ -4,9 +4,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Noise, WHOLE, conv, programs};
+use common::{Noise, Sparsity, WHOLE, conv, programs, sparse_conv};
 use nqe::{
-    ConvSpec, Emulator, Kernel, PATCH_BYTES, Program, ProgramBuilder, Task, WeightKind, reference,
+    ConvSpec, Emulator, Kernel, OutputKind, PATCH_BYTES, Program, ProgramBuilder, Task, WeightKind,
+    reference,
 };
 use proptest::prelude::*;
 
@@ -33,6 +34,31 @@ fn agrees(program: Program, kernel: Kernel, seed: u64) -> Result<(), TestCaseErr
     for pixels in patches(seed) {
         let expected = reference::run(&program, pixels.as_slice().try_into().unwrap());
         prop_assert_eq!(emulator.run_patch(&pixels).unwrap(), expected);
+    }
+    if program.task() == Task::Compress && kernel != Kernel::Scalar {
+        let patches = 1 + seed as usize % 40;
+        batches(&emulator, patches, seed)?;
+    }
+    Ok(())
+}
+
+/// A frame of so many patches in a row is encoded as they are alone, in full batches and in the last one.
+fn batches(emulator: &Emulator, patches: usize, seed: u64) -> Result<(), TestCaseError> {
+    let width = 32 * patches;
+    let rgb = Noise(seed).bytes(32 * width * 3);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let latents = pool
+        .unwrap()
+        .install(|| emulator.encode_frame(&rgb, width as u32, 32));
+    let latents = latents.unwrap();
+    for (index, latent) in latents.chunks(latents.len() / patches).enumerate() {
+        let rows = rgb.chunks(width * 3);
+        let patch: Vec<u8> = rows
+            .flat_map(|row| &row[index * 96..][..96])
+            .copied()
+            .collect();
+        let alone = emulator.run_patch(&patch).unwrap();
+        prop_assert_eq!(alone, nqe::Output::Bits(latent.to_vec()), "patch {}", index);
     }
     Ok(())
 }
@@ -74,4 +100,46 @@ fn the_fastest_path_is_taken_unless_asked() {
         emulator.path(),
         asked.as_deref().unwrap_or(available[available.len() - 1])
     );
+}
+
+/// Thresholds on sums over the whole patch, then sparse layers, as compression programs have them.
+fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Program {
+    let noise = &mut Noise(seed);
+    let mut builder = ProgramBuilder::new(Task::Compress, "thresholds", Vec::new()).unwrap();
+    let units_of = |out_channels, shift| ConvSpec {
+        out_channels,
+        output: OutputKind::Codes,
+        shift,
+        ..WHOLE
+    };
+    let shared = Sparsity {
+        kernels,
+        ..Sparsity::NONE
+    };
+    sparse_conv(&mut builder, units_of(units, 9), shared, noise).unwrap();
+    let pruned = Sparsity {
+        gap_bits: 4,
+        kept,
+        ..shared
+    };
+    let point = |spec| ConvSpec {
+        kernel_height: 1,
+        kernel_width: 1,
+        bias_bits: 4,
+        ..spec
+    };
+    sparse_conv(&mut builder, point(units_of(90, 1)), pruned, noise).unwrap();
+    sparse_conv(&mut builder, point(WHOLE), pruned, noise).unwrap();
+    builder.finish().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn thresholds_and_sparse_layers_equal_the_reference(
+        units in 1u32..80, kernels in 1u32..=100, kept in 0usize..12, seed: u64,
+    ) {
+        for kernel in Kernel::available() {
+            agrees(threshold_program(units, kernels, kept, seed), kernel, seed)?;
+        }
+    }
 }
