@@ -105,7 +105,7 @@ def _program(codes: list[_Code], kernels: Tensor, center: Tensor, edge: int, bit
     """The chip's four layers; a patch is busy where the busyness is more than `edge`."""
     chosen = sorted({i for code in codes for i in code.places})
     row_of = {i: row for row, i in enumerate(chosen)}
-    rows, thresholds, second, places = [], [], [], []
+    rows, thresholds = [], []
     signs = torch.zeros(2 * (bits - 1) + 1, sum(units_of(len(p)) for code in codes for p in code.places.values()))
     unit = 0
     for k, code in enumerate(codes):

@@ -48,7 +48,7 @@ def export_compress(run: Path, out: Path) -> None:
     chip = load(programs.compressor_like(state["chip"]), state["chip"])
     file = nqe.to_bytes(chip, "patch256", [])
     (out / "compress.nqe").write_bytes(file)
-    Decoder.like(state["decoder"]).save(out / "decoder.safetensors", nqe.program_id(file))
+    Decoder.like(state["average"]).save(out / "decoder.safetensors", nqe.program_id(file))
     print("compress", json.dumps(nqe.memory_bits(chip)))
 
 

@@ -258,7 +258,9 @@ class QConv(nn.Module):
     def accumulate(self, x: Tensor, pool: Pool | None = None) -> Tensor:
         """The bare convolution, no bias, and what max pooling after it lets through."""
         weight = self._whole(self.integer_weight() if self.mode is Mode.CHIP else self._weight())
-        acc = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), None, self.stride, self.padding, 1, self.groups)
+        acc = F.conv2d(
+            x, weight.contiguous(memory_format=torch.channels_last), None, self.stride, self.padding, 1, self.groups
+        )
         acc = acc[:, self.kernel_of] if self.shared else acc
         return pool(acc) if pool else acc
 

@@ -8,6 +8,7 @@ others as 0.
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import random
 import time
@@ -32,7 +33,7 @@ PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
 LOSSES = ("prefixes", "structure", "seams")
 """Besides the error of whole latents."""
-STRUCTURE_WEIGHT = 0.05
+STRUCTURE_WEIGHT = 0.02
 """Of the log of what MS-SSIM lacks to 1."""
 SEAM_WEIGHT = 0.1
 """Of how far the visibility of seams is from that in the originals, both in logarithms."""
@@ -40,8 +41,10 @@ SEAM_WEIGHT = 0.1
 
 CROP, BATCH = 192, 6
 """Side of a crop, and crops a step."""
-SYNTHESIS_LR, FRAME_LR = 1.5e-4, 3e-4
-"""Peak learning rates of the decoder's two parts; they fall along a cosine."""
+SYNTHESIS_SHARE = 0.5
+"""Learning rate of the patch synthesis over that of the full-frame part."""
+AVERAGED = 1000
+"""Steps over which the decoder's weights are averaged, with weights that fall exponentially: these are exported."""
 
 
 @torch.no_grad()
@@ -108,6 +111,7 @@ def main() -> None:
     parser.add_argument("--rounding", choices=("carried", "heq"), default="carried", help="of these weights")
     parser.add_argument("--without", choices=LOSSES, nargs="*", default=[], help="what the decoder is not trained for")
     parser.add_argument("--decoder-steps", type=int, default=15000)
+    parser.add_argument("--lr", type=float, default=3e-4, help="peak, from which it falls along a cosine")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -142,9 +146,13 @@ def main() -> None:
     chip.set_mode(Mode.CHIP)
     frame = [p for n, p in decoder.named_parameters() if not n.startswith(("hidden", "synthesis"))]
     synthesis = [*decoder.hidden.parameters(), *decoder.synthesis.parameters()]
-    optimizer = torch.optim.Adam([{"params": synthesis, "peak": SYNTHESIS_LR}, {"params": frame, "peak": FRAME_LR}])
+    optimizer = torch.optim.Adam(
+        [{"params": synthesis, "peak": SYNTHESIS_SHARE * args.lr}, {"params": frame, "peak": args.lr}]
+    )
+    average = copy.deepcopy(decoder)
     if first:
         optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
     started, total = time.time(), 0.0
     for step in range(first, args.decoder_steps):
         rng = random.Random(f"{args.seed}/decoder/{step}")
@@ -172,13 +180,17 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
+        with torch.no_grad():
+            for mean, weight in zip(average.parameters(), decoder.parameters()):
+                mean.lerp_(weight, 1 / AVERAGED)
         if (step + 1) % LOG_EVERY == 0 or step + 1 == args.decoder_steps:
             record = {"step": step + 1, "loss": total / (step % LOG_EVERY + 1), "seconds": time.time() - started}
             total = 0.0
-            runs.log(args.out, record | validate(chip, decoder, held, patch_only=False))
+            runs.log(args.out, record | validate(chip, average, held, patch_only=False))
             state = {
                 "chip": chip.state_dict(),
                 "decoder": decoder.state_dict(),
+                "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "step": step + 1,
             }
