@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="weights to begin with: of starts/, or a checkpoint")
     parser.add_argument("--teacher", type=Path, help="run folder of a teacher to learn from")
-    parser.add_argument("--table", choices=programs.TABLES, default="mixed", help="of the layers")
+    parser.add_argument("--table", choices=programs.TABLES, default="mirrored", help="of the layers")
     parser.add_argument("--step", choices=STEPS, default="heq", help="what sets the step of the weights")
     parser.add_argument("--optimizer", choices=("muon", "adam"), default="muon", help="of the hidden weights")
     parser.add_argument("--float-epochs", type=int, default=0, help="first epochs, with weights not yet quantized")
