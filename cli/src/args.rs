@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Show what a program or a decoder is made of.
     Inspect(InspectArgs),
+    /// Measure how fast this machine encodes and decodes, next to what its instructions could do.
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +148,16 @@ pub(crate) struct InspectArgs {
     /// Program or decoder [default: the three that are shipped].
     #[arg(value_name = "FILE.nqe|FILE.safetensors")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Seconds for each measurement.
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Write the figures as JSON; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

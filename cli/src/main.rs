@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod demo;
 mod edge;
 mod evaluate;
@@ -9,8 +10,10 @@ mod frames;
 mod inspect;
 mod latents;
 mod models;
+mod pair;
 mod send;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         Command::Decode(args) => latents::decode(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

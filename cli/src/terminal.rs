@@ -2,9 +2,12 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
+use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 /// Writes a line to standard output. That its reader has left, as `head` does, is no error.
 pub(crate) fn out(line: impl Display) -> io::Result<()> {
@@ -31,6 +34,29 @@ pub(crate) fn table(header: &[&str], first_number: usize) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// Shows figures as a table, and writes them as JSON where asked; "-" is standard output, which the table leaves to it.
+pub(crate) fn report(
+    json: Option<&Path>,
+    figures: &impl Serialize,
+    table: &impl Display,
+) -> Result<()> {
+    match json {
+        Some(path) if path == Path::new("-") => {
+            eprintln!("{table}");
+            out(serde_json::to_string_pretty(figures)?)?;
+        }
+        Some(path) => {
+            out(table)?;
+            let mut json = serde_json::to_vec_pretty(figures)?;
+            json.push(b'\n');
+            std::fs::write(path, json)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        None => out(table)?,
+    }
+    Ok(())
 }
 
 /// A bar on standard error, silent when that is not a terminal.

@@ -55,6 +55,12 @@ pub(super) fn shots(folder: Option<&Path>) -> Result<Vec<Shot>> {
         .collect())
 }
 
+/// The first sample photograph's bytes, JPEG.
+pub(crate) fn sample() -> Result<Cow<'static, [u8]>> {
+    let shots = shots(None)?;
+    shots.first().context("there are no samples")?.image()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::feed::Shot;
-use super::watch::Watch;
 use crate::args::Task;
 use crate::edge::{Answer, Edge};
 use crate::terminal::{self, figure, out};
+use crate::watch::Watch;
 
 /// Longest wait for all results: a fixed part for slow machines, and a part for each frame.
 const PATIENCE: Duration = Duration::from_secs(120);

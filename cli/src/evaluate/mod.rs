@@ -7,13 +7,10 @@ mod peers;
 mod plot;
 mod report;
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::args::EvaluateArgs;
-use crate::models;
-use crate::terminal::out;
+use crate::{models, terminal};
 use report::{ProgramFacts, Report};
 
 /// `patchwire evaluate`.
@@ -36,21 +33,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
             report.program = Some(ProgramFacts::of(emulator.program()));
         }
     }
-    // With the JSON on standard output, the table leaves it to the JSON.
-    match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => {
-            eprintln!("{}", report.table());
-            out(serde_json::to_string_pretty(&report)?)?;
-        }
-        Some(path) => {
-            out(report.table())?;
-            let mut json = serde_json::to_vec_pretty(&report)?;
-            json.push(b'\n');
-            std::fs::write(path, json)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        None => out(report.table())?,
-    }
+    terminal::report(args.json.as_deref(), &report, &report.table())?;
     if let Some(path) = &args.plot {
         plot::write(path, &report.rates, &report.peers)?;
     }

@@ -78,6 +78,12 @@ impl Decoder {
         self.isa.name()
     }
 
+    /// What one core of this machine could do at most with that instruction set, measured: operations a second, two a
+    /// multiply-accumulate, on registers alone. None for `portable`.
+    pub fn peak(&self) -> Option<f64> {
+        self.isa.peak()
+    }
+
     /// Decodes a frame of `width` x `height` pixels to interleaved 8-bit RGB, `width * height * 3` bytes.
     ///
     /// `latents` holds the patches row by row, for the frame padded to multiples of 32; all have the same number of

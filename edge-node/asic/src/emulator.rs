@@ -1,6 +1,6 @@
 //! Runs a program on patches and frames by the fastest path the machine has.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc, time::Instant};
 
 use rayon::prelude::*;
 
@@ -11,6 +11,10 @@ use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
 
 /// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2` or `avx512vnni`.
 const PATH_VARIABLE: &str = "NQE_PATH";
+
+/// Runs, of which the fastest counts, and their length: some milliseconds.
+const PEAK_RUNS: u32 = 20;
+const PEAK_ROUNDS: u64 = 1_000_000;
 
 /// A way to compute; all give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +43,19 @@ impl Kernel {
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
         }
+    }
+
+    /// What one core of this machine could do at most on this path, measured: operations a second, two a
+    /// multiply-accumulate, of its instructions on registers alone. None for the scalar path and for those that this
+    /// machine cannot run.
+    pub fn peak(self) -> Option<f64> {
+        let simd = Simd::detect(self)?;
+        let measured = (0..PEAK_RUNS).map(|_| {
+            let started = Instant::now();
+            let operations = simd.spin(PEAK_ROUNDS);
+            operations as f64 / started.elapsed().as_secs_f64()
+        });
+        measured.max_by(f64::total_cmp)
     }
 
     /// What the environment asks for, else the fastest; a path that this machine cannot run is not taken.

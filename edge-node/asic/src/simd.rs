@@ -115,6 +115,18 @@ impl Simd {
 }
 
 impl Simd {
+    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in registers.
+    pub(crate) fn spin(self, rounds: u64) -> u64 {
+        match self.0 {
+            // SAFETY: `detect` found AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::spin_avx2(rounds) },
+            // SAFETY: `detect` found AVX-512 F and VNNI.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { x86::spin_avx512vnni(rounds) },
+        }
+    }
+
     /// Does `work` in a function compiled for the instructions, into which plain loops are inlined.
     #[inline]
     pub(crate) fn vectorized<R>(self, work: impl FnOnce() -> R) -> R {
@@ -134,6 +146,39 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{BLOCKS, LANES, Lanes, Line, TILE};
+
+    /// # Safety
+    /// AVX-512 F and VNNI are present.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn spin_avx512vnni(rounds: u64) -> u64 {
+        let ones = std::hint::black_box(_mm512_set1_epi8(1));
+        let mut sums = [_mm512_setzero_si512(); 16];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, ones, ones);
+            }
+        }
+        std::hint::black_box(sums);
+        rounds * 16 * 2 * 64
+    }
+
+    /// # Safety
+    /// AVX2 is present.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn spin_avx2(rounds: u64) -> u64 {
+        let ones = std::hint::black_box(_mm256_set1_epi8(1));
+        let pairs = std::hint::black_box(_mm256_set1_epi16(1));
+        let mut sums = [_mm256_setzero_si256(); 12];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                // What is multiplied changes, or the products would be made once for all.
+                let products = _mm256_maddubs_epi16(ones, *sum);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, pairs));
+            }
+        }
+        std::hint::black_box(sums);
+        rounds * 12 * 2 * 32
+    }
 
     /// # Safety
     /// AVX2 is present.

@@ -11,6 +11,12 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use std::time::Instant;
+
+/// Runs that [`Isa::peak`] takes the fastest of, and their length: some milliseconds.
+const PEAK_RUNS: u32 = 20;
+const PEAK_ROUNDS: u64 = 1_000_000;
+
 /// Output channels of a panel.
 pub(crate) const PANEL: usize = 32;
 
@@ -87,6 +93,30 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512",
         }
+    }
+
+    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in registers; none
+    /// without vector instructions.
+    fn spin(self, rounds: u64) -> Option<u64> {
+        match self {
+            Self::Portable => None,
+            // SAFETY: this value exists only where the CPU has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Some(unsafe { x86_64::spin_avx2(rounds) }),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Some(unsafe { x86_64::spin_avx512(rounds) }),
+        }
+    }
+
+    /// The fastest of some runs of [`Self::spin`], in operations a second.
+    pub(crate) fn peak(self) -> Option<f64> {
+        let measured = (0..PEAK_RUNS).filter_map(|_| {
+            let started = Instant::now();
+            let operations = self.spin(PEAK_ROUNDS)?;
+            Some(operations as f64 / started.elapsed().as_secs_f64())
+        });
+        measured.max_by(f64::total_cmp)
     }
 
     /// Pixels of the tile that fills the registers.

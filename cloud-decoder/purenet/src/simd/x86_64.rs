@@ -80,3 +80,33 @@ pub(super) unsafe fn avx512<const TILE: usize, const VECTORS: usize>(
         }
     }
 }
+
+/// # Safety
+/// The CPU has AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn spin_avx512(rounds: u64) -> u64 {
+    let half = std::hint::black_box(_mm512_set1_ps(0.5));
+    let mut sums = [half; 16];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, half, half);
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * 16 * 2 * 16
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn spin_avx2(rounds: u64) -> u64 {
+    let half = std::hint::black_box(_mm256_set1_ps(0.5));
+    let mut sums = [half; 12];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, half, half);
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * 12 * 2 * 8
+}

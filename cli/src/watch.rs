@@ -10,14 +10,14 @@ use tonic::{Code, Streaming};
 use uuid::Uuid;
 
 /// A subscription to every change from its start on.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     client: CatalogueClient<Channel>,
     changes: Streaming<FrameRecord>,
 }
 
 impl Watch {
     /// Subscribes at a cloud decoder's gRPC address.
-    pub(super) async fn subscribe(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn subscribe(address: SocketAddr) -> Result<Self> {
         let mut client = CatalogueClient::connect(format!("http://{address}"))
             .await
             .context("cannot connect to the cloud decoder")?;
@@ -27,7 +27,7 @@ impl Watch {
 
     /// The next change, or `None` when some were missed: whoever waits for a frame asks for it.
     /// Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Option<FrameRecord>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<FrameRecord>> {
         match self.changes.message().await {
             Ok(Some(record)) => Ok(Some(record)),
             Err(status) if status.code() == Code::DataLoss => {
@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// A frame's record, if the cloud holds the frame yet.
-    pub(super) async fn get(&mut self, id: Uuid) -> Result<Option<FrameRecord>> {
+    pub(crate) async fn get(&mut self, id: Uuid) -> Result<Option<FrameRecord>> {
         let request = GetFrameRequest {
             frame_id: id.as_bytes().to_vec().into(),
         };

@@ -1,0 +1,125 @@
+//! `bench`: how fast the encoder, the decoder and the pair of services are on this machine.
+
+mod load;
+mod networks;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nqe::Kernel;
+use serde::Serialize;
+
+use crate::args::BenchArgs;
+use crate::{models, terminal};
+use load::PairFigures;
+use networks::{DecoderFigures, EncoderFigures};
+
+/// Everything measured; operations are two a multiply-accumulate.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Operations a second of one core by instruction set, measured on registers alone.
+    peaks: BTreeMap<&'static str, f64>,
+    encoder: Vec<EncoderFigures>,
+    decoder: Vec<DecoderFigures>,
+    pair: Vec<PairFigures>,
+}
+
+/// `patchwire bench`.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let span = Duration::from_secs(args.seconds);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
+    let decoder = models::decoder(None)?;
+    let mut peaks: BTreeMap<_, _> = Kernel::available()
+        .into_iter()
+        .filter_map(|kernel| Some((kernel.name(), kernel.peak()?)))
+        .collect();
+    let decoder_peak = decoder.peak();
+    peaks.extend(decoder_peak.map(|peak| (decoder_peak_name(&decoder), peak)));
+    let report = Report {
+        encoder: networks::encoder(threads, span)?,
+        decoder: networks::decoder(&decoder, decoder_peak, threads, span)?,
+        pair: load::measure(span)?,
+        peaks,
+    };
+    terminal::report(args.json.as_deref(), &report, &table(&report))
+}
+
+/// Floating-point peaks are listed beside the integer ones.
+fn decoder_peak_name(decoder: &purenet::Decoder) -> &'static str {
+    match decoder.path() {
+        "avx512" => "avx512 fp32",
+        "avx2" => "avx2 fp32",
+        _ => "fp32",
+    }
+}
+
+/// The median time of `work`, done at least three times and for as long as `span`.
+fn median_time<T>(span: Duration, mut work: impl FnMut() -> Result<T>) -> Result<Duration> {
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 3 || started.elapsed() < span {
+        let start = Instant::now();
+        std::hint::black_box(work()?);
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// A pool of so many threads to measure on.
+fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.context("cannot start threads")
+}
+
+fn table(report: &Report) -> String {
+    let share =
+        |share: Option<f64>| share.map_or("-".to_owned(), |s| format!("{:.0} %", 100.0 * s));
+    let mut peaks = terminal::table(&["one core at most", "GOP/s"], 1);
+    for (name, peak) in &report.peaks {
+        peaks.add_row([(*name).to_owned(), format!("{:.0}", peak / 1e9)]);
+    }
+    let header = [
+        "encoder",
+        "path",
+        "threads",
+        "GOP/s",
+        "patches/s",
+        "of peak",
+    ];
+    let mut encoder = terminal::table(&header, 2);
+    for row in &report.encoder {
+        encoder.add_row([
+            row.task.clone(),
+            row.path.to_owned(),
+            row.threads.to_string(),
+            format!("{:.1}", row.gops),
+            format!("{:.0}", row.patches_per_s),
+            share(row.share_of_peak),
+        ]);
+    }
+    let header = ["decoder", "threads", "GFLOP/s", "megapixels/s", "of peak"];
+    let mut decoder = terminal::table(&header, 1);
+    for row in &report.decoder {
+        decoder.add_row([
+            row.path.to_owned(),
+            row.threads.to_string(),
+            format!("{:.1}", row.gflops),
+            format!("{:.2}", row.megapixels_per_s),
+            share(row.share_of_peak),
+        ]);
+    }
+    let header = ["both services", "frames/s", "p50 ms", "p99 ms", "memory MB"];
+    let mut pair = terminal::table(&header, 1);
+    for row in &report.pair {
+        pair.add_row([
+            format!("{}x{}", row.width, row.height),
+            format!("{:.1}", row.frames_per_s),
+            format!("{:.0}", row.p50_ms),
+            format!("{:.0}", row.p99_ms),
+            terminal::figure(row.rss_mb, 0),
+        ]);
+    }
+    format!("{peaks}\n{encoder}\n{decoder}\n{pair}")
+}

@@ -1,0 +1,126 @@
+//! The encoder and the decoder by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nqe::{Emulator, Kernel, PATCH_BYTES, Program};
+use purenet::Decoder;
+use serde::Serialize;
+
+use super::{median_time, pool};
+
+/// The frame that is encoded and decoded.
+const WIDTH: u32 = 1280;
+const HEIGHT: u32 = 720;
+/// What the scalar path encodes: it takes milliseconds a patch.
+const SCALAR_SIDE: u32 = 96;
+
+/// One path of the encoder.
+#[derive(Debug, Serialize)]
+pub(super) struct EncoderFigures {
+    /// Of the shipped programs.
+    pub(super) task: String,
+    pub(super) path: &'static str,
+    pub(super) threads: usize,
+    pub(super) gops: f64,
+    pub(super) patches_per_s: f64,
+    /// Of the path's peak on so many cores; none for the scalar path.
+    pub(super) share_of_peak: Option<f64>,
+}
+
+/// The decoder on so many threads.
+#[derive(Debug, Serialize)]
+pub(super) struct DecoderFigures {
+    pub(super) path: &'static str,
+    pub(super) threads: usize,
+    pub(super) gflops: f64,
+    pub(super) megapixels_per_s: f64,
+    pub(super) share_of_peak: Option<f64>,
+}
+
+/// Both shipped programs on every path; a patch is classified by one thread.
+pub(super) fn encoder(threads: &[usize], span: Duration) -> Result<Vec<EncoderFigures>> {
+    let load = |bytes| Program::from_bytes(bytes).map(Arc::new);
+    let context = "a shipped program does not load";
+    let compress = load(patchwire_models::COMPRESS).context(context)?;
+    let classify = load(patchwire_models::CLASSIFY).context(context)?;
+    let mut rows = Vec::new();
+    for kernel in Kernel::available() {
+        let peak = kernel.peak();
+        let mut row = |program: &Program, threads: usize, patches: u32, time: Duration| {
+            let patches_per_s = f64::from(patches) / time.as_secs_f64();
+            let operations = 2.0 * program.macs() as f64 * patches_per_s;
+            rows.push(EncoderFigures {
+                task: program.task().to_string(),
+                path: kernel.name(),
+                threads,
+                gops: operations / 1e9,
+                patches_per_s,
+                share_of_peak: peak.map(|peak| operations / (peak * threads as f64)),
+            });
+        };
+        let emulator = |program: &Arc<Program>| {
+            Emulator::with_kernel(program.clone(), kernel).context("an available path is missing")
+        };
+        let (encoder, classifier) = (emulator(&compress)?, emulator(&classify)?);
+        let (width, height) = match kernel {
+            Kernel::Scalar => (SCALAR_SIDE, SCALAR_SIDE),
+            Kernel::Avx2 | Kernel::Avx512Vnni => (WIDTH, HEIGHT),
+        };
+        let rgb = noise((width * height * 3) as usize);
+        for &threads in threads {
+            let encode = || Ok(encoder.encode_frame(&rgb, width, height)?);
+            let pool = pool(threads)?;
+            let time = pool.install(|| median_time(span, encode))?;
+            row(&compress, threads, patches(width, height), time);
+        }
+        let time = median_time(span, || Ok(classifier.run_patch(&rgb[..PATCH_BYTES])?))?;
+        row(&classify, 1, 1, time);
+    }
+    Ok(rows)
+}
+
+/// The shipped decoder.
+pub(super) fn decoder(
+    decoder: &Decoder,
+    peak: Option<f64>,
+    threads: &[usize],
+    span: Duration,
+) -> Result<Vec<DecoderFigures>> {
+    let patches = patches(WIDTH, HEIGHT);
+    let latents = noise((patches * decoder.bits() / 8) as usize);
+    let mut rows = Vec::new();
+    for &threads in threads {
+        let decode = || Ok(decoder.decode(&latents, WIDTH, HEIGHT)?);
+        let time = pool(threads)?.install(|| median_time(span, decode))?;
+        let frames_per_s = 1.0 / time.as_secs_f64();
+        // What is computed: whole patches.
+        let computed = f64::from(patches) * 1024.0 * frames_per_s;
+        let operations = 2.0 * decoder.macs_per_pixel() * computed;
+        rows.push(DecoderFigures {
+            path: decoder.path(),
+            threads,
+            gflops: operations / 1e9,
+            megapixels_per_s: f64::from(WIDTH * HEIGHT) * frames_per_s / 1e6,
+            share_of_peak: peak.map(|peak| operations / (peak * threads as f64)),
+        });
+    }
+    Ok(rows)
+}
+
+fn patches(width: u32, height: u32) -> u32 {
+    width.div_ceil(32) * height.div_ceil(32)
+}
+
+/// Bytes without a pattern; the work does not depend on them.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
