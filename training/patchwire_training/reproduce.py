@@ -15,16 +15,12 @@ Step = tuple[str, *tuple[str, ...]]
 
 
 def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
-    """CIFAR-10, the teacher, and three rounds of the student, of which the later two listen to it."""
-    word, rounds = f"--teacher={runs / 'teacher'}", [runs / f"classify{i}" for i in (1, 2, 3)]
-    start = lambda run: f"--start={run / 'checkpoint.pt'}"
-    train = lambda i, *options: ("train_classify", f"--data={data}", f"--out={rounds[i]}", *options)
+    """CIFAR-10, the teacher, and the student that listens to it."""
+    teacher, student = runs / "teacher", runs / "classify"
     yield "fetch-cifar10", str(data)
-    yield "teacher", f"--data={data}", f"--out={runs / 'teacher'}"
-    yield train(0, "--epochs=36")
-    yield train(1, start(rounds[0]), word, "--epochs=37", "--lr=0.012", "--rest-lr=4e-3")
-    yield train(2, start(rounds[1]), word, "--epochs=38", "--lr=0.008", "--rest-lr=3e-3", "--seed=2")
-    yield "export", f"--classify={rounds[2]}", f"--out={models}"
+    yield "teacher", f"--data={data}", f"--out={teacher}"
+    yield "train_classify", f"--data={data}", f"--out={student}", f"--teacher={teacher}", "--epochs=30"
+    yield "export", f"--classify={student}", f"--out={models}"
 
 
 def compress(data: Path, runs: Path, models: Path) -> Iterator[Step]:

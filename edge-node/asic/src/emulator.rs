@@ -138,11 +138,8 @@ impl Emulator {
             .enumerate()
             .for_each(|(index, latents)| {
                 let patches = latents.len() / patch_len;
-                let mut pixels = vec![0; patches * PATCH_BYTES];
-                for (place, patch) in pixels.as_chunks_mut().0.iter_mut().enumerate() {
-                    frame.patch(index * batch + place, patch);
-                }
-                self.run(&pixels, &mut Target::Bits(latents));
+                let fill = |place, pixels: &mut _| frame.patch(index * batch + place, pixels);
+                self.run(patches, fill, &mut Target::Bits(latents));
             });
         Ok(latents)
     }
@@ -161,7 +158,7 @@ impl Emulator {
         self.require(Task::Classify)?;
         let frame = Frame::new(rgb, width, height)?;
         let mut logits = vec![0; self.program.labels().len()];
-        self.run(&frame.average(), &mut Target::Logits(&mut logits));
+        self.run_one(&frame.average(), &mut Target::Logits(&mut logits));
         Ok(logits)
     }
 
@@ -170,20 +167,20 @@ impl Emulator {
     /// # Errors
     /// When `pixels` are not 3072 bytes.
     pub fn run_patch(&self, pixels: &[u8]) -> Result<Output, FrameError> {
-        if pixels.len() != PATCH_BYTES {
+        let pixels: &[u8; PATCH_BYTES] = pixels.try_into().map_err(|_| {
             let found = pixels.len();
-            return Err(FrameError::PatchLength { found });
-        }
+            FrameError::PatchLength { found }
+        })?;
         let count = self.program.output().count() as usize;
         Ok(match self.program.task() {
             Task::Compress => {
                 let mut bits = vec![0; count / 8];
-                self.run(pixels, &mut Target::Bits(&mut bits));
+                self.run_one(pixels, &mut Target::Bits(&mut bits));
                 Output::Bits(bits)
             }
             Task::Classify => {
                 let mut logits = vec![0; count];
-                self.run(pixels, &mut Target::Logits(&mut logits));
+                self.run_one(pixels, &mut Target::Logits(&mut logits));
                 Output::Logits(logits)
             }
         })
@@ -194,13 +191,24 @@ impl Emulator {
         self.packed.as_ref().map_or(1, Packed::batch)
     }
 
-    /// Runs at most [`Self::batch`] patches into a target of the program's kind and their size.
-    fn run(&self, pixels: &[u8], target: &mut Target<'_>) {
+    fn run_one(&self, pixels: &[u8; PATCH_BYTES], target: &mut Target<'_>) {
+        self.run(1, |_, patch| *patch = *pixels, target);
+    }
+
+    /// Runs at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes, into a target of the program's
+    /// kind and their size.
+    fn run(
+        &self,
+        patches: usize,
+        fill: impl Fn(usize, &mut [u8; PATCH_BYTES]),
+        target: &mut Target<'_>,
+    ) {
         if let Some(packed) = &self.packed {
-            return SCRATCH.with_borrow_mut(|scratch| packed.run(pixels, scratch, target));
+            return SCRATCH.with_borrow_mut(|scratch| packed.run(patches, fill, scratch, target));
         }
-        let patch = pixels.try_into().expect("a batch of one patch");
-        match (reference::run(&self.program, patch), target) {
+        let mut pixels = [0; PATCH_BYTES];
+        fill(0, &mut pixels);
+        match (reference::run(&self.program, &pixels), target) {
             (Output::Bits(bits), Target::Bits(target)) => target.copy_from_slice(&bits),
             (Output::Logits(logits), Target::Logits(target)) => target.copy_from_slice(&logits),
             _ => unreachable!("the target has the kind of the program's output"),

@@ -53,6 +53,15 @@ impl Layout {
         })
     }
 
+    /// Room for the maps of a batch, zero on the border.
+    pub(crate) fn prepare(&self, bytes: &mut Vec<u8>, patches: usize) {
+        if self.border > 0 {
+            self.clear(bytes, patches);
+        } else {
+            bytes.resize(patches * self.len() + SPARE, 0);
+        }
+    }
+
     /// Maps of zeros for a batch.
     pub(crate) fn clear(&self, bytes: &mut Vec<u8>, patches: usize) {
         bytes.clear();

@@ -3,7 +3,7 @@
 use crate::banks::Banks;
 use crate::layout::{Layout, max_pool};
 use crate::reference::quantize;
-use crate::rows::{ROW, Row, RowConv, reads_rows};
+use crate::rows::{ROW, Row, RowConv, Sink, codes, reads_rows};
 use crate::simd::{LANES, Simd};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
@@ -93,14 +93,29 @@ impl Packed {
         (BATCH_BYTES / largest.unwrap_or(1)).clamp(1, ROW)
     }
 
-    /// Runs the program on a batch of at most [`Self::batch`] patches; `target` has the program's kind and their size.
-    pub(crate) fn run(&self, pixels: &[u8], scratch: &mut Scratch, target: &mut Target<'_>) {
-        let patches = pixels.len() / PATCH_BYTES;
+    /// Runs the program on a batch of at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes; `target`
+    /// has the program's kind and their size.
+    pub(crate) fn run(
+        &self,
+        patches: usize,
+        fill: impl Fn(usize, &mut [u8; PATCH_BYTES]),
+        scratch: &mut Scratch,
+        target: &mut Target<'_>,
+    ) {
         let first = &self.layers[0].input;
-        first.clear(&mut scratch.input, patches);
-        for (index, row) in pixels.chunks_exact(PATCH * 3).enumerate() {
-            let at = first.at(index / PATCH, index % PATCH, 0);
-            scratch.input[at..at + row.len()].copy_from_slice(row);
+        first.prepare(&mut scratch.input, patches);
+        if first.len() == PATCH_BYTES {
+            let (maps, _) = scratch.input.as_chunks_mut();
+            (0..patches).for_each(|patch| fill(patch, &mut maps[patch]));
+        } else {
+            let mut pixels = [0; PATCH_BYTES];
+            for patch in 0..patches {
+                fill(patch, &mut pixels);
+                for (y, row) in pixels.chunks_exact(PATCH * 3).enumerate() {
+                    let at = first.at(patch, y, 0);
+                    scratch.input[at..at + row.len()].copy_from_slice(row);
+                }
+            }
         }
         for (index, layer) in self.layers.iter().enumerate() {
             let next = self.layers.get(index + 1);
@@ -109,7 +124,10 @@ impl Packed {
                     let channels = next.input.map.channels as usize;
                     scratch.output.resize(channels * ROW, 0);
                 } else {
-                    next.input.clear(&mut scratch.output, patches);
+                    match layer.op {
+                        PackedOp::Pool(_) => next.input.clear(&mut scratch.output, patches),
+                        _ => next.input.prepare(&mut scratch.output, patches),
+                    }
                     scratch.places.clear();
                     scratch.places.extend(next.input.pixels(patches));
                 }
@@ -180,27 +198,99 @@ impl PackedLayer {
                     match next {
                         None => {
                             let channels = target.len() / windows.len();
-                            conv.run(simd, input, chunk, rows, |channel, sums| {
-                                let indices = (first * channels + channel..).step_by(channels);
-                                for (index, &sum) in indices.zip(&sums[..chunk.len()]) {
-                                    target.put(index, sum);
-                                }
-                            });
+                            let sink = Results {
+                                target,
+                                channels,
+                                first,
+                                count: chunk.len(),
+                                bytes: [0; ROW],
+                            };
+                            conv.run(simd, input, chunk, rows, sink);
                         }
                         Some(next) if next.reads_rows => {
-                            let (output, _) = output.as_chunks_mut::<ROW>();
-                            conv.run(simd, input, chunk, rows, |channel, sums| {
-                                output[channel] = conv.codes(sums);
-                            });
+                            let (rows_out, _) = output.as_chunks_mut::<ROW>();
+                            let sink = CodeRows {
+                                rows: rows_out,
+                                shift: conv.shift,
+                            };
+                            conv.run(simd, input, chunk, rows, sink);
                         }
-                        Some(_) => conv.run(simd, input, chunk, rows, |channel, sums| {
-                            let codes = conv.codes(sums);
-                            for (&place, &code) in places[first..].iter().zip(&codes[..chunk.len()])
-                            {
-                                output[place + channel] = code;
-                            }
-                        }),
+                        Some(_) => {
+                            let sink = CodeMaps {
+                                bytes: output,
+                                places: &places[first..first + chunk.len()],
+                                shift: conv.shift,
+                            };
+                            conv.run(simd, input, chunk, rows, sink);
+                        }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Codes to rows.
+struct CodeRows<'a> {
+    rows: &'a mut [Row<u8>],
+    shift: u32,
+}
+
+impl Sink for CodeRows<'_> {
+    #[inline(always)]
+    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+        self.rows[channel] = codes(sums, self.shift);
+    }
+}
+
+/// Codes to the pixels of maps.
+struct CodeMaps<'a> {
+    bytes: &'a mut [u8],
+    places: &'a [usize],
+    shift: u32,
+}
+
+impl Sink for CodeMaps<'_> {
+    #[inline(always)]
+    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+        for (&place, code) in self.places.iter().zip(codes(sums, self.shift)) {
+            self.bytes[place + channel] = code;
+        }
+    }
+}
+
+/// The last layer's sums to where results go.
+struct Results<'a, 'b> {
+    target: &'a mut Target<'b>,
+    channels: usize,
+    /// Of the windows of the batch, and how many.
+    first: usize,
+    count: usize,
+    /// Bits of each window, until there are eight.
+    bytes: Row<u8>,
+}
+
+impl Sink for Results<'_, '_> {
+    #[inline(always)]
+    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+        match &mut *self.target {
+            Target::Bits(bits) if self.channels.is_multiple_of(8) => {
+                for (byte, &sum) in self.bytes.iter_mut().zip(sums) {
+                    *byte = *byte >> 1 | u8::from(sum >= 0) << 7;
+                }
+                if channel % 8 == 7 {
+                    let step = self.channels / 8;
+                    let start = self.first * step + channel / 8;
+                    let places = bits[start..].iter_mut().step_by(step);
+                    for (place, &byte) in places.zip(&self.bytes[..self.count]) {
+                        *place = byte;
+                    }
+                }
+            }
+            target => {
+                let windows = self.first..self.first + self.count;
+                for (window, &sum) in windows.zip(sums) {
+                    target.put(window * self.channels + channel, sum);
                 }
             }
         }

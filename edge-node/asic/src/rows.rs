@@ -6,7 +6,7 @@
 use crate::banks::Banks;
 use crate::layout::Layout;
 use crate::reference::quantize;
-use crate::simd::Simd;
+use crate::simd::{Simd, Work};
 use crate::{Conv, Element, Layer, Map};
 
 /// Windows, of a map or of a batch of patches, in a row.
@@ -28,7 +28,7 @@ pub(crate) struct RowConv {
     kernels: usize,
     kernel_of: Vec<u16>,
     biases: Vec<i32>,
-    shift: u32,
+    pub(crate) shift: u32,
 }
 
 /// Whether a layer behind another convolution reads rows: few weights, each of a channel of its own.
@@ -77,16 +77,15 @@ impl RowConv {
         }
     }
 
-    /// Calls `sink(channel, sums)` for every channel, given up to 32 windows of `input`.
+    /// Gives `sink` the sums of every channel for up to 32 windows of `input`.
     pub(crate) fn run(
         &self,
         simd: Simd,
         input: &[u8],
         windows: &[usize],
         rows: &mut Vec<Row<i32>>,
-        mut sink: impl FnMut(usize, &Row<i32>),
+        sink: impl Sink,
     ) {
-        rows.clear();
         rows.resize(self.kernels, [0; ROW]);
         match &self.sums {
             Sums::Dense(banks) => {
@@ -96,49 +95,75 @@ impl RowConv {
                     }
                 });
             }
-            Sums::Sparse(kernels) => {
-                let (codes, _) = input.as_chunks::<ROW>();
-                simd.vectorized(|| {
-                    for (row, kernel) in rows.iter_mut().zip(kernels) {
-                        *row = weighted(kernel, codes);
-                    }
-                });
-            }
+            Sums::Sparse(kernels) => simd.vectorized(Weigh {
+                kernels,
+                codes: input.as_chunks().0,
+                rows,
+            }),
         }
-        simd.vectorized(|| {
-            for (channel, (&kernel, &bias)) in self.kernel_of.iter().zip(&self.biases).enumerate() {
-                let mut sums = [0; ROW];
-                for (sum, &row) in sums.iter_mut().zip(&rows[usize::from(kernel)]) {
-                    *sum = row + bias;
-                }
-                sink(channel, &sums);
-            }
-        });
-    }
-
-    /// The codes of a row of sums.
-    #[inline(always)]
-    pub(crate) fn codes(&self, sums: &Row<i32>) -> Row<u8> {
-        let mut codes = [0; ROW];
-        for (code, &acc) in codes.iter_mut().zip(sums) {
-            *code = quantize(acc, self.shift);
-        }
-        codes
+        let conv = self;
+        simd.vectorized(Spread { conv, rows, sink });
     }
 }
 
-/// The sum of the rows of codes that a kernel keeps. At most 4,096 codes of 3 weigh at most 2 each: 16 bits hold it.
+/// Where a convolution's rows go.
+pub(crate) trait Sink {
+    /// The sums of a channel; those beyond the last window mean nothing. To be marked `#[inline(always)]`.
+    fn row(&mut self, channel: usize, sums: &Row<i32>);
+}
+
+/// The codes of a row of sums.
 #[inline(always)]
-fn weighted(kernel: &[(u16, i16)], codes: &[Row<u8>]) -> Row<i32> {
-    let mut sums = [0i16; ROW];
-    for &(channel, weight) in kernel {
-        for (sum, &code) in sums.iter_mut().zip(&codes[usize::from(channel)]) {
-            *sum += weight * i16::from(code);
+pub(crate) fn codes(sums: &Row<i32>, shift: u32) -> Row<u8> {
+    let mut codes = [0; ROW];
+    for (code, &acc) in codes.iter_mut().zip(sums) {
+        *code = quantize(acc, shift);
+    }
+    codes
+}
+
+/// Sparse kernels over rows of codes.
+struct Weigh<'a> {
+    kernels: &'a [Vec<(u16, i16)>],
+    codes: &'a [Row<u8>],
+    rows: &'a mut [Row<i32>],
+}
+
+impl Work for Weigh<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (row, kernel) in self.rows.iter_mut().zip(self.kernels) {
+            // At most 4,096 codes of 3 weigh at most 2 each: 16 bits hold the sum.
+            let mut sums = [0i16; ROW];
+            for &(channel, weight) in kernel {
+                for (sum, &code) in sums.iter_mut().zip(&self.codes[usize::from(channel)]) {
+                    *sum += weight * i16::from(code);
+                }
+            }
+            for (wide, &sum) in row.iter_mut().zip(&sums) {
+                *wide = sum.into();
+            }
         }
     }
-    let mut wide = [0; ROW];
-    for (wide, &sum) in wide.iter_mut().zip(&sums) {
-        *wide = sum.into();
+}
+
+/// Each output channel's bias on the row of its kernel.
+struct Spread<'a, S> {
+    conv: &'a RowConv,
+    rows: &'a [Row<i32>],
+    sink: S,
+}
+
+impl<S: Sink> Work for Spread<'_, S> {
+    #[inline(always)]
+    fn run(mut self) {
+        let channels = self.conv.kernel_of.iter().zip(&self.conv.biases);
+        for (channel, (&kernel, &bias)) in channels.enumerate() {
+            let mut sums = [0; ROW];
+            for (sum, &row) in sums.iter_mut().zip(&self.rows[usize::from(kernel)]) {
+                *sum = row + bias;
+            }
+            self.sink.row(channel, &sums);
+        }
     }
-    wide
 }

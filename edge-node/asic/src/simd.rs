@@ -127,9 +127,9 @@ impl Simd {
         }
     }
 
-    /// Does `work` in a function compiled for the instructions, into which plain loops are inlined.
+    /// Does the work in a function compiled for the instructions.
     #[inline]
-    pub(crate) fn vectorized<R>(self, work: impl FnOnce() -> R) -> R {
+    pub(crate) fn vectorized(self, work: impl Work) {
         match self.0 {
             // SAFETY: `detect` found AVX2.
             #[cfg(target_arch = "x86_64")]
@@ -141,11 +141,17 @@ impl Simd {
     }
 }
 
+/// Plain loops that the compiler makes vector instructions of.
+pub(crate) trait Work {
+    /// To be marked `#[inline(always)]`, as all that it calls: only what is inlined is compiled for the instructions.
+    fn run(self);
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCKS, LANES, Lanes, Line, TILE};
+    use super::{BLOCKS, LANES, Lanes, Line, TILE, Work};
 
     /// # Safety
     /// AVX-512 F and VNNI are present.
@@ -183,15 +189,15 @@ mod x86 {
     /// # Safety
     /// AVX2 is present.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn vectorized_avx2<R>(work: impl FnOnce() -> R) -> R {
-        work()
+    pub(super) unsafe fn vectorized_avx2(work: impl Work) {
+        work.run();
     }
 
     /// # Safety
     /// AVX-512 F and BW are present.
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) unsafe fn vectorized_avx512<R>(work: impl FnOnce() -> R) -> R {
-        work()
+    pub(super) unsafe fn vectorized_avx512(work: impl Work) {
+        work.run();
     }
 
     /// # Safety
