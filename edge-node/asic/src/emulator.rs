@@ -5,8 +5,9 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Instant};
 use rayon::prelude::*;
 
 use crate::frame::Frame;
-use crate::pack::{Packed, Scratch, Target};
+use crate::pack::{Packed, Scratch};
 use crate::simd::Simd;
+use crate::sinks::Target;
 use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
 
 /// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2` or `avx512vnni`.

@@ -42,6 +42,7 @@ pub mod reference;
 mod rows;
 mod rules;
 mod simd;
+mod sinks;
 mod wiring;
 
 pub use builder::ProgramBuilder;

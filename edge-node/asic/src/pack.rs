@@ -3,8 +3,9 @@
 use crate::banks::Banks;
 use crate::layout::{Layout, max_pool};
 use crate::reference::quantize;
-use crate::rows::{ROW, Row, RowConv, Sink, codes, reads_rows};
+use crate::rows::{ROW, Row, RowConv, reads_rows};
 use crate::simd::{LANES, Simd};
+use crate::sinks::{CodeMaps, CodeRows, Results, Target};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
 /// Bytes of maps that a batch should not exceed, so that they stay in the core's own cache.
@@ -43,28 +44,22 @@ pub(crate) struct Scratch {
     rows: Vec<Row<i32>>,
 }
 
-/// Where the results of a batch go, patch after patch.
-pub(crate) enum Target<'a> {
-    /// Packed latent bits, zero before.
-    Bits(&'a mut [u8]),
-    /// One logit a label.
-    Logits(&'a mut [i32]),
-}
-
 impl Packed {
     pub(crate) fn new(program: &Program, simd: Simd) -> Self {
         let layers = program.layers();
-        let rows = |index: usize| match layers.get(index).map(|layer| &layer.op) {
+        let by_rows = |index: usize| match layers.get(index).map(|layer| &layer.op) {
             Some(Op::Conv(conv)) if index > 0 && matches!(layers[index - 1].op, Op::Conv(_)) => {
                 reads_rows(conv, layers[index].input)
             }
             _ => false,
         };
         let pack = |(index, layer): (usize, &Layer)| {
-            let (input, reads_rows) = (Layout::read_by(layer), rows(index));
+            let (input, reads_rows) = (Layout::read_by(layer), by_rows(index));
             let op = match &layer.op {
                 Op::Pool(pool) => PackedOp::Pool(*pool),
-                Op::Conv(conv) if reads_rows || rows(index + 1) || conv.wiring.shared.is_some() => {
+                Op::Conv(conv)
+                    if reads_rows || by_rows(index + 1) || conv.wiring.shared.is_some() =>
+                {
                     PackedOp::Rows(RowConv::new(conv, layer, &input, reads_rows))
                 }
                 Op::Conv(conv) => {
@@ -226,91 +221,6 @@ impl PackedLayer {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Codes to rows.
-struct CodeRows<'a> {
-    rows: &'a mut [Row<u8>],
-    shift: u32,
-}
-
-impl Sink for CodeRows<'_> {
-    #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
-        self.rows[channel] = codes(sums, self.shift);
-    }
-}
-
-/// Codes to the pixels of maps.
-struct CodeMaps<'a> {
-    bytes: &'a mut [u8],
-    places: &'a [usize],
-    shift: u32,
-}
-
-impl Sink for CodeMaps<'_> {
-    #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
-        for (&place, code) in self.places.iter().zip(codes(sums, self.shift)) {
-            self.bytes[place + channel] = code;
-        }
-    }
-}
-
-/// The last layer's sums to where results go.
-struct Results<'a, 'b> {
-    target: &'a mut Target<'b>,
-    channels: usize,
-    /// Of the windows of the batch, and how many.
-    first: usize,
-    count: usize,
-    /// Bits of each window, until there are eight.
-    bytes: Row<u8>,
-}
-
-impl Sink for Results<'_, '_> {
-    #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
-        match &mut *self.target {
-            Target::Bits(bits) if self.channels.is_multiple_of(8) => {
-                for (byte, &sum) in self.bytes.iter_mut().zip(sums) {
-                    *byte = *byte >> 1 | u8::from(sum >= 0) << 7;
-                }
-                if channel % 8 == 7 {
-                    let step = self.channels / 8;
-                    let start = self.first * step + channel / 8;
-                    let places = bits[start..].iter_mut().step_by(step);
-                    for (place, &byte) in places.zip(&self.bytes[..self.count]) {
-                        *place = byte;
-                    }
-                }
-            }
-            target => {
-                let windows = self.first..self.first + self.count;
-                for (window, &sum) in windows.zip(sums) {
-                    target.put(window * self.channels + channel, sum);
-                }
-            }
-        }
-    }
-}
-
-impl Target<'_> {
-    /// Outputs of the batch.
-    fn len(&self) -> usize {
-        match self {
-            Self::Bits(bits) => 8 * bits.len(),
-            Self::Logits(logits) => logits.len(),
-        }
-    }
-
-    #[inline(always)]
-    fn put(&mut self, index: usize, sum: i32) {
-        match self {
-            Self::Logits(logits) => logits[index] = sum,
-            Self::Bits(bits) => bits[index / 8] |= u8::from(sum >= 0) << (index % 8),
         }
     }
 }
