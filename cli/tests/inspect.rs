@@ -14,6 +14,7 @@ fn the_shipped_models_are_shown() {
         assert!(shown.contains(&program.id().to_string()), "{shown}");
     }
     assert!(shown.contains("1,048,576 bits"), "{shown}");
+    assert!(shown.contains(", mirrored"), "{shown}");
     assert!(
         shown.contains("256 bits a 32x32 patch, 0.25 bpp"),
         "{shown}"
