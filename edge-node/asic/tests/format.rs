@@ -447,7 +447,7 @@ proptest! {
 
     #[test]
     fn a_random_body_never_panics(task in 0u8..2, body in prop::collection::vec(0u8..40, 0..2000)) {
-        let mut bytes = b"NQE1\x02\x00".to_vec();
+        let mut bytes = b"NQE1\x03\x00".to_vec();
         bytes.extend([task, 0]);
         bytes.extend((body.len() as u32 + 12).to_le_bytes());
         bytes.extend([0, 32, 0, 32, 0, 3, task ^ 1, 0]);
