@@ -26,6 +26,7 @@ class Table:
 
 
 SHIPPED = Table(64, ((88, 96, 104), (128, 136, 136, 144), ()), (5, 3, 3, 3, 3), mirrored=True)
+"""Ternary weights, half of them stored."""
 TABLES = {
     "mirrored": SHIPPED,
     "mixed": Table(64, ((96, 96), (128, 128, 128), (192,)), (5, 2, 2, 2, 3)),

@@ -15,11 +15,13 @@ use crate::{models, terminal};
 use load::PairFigures;
 use networks::{DecoderFigures, EncoderFigures};
 
+/// Operations a second of one core by instruction set, measured on registers alone.
+type Peaks = BTreeMap<String, f64>;
+
 /// Everything measured; operations are two a multiply-accumulate.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Operations a second of one core by instruction set, measured on registers alone.
-    peaks: BTreeMap<&'static str, f64>,
+    peaks: Peaks,
     encoder: Vec<EncoderFigures>,
     decoder: Vec<DecoderFigures>,
     pair: Vec<PairFigures>,
@@ -31,28 +33,21 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
     let decoder = models::decoder(None)?;
-    let mut peaks: BTreeMap<_, _> = Kernel::available()
+    let mut peaks: Peaks = Kernel::available()
         .into_iter()
-        .filter_map(|kernel| Some((kernel.name(), kernel.peak()?)))
+        .filter_map(|kernel| Some((kernel.name().to_owned(), kernel.peak()?)))
         .collect();
+    let encoder = networks::encoder(&peaks, threads, span)?;
     let decoder_peak = decoder.peak();
-    peaks.extend(decoder_peak.map(|peak| (decoder_peak_name(&decoder), peak)));
+    // Beside the integer ones.
+    peaks.extend(decoder_peak.map(|peak| (format!("{} fp32", decoder.path()), peak)));
     let report = Report {
-        encoder: networks::encoder(threads, span)?,
+        encoder,
         decoder: networks::decoder(&decoder, decoder_peak, threads, span)?,
         pair: load::measure(span)?,
         peaks,
     };
     terminal::report(args.json.as_deref(), &report, &table(&report))
-}
-
-/// Floating-point peaks are listed beside the integer ones.
-fn decoder_peak_name(decoder: &purenet::Decoder) -> &'static str {
-    match decoder.path() {
-        "avx512" => "avx512 fp32",
-        "avx2" => "avx2 fp32",
-        _ => "fp32",
-    }
 }
 
 /// The median time of `work`, done at least three times and for as long as `span`.
@@ -78,7 +73,7 @@ fn table(report: &Report) -> String {
         |share: Option<f64>| share.map_or("-".to_owned(), |s| format!("{:.0} %", 100.0 * s));
     let mut peaks = terminal::table(&["one core at most", "GOP/s"], 1);
     for (name, peak) in &report.peaks {
-        peaks.add_row([(*name).to_owned(), format!("{:.0}", peak / 1e9)]);
+        peaks.add_row([name.clone(), format!("{:.0}", peak / 1e9)]);
     }
     let header = [
         "encoder",

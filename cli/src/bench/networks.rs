@@ -8,7 +8,7 @@ use nqe::{Emulator, Kernel, PATCH_BYTES, Program};
 use purenet::Decoder;
 use serde::Serialize;
 
-use super::{median_time, pool};
+use super::{Peaks, median_time, pool};
 
 /// The frame that is encoded and decoded.
 const WIDTH: u32 = 1280;
@@ -40,14 +40,18 @@ pub(super) struct DecoderFigures {
 }
 
 /// Both shipped programs on every path; a patch is classified by one thread.
-pub(super) fn encoder(threads: &[usize], span: Duration) -> Result<Vec<EncoderFigures>> {
+pub(super) fn encoder(
+    peaks: &Peaks,
+    threads: &[usize],
+    span: Duration,
+) -> Result<Vec<EncoderFigures>> {
     let load = |bytes| Program::from_bytes(bytes).map(Arc::new);
     let context = "a shipped program does not load";
     let compress = load(patchwire_models::COMPRESS).context(context)?;
     let classify = load(patchwire_models::CLASSIFY).context(context)?;
     let mut rows = Vec::new();
     for kernel in Kernel::available() {
-        let peak = kernel.peak();
+        let peak = peaks.get(kernel.name());
         let mut row = |program: &Program, threads: usize, patches: u32, time: Duration| {
             let patches_per_s = f64::from(patches) / time.as_secs_f64();
             let operations = 2.0 * program.macs() as f64 * patches_per_s;

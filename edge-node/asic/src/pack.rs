@@ -121,10 +121,12 @@ impl Packed {
                 } else {
                     match layer.op {
                         PackedOp::Pool(_) => next.input.clear(&mut scratch.output, patches),
-                        _ => next.input.prepare(&mut scratch.output, patches),
+                        PackedOp::Conv { .. } | PackedOp::Rows(_) => {
+                            next.input.prepare(&mut scratch.output, patches);
+                            scratch.places.clear();
+                            scratch.places.extend(next.input.pixels(patches));
+                        }
                     }
-                    scratch.places.clear();
-                    scratch.places.extend(next.input.pixels(patches));
                 }
             }
             layer.run(self.simd, patches, next, scratch, target);

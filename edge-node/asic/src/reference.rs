@@ -9,11 +9,9 @@
 //! ```
 //!
 //! where k is the kernel of channel c, n is the input channels of a group, g the group of channel c; pruned weights and
-//! positions outside the map count 0. Of a mirrored convolution, weight and bias are the whole ([`Mirror`]).
+//! positions outside the map count 0. Of a mirrored convolution, weight and bias are the whole ([`Mirror`](crate::Mirror)).
 //! The loader has proved that acc fits 32 bits for every input.
 
-#[allow(unused_imports, reason = "named in the documentation")]
-use crate::Mirror;
 use crate::{Conv, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
 
 /// What a program makes of one patch.

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Noise, WHOLE, resealed};
+use common::{Noise, Sparsity, WHOLE, resealed, sparse_conv};
 use nqe::{
     ConvSpec, Emulator, Kernel, Mirror, Op, Output, OutputKind, PATCH_BYTES, Pool, Program,
     ProgramBuilder, ProgramError, Pruned, Task, WeightKind, Wiring,
@@ -50,15 +50,11 @@ fn layer(
     mirror: Mirror,
     noise: &mut Noise,
 ) -> Result<(), ProgramError> {
-    let wiring = mirrored(mirror);
-    let inputs = match mirror {
-        Mirror::Outputs => builder.map().channels,
-        Mirror::Inputs => builder.map().channels / 2,
+    let sparsity = Sparsity {
+        mirror: Some(mirror),
+        ..Sparsity::NONE
     };
-    let taps = spec.kernel_height * spec.kernel_width * inputs;
-    let weights = noise.weights(spec.weights, (wiring.kernels(&spec) * taps) as usize);
-    let biases = noise.biases(spec.bias_bits, wiring.biases(&spec) as usize);
-    builder.wired_conv(spec, wiring, weights, biases)
+    sparse_conv(builder, spec, sparsity, noise)
 }
 
 /// Pixels, a pooling, codes and logits, all mirrored.
