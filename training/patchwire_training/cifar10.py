@@ -54,9 +54,9 @@ def fetch(folder: Path, tarball: Path | None = None) -> None:
 
 
 def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images [n, 3, 32, 32] u8 and labels [n] of "train", "validation" or "test"."""
+    """Images [n, 3, 32, 32] u8 and labels [n] of "train", "validation", "test" or "both": train, then validation."""
     names = BATCHES[5:] if split == "test" else BATCHES[:5]
     records = np.concatenate([np.fromfile(folder / f"{n}.bin", np.uint8).reshape(-1, 3073) for n in names])
-    if split != "test":
+    if split in ("train", "validation"):
         records = records[:-VALIDATION] if split == "train" else records[-VALIDATION:]
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)

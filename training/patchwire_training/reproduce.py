@@ -15,11 +15,14 @@ Step = tuple[str, *tuple[str, ...]]
 
 
 def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
-    """CIFAR-10, the teacher, and the student that listens to it."""
-    teacher, student = runs / "teacher", runs / "classify"
+    """CIFAR-10, the teacher, and the two rounds of the student that listens to it."""
+    teacher, first, student = runs / "teacher", runs / "classify-first", runs / "classify"
     yield "fetch-cifar10", str(data)
     yield "teacher", f"--data={data}", f"--out={teacher}"
-    yield "train_classify", f"--data={data}", f"--out={student}", f"--teacher={teacher}", "--epochs=30"
+    learn = "train_classify", f"--data={data}", f"--teacher={teacher}"
+    yield *learn, f"--out={first}", "--epochs=30"
+    start = f"--start={first / 'checkpoint.pt'}"
+    yield *learn, f"--out={student}", start, "--both", "--epochs=13", "--lr=0.012", "--rest-lr=4e-3", "--seed=2"
     yield "export", f"--classify={student}", f"--out={models}"
 
 

@@ -1,8 +1,8 @@
 """Train the classifier's teacher: ``python -m patchwire_training.teacher --data DIR --out RUN``.
 
 A full-precision network of 2 M parameters whose first layer whitens 2x2 pixels, after the manner of Jordan, "94% on
-CIFAR-10 in 3.29 seconds on a single GPU", 2024. What it says about some views of every training image is kept, and
-`train_classify --teacher RUN` learns from these views.
+CIFAR-10 in 3.29 seconds on a single GPU", 2024. What it says about some views of every image, held-out ones too, is kept,
+and `train_classify --teacher RUN` learns from these views.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def main() -> None:
             "epoch": epoch + 1,
         }
         runs.save(args.out, state)
-    word(teacher, images, generator).save(args.out)
+    both, _ = cifar10.load(args.data, "both")
+    word(teacher, torch.from_numpy(both), generator).save(args.out)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="weights to begin with: of starts/, or a checkpoint")
     parser.add_argument("--teacher", type=Path, help="run folder of a teacher to learn from")
+    parser.add_argument("--both", action="store_true", help="learn from the held-out images too, in a last round")
     parser.add_argument("--table", choices=programs.TABLES, default="mirrored", help="of the layers")
     parser.add_argument("--step", choices=STEPS, default="heq", help="what sets the step of the weights")
     parser.add_argument("--optimizer", choices=("muon", "adam"), default="muon", help="of the hidden weights")
@@ -66,7 +67,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    images, labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "train"))
+    images, labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "both" if args.both else "train"))
     held_images, held_labels = (torch.from_numpy(a) for a in cifar10.load(args.data, "validation"))
 
     word = Word.load(args.teacher) if args.teacher else None
@@ -123,7 +124,8 @@ def main() -> None:
         settling = order[: SETTLE_IMAGES if epoch + 1 == args.epochs else SETTLE_IN_PASSING]
         chip.settle_means(show(images[settling], draw_views(len(settling), generator)))
         held = accuracy(chip, held_images, held_labels)
-        record = {"epoch": epoch + 1, "loss": total / steps, "validation": held, "seconds": time.time() - started}
+        shown = "learnt" if args.both else "validation"
+        record = {"epoch": epoch + 1, "loss": total / steps, shown: held, "seconds": time.time() - started}
         runs.log(args.out, record)
         state = {
             "table": args.table,

@@ -34,8 +34,9 @@ def train(monkeypatch, data, out, *options):
         ["--epochs", 2, "--float-epochs", 1],
         ["--epochs", 1, "--table", "ternary", "--step", "least-squares"],
         ["--epochs", 1, "--optimizer", "adam", "--lr", "6e-3"],
+        ["--epochs", 1, "--both"],
     ],
-    ids=["staged", "ternary", "adam"],
+    ids=["staged", "ternary", "adam", "both"],
 )
 def test_every_switch_trains(monkeypatch, data, tmp_path, options):
     log = train(monkeypatch, data, tmp_path / "run", *options)
