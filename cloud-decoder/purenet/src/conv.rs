@@ -1,30 +1,29 @@
 //! Layers on packed weights.
 
-use crate::map::{MARGIN, Map};
+use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
+use crate::winograd::{self, Winograd};
+use rayon::prelude::*;
 use std::ops::Range;
-
-/// Rows computed by one task: enough that a panel of weights is used often while it is in cache.
-const STRIP: usize = 4;
 
 /// Weights and biases of a layer, output channels in panels of [`PANEL`], the last filled with zeros.
 pub(crate) struct Packed {
-    rows: usize,
-    row_len: usize,
+    kernel: usize,
+    inputs: usize,
     outputs: usize,
     weights: Vec<Lanes>,
     bias: Vec<f32>,
 }
 
 /// What happens to the biased sum.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finish {
-    /// It replaces the output.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    /// It is the output.
     Store,
-    /// It replaces the output, or zero does where it is negative.
+    /// It is the output, or zero is where it is negative.
     Relu,
-    /// It is added to the output.
-    Add,
+    /// It and these rows' values together are the output.
+    Add(&'a Rows),
 }
 
 impl Packed {
@@ -41,8 +40,8 @@ impl Packed {
             }
         }
         Self {
-            rows: kernel,
-            row_len: kernel * inputs,
+            kernel,
+            inputs,
             outputs,
             weights: packed,
             bias,
@@ -58,65 +57,169 @@ impl Packed {
         self.outputs
     }
 
-    /// Same-size convolution of `input` into `output`, which has its size.
-    pub(crate) fn convolve(&self, isa: Isa, input: &Map, output: &mut Map, finish: Finish) {
-        let margin = MARGIN - self.rows / 2;
-        output.par_strips(STRIP, |first, rows| {
-            for index in self.panels() {
-                for (y, row) in rows.iter_mut().enumerate() {
-                    let windows = Windows {
-                        input: input.from(first + y + margin, margin),
-                        rows: self.rows,
-                        row_len: self.row_len,
-                        row_stride: input.row_stride(),
-                        pixel_stride: input.channels(),
-                    };
-                    self.panel(isa, index, windows, row, finish);
-                }
-            }
-        });
-    }
-
-    /// Linear layer on `count` vectors of `input`, each giving [`Packed::outputs`] values.
-    pub(crate) fn linear(&self, isa: Isa, input: &[f32], count: usize, finish: Finish) -> Vec<f32> {
-        let mut output = vec![0.0; count * self.outputs];
+    /// Linear layer on `count` vectors of `input`, each giving [`Packed::outputs`] values; what is negative becomes zero
+    /// if `relu`. Panels are shared out, since the weights are more than the inputs.
+    pub(crate) fn linear(&self, isa: Isa, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
         let windows = Windows {
             input,
             rows: 1,
-            row_len: self.row_len,
+            row_len: self.inputs,
             row_stride: 0,
-            pixel_stride: self.row_len,
+            pixel_stride: self.inputs,
         };
-        for index in self.panels() {
-            self.panel(isa, index, windows, &mut output, finish);
+        let panels: Vec<_> = self
+            .weights
+            .chunks(self.inputs)
+            .zip(self.panels())
+            .collect();
+        let panels: Vec<Vec<Lanes>> = panels
+            .into_par_iter()
+            .map(|(weights, outputs)| {
+                let mut sums = vec![Lanes([0.0; PANEL]); count];
+                isa.multiply(windows, weights, outputs.len(), &mut sums);
+                sums
+            })
+            .collect();
+        let mut output = Vec::with_capacity(count * self.outputs);
+        for vector in 0..count {
+            for (sums, outputs) in panels.iter().zip(self.panels()) {
+                let values = sums[vector].0.iter().zip(&self.bias[outputs]);
+                output.extend(values.map(|(sum, bias)| sum + bias));
+            }
+        }
+        if relu {
+            output.iter_mut().for_each(|value| *value = value.max(0.0));
         }
         output
     }
 
-    fn panels(&self) -> Range<usize> {
-        0..self.outputs.div_ceil(PANEL)
+    /// Row `y` of a convolution.
+    fn row(&self, isa: Isa, input: &Rows, y: usize, output: &mut [f32], finish: Finish<'_>) {
+        let radius = self.kernel / 2;
+        let lines = (0..self.kernel).map(|i| input.line(y + MARGIN - radius + i));
+        let window: Vec<f32> = lines.flatten().copied().collect();
+        let windows = Windows {
+            input: &window[(MARGIN - radius) * self.inputs..],
+            rows: self.kernel,
+            row_len: self.kernel * self.inputs,
+            row_stride: window.len() / self.kernel,
+            pixel_stride: self.inputs,
+        };
+        let window = self.kernel * self.kernel * self.inputs;
+        let pixels = output.len() / self.outputs;
+        for (weights, bias) in self.weights.chunks(window).zip(self.panels()) {
+            let (first, bias) = (bias.start, &self.bias[bias]);
+            isa.for_tiles(pixels, windows, weights, bias.len(), |x, sums| {
+                let at = |pixel| (x + pixel) * self.outputs + first;
+                for (pixel, sums) in sums.iter().enumerate() {
+                    let output = &mut output[at(pixel)..][..bias.len()];
+                    let values = output.iter_mut().zip(&sums.0).zip(bias);
+                    match finish {
+                        Finish::Store => values.for_each(|((out, sum), bias)| *out = sum + bias),
+                        Finish::Relu => {
+                            values.for_each(|((out, sum), bias)| *out = (sum + bias).max(0.0));
+                        }
+                        Finish::Add(rows) => {
+                            let addend = &rows.row(y)[at(pixel)..][..bias.len()];
+                            for (((out, sum), bias), add) in values.zip(addend) {
+                                *out = add + (sum + bias);
+                            }
+                        }
+                    }
+                }
+            });
+        }
     }
 
-    /// Computes panel `index` of all pixels of `row`, which has `outputs` values a pixel.
-    fn panel(&self, isa: Isa, index: usize, windows: Windows<'_>, row: &mut [f32], finish: Finish) {
-        let window = self.rows * self.row_len;
-        let weights = &self.weights[index * window..][..window];
-        let first = index * PANEL;
-        let bias = &self.bias[first..self.outputs.min(first + PANEL)];
-        let pixels = row.len() / self.outputs;
-        isa.for_tiles(pixels, windows, weights, bias.len(), |x, sums| {
-            let outputs = row[x * self.outputs..].chunks_exact_mut(self.outputs);
-            for (output, sums) in outputs.zip(sums) {
-                let output = &mut output[first..first + bias.len()];
-                let values = output.iter_mut().zip(&sums.0).zip(bias);
-                match finish {
-                    Finish::Store => values.for_each(|((out, sum), bias)| *out = sum + bias),
-                    Finish::Relu => {
-                        values.for_each(|((out, sum), bias)| *out = (sum + bias).max(0.0))
-                    }
-                    Finish::Add => values.for_each(|((out, sum), bias)| *out += sum + bias),
-                }
-            }
-        });
+    fn panels(&self) -> impl Iterator<Item = Range<usize>> {
+        let outputs = self.outputs;
+        (0..outputs)
+            .step_by(PANEL)
+            .map(move |first| first..outputs.min(first + PANEL))
+    }
+}
+
+/// A same-size convolution.
+pub(crate) enum Conv {
+    Direct(Packed),
+    Winograd(Winograd),
+}
+
+impl Conv {
+    /// Whether a layer is computed by [`winograd`] at `side` positions along a patch: tiles fill patches, so that what a
+    /// value is computed from does not depend on where a frame ends.
+    fn fits_winograd(side: usize, outputs: usize, inputs: usize, kernel: usize) -> bool {
+        kernel == 3
+            && side.is_multiple_of(winograd::TILE)
+            && inputs.is_multiple_of(8)
+            && outputs.is_multiple_of(8)
+    }
+
+    /// Packs weights as [`Packed::new`] does.
+    pub(crate) fn new(
+        weights: &[f32],
+        bias: Vec<f32>,
+        inputs: usize,
+        kernel: usize,
+        side: usize,
+    ) -> Self {
+        if Self::fits_winograd(side, bias.len(), inputs, kernel) {
+            Self::Winograd(Winograd::new(weights, bias, inputs))
+        } else {
+            Self::Direct(Packed::new(weights, bias, inputs, kernel))
+        }
+    }
+
+    /// Values that packing takes.
+    pub(crate) fn packed_len(outputs: usize, inputs: usize, kernel: usize, side: usize) -> usize {
+        if Self::fits_winograd(side, outputs, inputs, kernel) {
+            return Packed::packed_len(outputs, inputs, 1) * winograd::POINTS;
+        }
+        Packed::packed_len(outputs, inputs, kernel)
+    }
+
+    /// Rows of the input that a row depends on, above and below.
+    pub(crate) fn radius(&self) -> usize {
+        match self {
+            Self::Direct(packed) => packed.kernel / 2,
+            Self::Winograd(_) => 1,
+        }
+    }
+
+    /// Rows that are computed together.
+    pub(crate) fn step(&self) -> usize {
+        match self {
+            Self::Direct(_) => 1,
+            Self::Winograd(_) => winograd::TILE,
+        }
+    }
+
+    /// Rows of the output that can be had from what has come of the input.
+    pub(crate) fn ready(&self, input: &Rows) -> usize {
+        let ready = input
+            .reach()
+            .saturating_sub(self.radius())
+            .min(input.height());
+        ready - ready % self.step()
+    }
+
+    /// Computes the next rows of the output, up to row `until`.
+    pub(crate) fn convolve(
+        &self,
+        isa: Isa,
+        input: &Rows,
+        output: &mut Rows,
+        until: usize,
+        finish: Finish<'_>,
+    ) {
+        let first = output.len();
+        let rows = output.append(until - first);
+        match self {
+            Self::Winograd(layer) => layer.convolve(isa, input, first, rows, finish),
+            Self::Direct(layer) => rows
+                .into_par_iter()
+                .enumerate()
+                .for_each(|(y, row)| layer.row(isa, input, first + y, row, finish)),
+        }
     }
 }

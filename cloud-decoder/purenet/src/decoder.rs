@@ -1,13 +1,13 @@
-//! From latents to a frame, in bands of patch rows.
+//! From latents to a frame.
 
+use crate::forward::{Finished, Maps, Pass};
 use crate::loader::Network;
-use crate::map::Map;
 use crate::simd::Isa;
 use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
 use ndarray::{Array3, s};
 use rayon::prelude::*;
 use std::fmt;
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// A loaded decoder: turns the latents of a frame into RGB.
 ///
@@ -15,7 +15,12 @@ use std::ops::Range;
 pub struct Decoder {
     network: Network,
     isa: Isa,
+    /// Maps of a frame decoded before, for the next of its size.
+    spare: Mutex<Vec<Maps>>,
 }
+
+/// Most maps that are kept for further frames: for as many as are decoded at once on a few cores.
+const MAX_SPARE: usize = 4;
 
 /// A frame's size, in patches and pixels.
 #[derive(Clone, Copy)]
@@ -25,13 +30,6 @@ struct Frame {
     rows: usize,
     columns: usize,
     patch_bytes: usize,
-}
-
-/// Decoded rows of a frame: `rows` of it, of which the first is row `offset` of `map`.
-struct Band<'a> {
-    map: &'a Map,
-    offset: usize,
-    rows: Range<usize>,
 }
 
 impl Decoder {
@@ -45,6 +43,7 @@ impl Decoder {
         Ok(Self {
             network: Network::load(bytes)?,
             isa: Isa::best(),
+            spare: Mutex::default(),
         })
     }
 
@@ -90,20 +89,23 @@ impl Decoder {
     /// bits, one of [`Decoder::rates`], which follows from the length. Values are clamped to 0..=1, scaled by 255 and rounded half to even.
     ///
     /// # Errors
-    /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the network is so
-    /// wide that one row of patches does not fit.
+    /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the feature maps of so wide a frame
+    /// do not fit.
     pub fn decode(&self, latents: &[u8], width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
         let frame = self.frame(latents, width, height)?;
         let mut rgb = vec![0; frame.width * frame.height * 3];
-        self.bands(latents, frame, MAX_ACTIVATION_BYTES, |band| {
+        self.pass(latents, frame, |finished| {
             let stride = frame.width * 3;
-            let rows = &mut rgb[band.rows.start * stride..band.rows.end * stride];
+            let end = finished.rows.end.min(frame.height);
+            let rows = &mut rgb[finished.rows.start.min(end) * stride..end * stride];
             rows.par_chunks_exact_mut(stride)
                 .enumerate()
                 .for_each(|(y, out)| {
-                    for (out, &value) in out.iter_mut().zip(band.map.row(band.offset + y)) {
-                        *out = to_u8(value);
-                    }
+                    finished.row(finished.rows.start + y, |i, value| {
+                        if let Some(out) = out.get_mut(i) {
+                            *out = to_u8(value);
+                        }
+                    });
                 });
         })?;
         Ok(rgb)
@@ -119,30 +121,16 @@ impl Decoder {
         width: u32,
         height: u32,
     ) -> Result<Array3<f32>, DecodeError> {
-        self.planes_within(latents, width, height, MAX_ACTIVATION_BYTES)
-    }
-
-    fn planes_within(
-        &self,
-        latents: &[u8],
-        width: u32,
-        height: u32,
-        limit: usize,
-    ) -> Result<Array3<f32>, DecodeError> {
         let frame = self.frame(latents, width, height)?;
         let mut planes = Array3::zeros((3, frame.height, frame.width));
-        self.bands(latents, frame, limit, |band| {
-            for (index, y) in band.rows.enumerate() {
-                let row = band.map.row(band.offset + index);
-                for (channel, mut plane) in
-                    planes.slice_mut(s![.., y, ..]).outer_iter_mut().enumerate()
-                {
-                    let values = row[channel..].iter().step_by(3);
-                    plane
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(out, &value)| *out = value);
-                }
+        self.pass(latents, frame, |finished| {
+            for y in finished.rows.start..finished.rows.end.min(frame.height) {
+                let mut row = planes.slice_mut(s![.., y, ..]);
+                finished.row(y, |i, value| {
+                    if let Some(out) = row.get_mut((i % 3, i / 3)) {
+                        *out = value;
+                    }
+                });
             }
         })?;
         Ok(planes)
@@ -173,46 +161,39 @@ impl Decoder {
         })
     }
 
-    /// Decodes band by band, each with as many patch rows around it as its pixels depend on, so that
-    /// feature maps stay within `limit` bytes.
-    fn bands(
+    fn pass(
         &self,
         latents: &[u8],
         frame: Frame,
-        limit: usize,
-        mut sink: impl FnMut(Band<'_>),
+        sink: impl FnMut(Finished<'_>),
     ) -> Result<(), DecodeError> {
-        let halo = self.network.radius.div_ceil(PATCH);
-        let row_bytes = self.network.peak_values() * frame.columns * size_of::<f32>();
-        let fitting = limit / row_bytes;
-        let step = if fitting >= frame.rows {
-            frame.rows
-        } else {
-            fitting.saturating_sub(2 * halo)
-        };
-        if step == 0 {
-            let needed = (2 * halo + 1).min(frame.rows) * row_bytes;
+        let needed = self.network.map_bytes(frame.rows, frame.columns);
+        if needed > MAX_ACTIVATION_BYTES {
             return Err(DecodeError::Memory {
                 width: frame.width as u32,
                 needed,
             });
         }
-        let patch_row_bytes = frame.columns * frame.patch_bytes;
-        for start in (0..frame.rows).step_by(step) {
-            let end = (start + step).min(frame.rows);
-            let (top, bottom) = (start.saturating_sub(halo), (end + halo).min(frame.rows));
-            let latents = &latents[top * patch_row_bytes..bottom * patch_row_bytes];
-            let map = self
-                .network
-                .run(self.isa, latents, frame.patch_bytes, frame.columns);
-            let rows = start * PATCH..(end * PATCH).min(frame.height);
-            sink(Band {
-                map: &map,
-                offset: (start - top) * PATCH,
-                rows,
-            });
+        let maps = self.maps(frame.rows, frame.columns);
+        let pass = Pass::new(&self.network, self.isa, maps);
+        let maps = pass.run(latents, frame.patch_bytes, sink);
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < MAX_SPARE {
+            spare.push(maps);
         }
         Ok(())
+    }
+
+    /// Spare maps of this size, or else new ones in place of all the spare ones.
+    fn maps(&self, rows: usize, columns: usize) -> Maps {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |maps: &Maps| (maps.rows, maps.columns) == (rows, columns);
+        if let Some(index) = spare.iter().position(fits) {
+            return spare.swap_remove(index);
+        }
+        spare.clear();
+        drop(spare);
+        Maps::new(&self.network, rows, columns)
     }
 }
 
@@ -240,29 +221,6 @@ mod tests {
     fn decoder() -> Decoder {
         let bytes = include_bytes!("../tests/golden/full.safetensors");
         Decoder::from_safetensors(bytes).expect("the golden decoder loads")
-    }
-
-    #[test]
-    fn bands_do_not_show() {
-        let (width, height) = (70, 230);
-        let latents: Vec<u8> = (0..3 * 8 * 2u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8)
-            .collect();
-        let row_bytes = decoder().network.peak_values() * 3 * size_of::<f32>();
-        let whole = decoder()
-            .planes_within(&latents, width, height, 8 * row_bytes)
-            .unwrap();
-        for rows in 3..8 {
-            let banded = decoder()
-                .planes_within(&latents, width, height, rows * row_bytes)
-                .unwrap();
-            assert_eq!(banded, whole, "bands of {rows} patch rows");
-        }
-        let needed = 3 * row_bytes;
-        let refused = decoder()
-            .planes_within(&latents, width, height, needed - 1)
-            .unwrap_err();
-        assert_eq!(refused, DecodeError::Memory { width, needed });
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub enum ModelError {
     },
     /// The network is too large.
     #[error(
-        "{stage}: the network needs more than {} weights (output channels rounded up to 32)",
+        "{stage}: the network needs more than {} weights (as packed: output channels rounded up to 32, 3x3 kernels transformed to 36 values)",
         crate::MAX_WEIGHTS
     )]
     TooLarge {

@@ -4,12 +4,12 @@
 //! (`docs/formats.md`, "Decoder"), and turns the latents of one frame into RGB. Loading is strict: a file
 //! that is not exactly such a network is refused with a [`ModelError`] that names the stage or tensor.
 //!
-//! Activations are `f32`, row-major, channels last, with a margin of zeros around the frame so that no
-//! kernel looks at borders. Weights are packed once, at load, in panels of output channels, and a
-//! register-blocked kernel (AVX-512, AVX2 with FMA, or portable; chosen at run time) accumulates a tile of
-//! pixels by a panel of channels over the whole window. Rows are spread over the current rayon pool.
-//! Each output value is one fixed sequence of operations: it does not depend on the number of threads,
-//! on the tiling, nor on the bands in which large frames are decoded to bound memory.
+//! A frame passes through the network one row of patches at a time: each stage computes what its input suffices for and lets
+//! go of the rest, so that memory grows with the width of a frame and not with its height. Activations are `f32`, channels
+//! last, with a margin of zeros so that no kernel looks at borders. 3x3 layers go by Winograd's F(4x4, 3x3), all others
+//! directly; both end in one register-blocked kernel (AVX-512, AVX2 with FMA, or portable; chosen at run time). Tiles and
+//! panels of output channels are spread over the current rayon pool.
+//! Each output value is one fixed sequence of operations: it does not depend on the number of threads.
 #![deny(unsafe_code)]
 
 mod conv;
@@ -18,8 +18,10 @@ mod error;
 mod forward;
 mod layout;
 mod loader;
-mod map;
+mod rows;
 mod simd;
+mod transforms;
+mod winograd;
 
 pub use decoder::Decoder;
 pub use error::{DecodeError, ModelError};
@@ -36,7 +38,8 @@ pub const MAX_CHANNELS: usize = 1024;
 /// Most stages of a network.
 pub const MAX_STAGES: usize = 64;
 
-/// Most weights of a network, its output channels rounded up to 32 in each layer: 128 MiB of memory.
+/// Most weights of a network as they are packed, output channels rounded up to 32 in each layer and 36 for the 9 of a 3x3 kernel
+/// that is transformed: 128 MiB of memory.
 pub const MAX_WEIGHTS: usize = 32 << 20;
 
 /// Most memory, in bytes, that the feature maps of one decode may take (the frame itself not counted).

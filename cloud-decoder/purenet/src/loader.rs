@@ -1,6 +1,6 @@
 //! From the bytes of a safetensors file to packed stages.
 
-use crate::conv::Packed;
+use crate::conv::{Conv, Packed};
 use crate::layout::{Layout, Shape, StageLayout};
 use crate::{MAX_WEIGHTS, ModelError, PATCH};
 use half::f16;
@@ -25,26 +25,24 @@ pub(crate) struct Network {
     pub(crate) base: Option<usize>,
     pub(crate) parameters: u64,
     pub(crate) macs_per_patch: u64,
-    /// Pixels that one output pixel depends on, to each side, within the map of the first stage.
-    pub(crate) radius: usize,
 }
 
 /// A stage after the first.
 pub(crate) enum Stage {
     Conv {
-        layer: Packed,
+        layer: Conv,
         relu: bool,
     },
     Residual {
-        first: Packed,
-        second: Packed,
+        first: Conv,
+        second: Conv,
     },
     PixelShuffle {
         factor: usize,
     },
     /// `factor` pixels of the frame along the side of a position.
     Join {
-        layer: Packed,
+        layer: Conv,
         factor: usize,
     },
 }
@@ -88,7 +86,6 @@ impl Network {
         let (mut hidden, mut first) = (None, None);
         let (mut bits, mut rates) = (0, Vec::new());
         let mut stages = Vec::new();
-        let mut radius = 0;
         for (index, (stage, &shape)) in layout.stages.iter().zip(&shapes).enumerate() {
             let label = stage.label(index);
             match stage {
@@ -101,16 +98,12 @@ impl Network {
                 } => {
                     bits = *inputs;
                     rates = prefixes.iter().chain([inputs]).map(|&n| n as u32).collect();
-                    let area = Area {
-                        kernel: None,
-                        positions: 1,
-                    };
                     if let Some(units) = *units {
                         let name = format!("{name}.hidden");
-                        hidden = Some(loader.layer(&label, &name, units, bits, area)?);
+                        hidden = Some(loader.linear(&label, &name, units, bits)?);
                     }
                     let inputs = units.unwrap_or(bits);
-                    first = Some(loader.layer(&label, name, shape.values(), inputs, area)?);
+                    first = Some(loader.linear(&label, name, shape.values(), inputs)?);
                 }
                 StageLayout::Conv {
                     name,
@@ -119,9 +112,8 @@ impl Network {
                     kernel,
                     relu,
                 } => {
-                    let area = Area::of(*kernel, shape);
-                    let layer = loader.layer(&label, name, *output, *input, area)?;
-                    radius += kernel / 2 * PATCH / shape.side;
+                    let sizes = (*output, *input, *kernel);
+                    let layer = loader.conv(&label, name, sizes, shape.side)?;
                     stages.push(Stage::Conv { layer, relu: *relu });
                 }
                 StageLayout::Residual {
@@ -129,13 +121,12 @@ impl Network {
                     channels,
                     kernel,
                 } => {
-                    let area = Area::of(*kernel, shape);
+                    let sizes = (*channels, *channels, *kernel);
                     let mut layer = |part: &str| {
                         let name = format!("{name}.{part}");
-                        loader.layer(&label, &name, *channels, *channels, area)
+                        loader.conv(&label, &name, sizes, shape.side)
                     };
                     let (first, second) = (layer("conv1")?, layer("conv2")?);
-                    radius += 2 * (kernel / 2) * PATCH / shape.side;
                     stages.push(Stage::Residual { first, second });
                 }
                 StageLayout::PixelShuffle { factor } => {
@@ -147,10 +138,9 @@ impl Network {
                     channels,
                     kernel,
                 } => {
-                    let area = Area::of(*kernel, shape);
-                    let layer = loader.layer(&label, name, *channels, *input, area)?;
+                    let sizes = (*channels, *input, *kernel);
+                    let layer = loader.conv(&label, name, sizes, shape.side)?;
                     let factor = PATCH / shape.side;
-                    radius += kernel / 2 * factor;
                     stages.push(Stage::Join { layer, factor });
                 }
             }
@@ -169,53 +159,63 @@ impl Network {
             base: layout.base.map(|base| base.factor),
             parameters: loader.parameters,
             macs_per_patch: loader.macs_per_patch,
-            radius,
         })
     }
 }
 
-/// Where a layer's weights apply.
-#[derive(Clone, Copy)]
-struct Area {
-    /// Side of the kernel, `None` for a linear layer.
-    kernel: Option<usize>,
-    /// Times a patch that the weights are used.
-    positions: usize,
-}
-
-impl Area {
-    fn of(kernel: usize, shape: Shape) -> Self {
-        Self {
-            kernel: Some(kernel),
-            positions: shape.side * shape.side,
-        }
-    }
-}
-
 impl Loader<'_> {
-    /// Takes and packs `NAME.weight` and `NAME.bias`.
-    fn layer(
+    /// Takes and packs `NAME.weight` and `NAME.bias` of a linear layer.
+    fn linear(
         &mut self,
         stage: &str,
         name: &str,
         outputs: usize,
         inputs: usize,
-        area: Area,
     ) -> Result<Packed, ModelError> {
-        let kernel = area.kernel.unwrap_or(1);
-        self.packed += Packed::packed_len(outputs, inputs, kernel);
+        self.account(stage, Packed::packed_len(outputs, inputs, 1))?;
+        let (weights, bias) = self.parameters(stage, name, vec![outputs, inputs], 1)?;
+        Ok(Packed::new(&weights, bias, inputs, 1))
+    }
+
+    /// The same of a convolution of so many output channels, input channels and kernel rows, at `side` positions along a
+    /// patch.
+    fn conv(
+        &mut self,
+        stage: &str,
+        name: &str,
+        (outputs, inputs, kernel): (usize, usize, usize),
+        side: usize,
+    ) -> Result<Conv, ModelError> {
+        self.account(stage, Conv::packed_len(outputs, inputs, kernel, side))?;
+        let shape = vec![outputs, inputs, kernel, kernel];
+        let (weights, bias) = self.parameters(stage, name, shape, side * side)?;
+        Ok(Conv::new(&weights, bias, inputs, kernel, side))
+    }
+
+    fn account(&mut self, stage: &str, packed: usize) -> Result<(), ModelError> {
+        self.packed += packed;
         if self.packed > MAX_WEIGHTS {
             return Err(ModelError::TooLarge {
                 stage: stage.to_owned(),
             });
         }
-        let mut shape = vec![outputs, inputs];
-        shape.extend(area.kernel.iter().flat_map(|&side| [side, side]));
+        Ok(())
+    }
+
+    /// Weights of this shape, of which each patch uses each so many times, and their biases.
+    fn parameters(
+        &mut self,
+        stage: &str,
+        name: &str,
+        shape: Vec<usize>,
+        uses: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let outputs = shape[0];
         let weights = self.tensor(stage, format!("{name}.weight"), shape)?;
         let bias = self.tensor(stage, format!("{name}.bias"), vec![outputs])?;
         self.parameters += (weights.len() + bias.len()) as u64;
-        self.macs_per_patch += (weights.len() * area.positions) as u64;
-        Ok(Packed::new(&weights, bias, inputs, kernel))
+        self.macs_per_patch += (weights.len() * uses) as u64;
+        Ok((weights, bias))
     }
 
     fn tensor(

@@ -25,6 +25,9 @@ pub(crate) const PANEL: usize = 32;
 #[repr(C, align(64))]
 pub(crate) struct Lanes(pub(crate) [f32; PANEL]);
 
+/// Tiles of a transformed block, about: more meet each weight that is loaded, fewer stay in the second-level cache.
+const BLOCK: usize = 36;
+
 const MAX_TILE: usize = 14;
 const SMALL_TILE: usize = 4;
 
@@ -41,6 +44,12 @@ pub(crate) struct Windows<'a> {
     pub(crate) row_stride: usize,
     /// Values from a pixel's window to the next pixel's.
     pub(crate) pixel_stride: usize,
+}
+
+/// Plain code that is worth compiling for each instruction set. Only what is inlined into [`Work::run`] is.
+pub(crate) trait Work {
+    /// Does it; to be marked `#[inline(always)]`.
+    fn run(self);
 }
 
 impl<'a> Windows<'a> {
@@ -130,6 +139,54 @@ impl Isa {
         }
     }
 
+    /// Tiles of a transformed block: some full tiles of the kernel.
+    pub(crate) fn block(self) -> usize {
+        self.tile() * (BLOCK / self.tile()).max(1)
+    }
+
+    /// Runs `work` in code compiled for this instruction set.
+    pub(crate) fn apply(self, work: impl Work) {
+        match self {
+            Self::Portable => work.run(),
+            // SAFETY: this value exists only where the CPU has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { x86_64::apply_avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { x86_64::apply_avx512(work) },
+        }
+    }
+
+    /// As [`Isa::for_tiles`], one pixel for each of `sums`.
+    ///
+    /// # Panics
+    /// If a window leaves the input or the weights do not match.
+    pub(crate) fn multiply(
+        self,
+        windows: Windows<'_>,
+        weights: &[Lanes],
+        outputs: usize,
+        sums: &mut [Lanes],
+    ) {
+        for (start, width) in self.tiles(sums.len()) {
+            let sums = &mut sums[start..start + width];
+            self.accumulate(windows.skip(start), weights, outputs, sums);
+        }
+    }
+
+    /// Start and width of the tiles of so many pixels. The last may overlap the one before; what both have is the same to
+    /// the bit.
+    fn tiles(self, pixels: usize) -> impl Iterator<Item = (usize, usize)> {
+        let widths = [self.tile(), SMALL_TILE, 1];
+        let width = widths
+            .into_iter()
+            .find(|width| *width <= pixels)
+            .unwrap_or(1);
+        (0..pixels)
+            .step_by(width)
+            .map(move |start| (start.min(pixels - width), width))
+    }
+
     /// Accumulates one panel over the windows of `pixels` consecutive pixels and hands the sums to
     /// `sink` with the index of their first pixel, each pixel once and in order. Only the first `outputs`
     /// lanes, rounded up to 16, are defined.
@@ -144,16 +201,9 @@ impl Isa {
         outputs: usize,
         mut sink: impl FnMut(usize, &[Lanes]),
     ) {
-        let widths = [self.tile(), SMALL_TILE, 1];
-        let width = widths
-            .into_iter()
-            .find(|width| *width <= pixels)
-            .unwrap_or(1);
         let mut sums = [Lanes([0.0; PANEL]); MAX_TILE];
         let mut done = 0;
-        while done < pixels {
-            // The last tile overlaps the one before; what both have is the same to the bit.
-            let start = done.min(pixels - width);
+        for (start, width) in self.tiles(pixels) {
             self.accumulate(windows.skip(start), weights, outputs, &mut sums[..width]);
             sink(done, &sums[done - start..width]);
             done = start + width;

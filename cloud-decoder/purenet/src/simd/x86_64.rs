@@ -1,6 +1,6 @@
 //! The kernel with AVX2 and FMA, and with AVX-512.
 
-use super::{Lanes, PANEL, Windows};
+use super::{Lanes, PANEL, Windows, Work};
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -79,6 +79,20 @@ pub(super) unsafe fn avx512<const TILE: usize, const VECTORS: usize>(
             unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), acc) };
         }
     }
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn apply_avx2(work: impl Work) {
+    work.run();
+}
+
+/// # Safety
+/// The CPU has AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn apply_avx512(work: impl Work) {
+    work.run();
 }
 
 /// # Safety

@@ -1,0 +1,181 @@
+//! Feature maps that pass by, of which only the rows still needed are held.
+
+use crate::layout::Shape;
+
+/// Zeros around a map, in positions: the radius of the largest kernel.
+pub(crate) const MARGIN: usize = 2;
+
+/// Consecutive rows of a feature map, channels last, in a ring. The map has [`MARGIN`] positions of zeros on all sides;
+/// rows are counted without them, [`Rows::lines`] with them.
+pub(crate) struct Rows {
+    /// One slot a row. The margins of a slot are never written, and so stay zero.
+    ring: Vec<f32>,
+    slots: usize,
+    width: usize,
+    channels: usize,
+    height: usize,
+    /// First line held.
+    first: usize,
+    /// Line after the last one held.
+    end: usize,
+}
+
+impl Rows {
+    /// The map of a frame of `rows` x `columns` patches before any of its rows is there, with room for so many of them.
+    pub(crate) fn new(shape: Shape, rows: usize, columns: usize, room: usize) -> Self {
+        let (height, width) = (rows * shape.side, columns * shape.side);
+        let slots = room.min(height) + 2 * MARGIN;
+        Self {
+            ring: vec![0.0; slots * (width + 2 * MARGIN) * shape.channels],
+            slots,
+            width,
+            channels: shape.channels,
+            height,
+            first: 0,
+            end: MARGIN,
+        }
+    }
+
+    /// Begins again with the first row.
+    pub(crate) fn restart(&mut self) {
+        (self.first, self.end) = (0, MARGIN);
+        let margin = MARGIN * self.stride();
+        self.ring[..margin].fill(0.0);
+    }
+
+    /// Bytes that [`Rows::new`] takes.
+    pub(crate) fn bytes(shape: Shape, rows: usize, columns: usize, room: usize) -> usize {
+        let slots = room.min(rows * shape.side) + 2 * MARGIN;
+        slots * (columns * shape.side + 2 * MARGIN) * shape.channels * size_of::<f32>()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of_val(self.ring.as_slice())
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Rows that have come so far.
+    pub(crate) fn len(&self) -> usize {
+        (self.end - MARGIN).min(self.height)
+    }
+
+    /// Rows that have come so far, with the margin below once the map is complete.
+    pub(crate) fn reach(&self) -> usize {
+        self.end - MARGIN
+    }
+
+    /// All rows of the map.
+    pub(crate) fn height(&self) -> usize {
+        self.height
+    }
+
+    fn stride(&self) -> usize {
+        (self.width + 2 * MARGIN) * self.channels
+    }
+
+    /// A line with its margins; row `y` is line `y + MARGIN`.
+    pub(crate) fn line(&self, line: usize) -> &[f32] {
+        debug_assert!(
+            (self.first..self.end).contains(&line),
+            "line {line} is not held"
+        );
+        let stride = self.stride();
+        &self.ring[line % self.slots * stride..][..stride]
+    }
+
+    /// Row `y` without margins.
+    pub(crate) fn row(&self, y: usize) -> &[f32] {
+        &self.line(y + MARGIN)[MARGIN * self.channels..][..self.width * self.channels]
+    }
+
+    /// Adds rows and gives them, without margins and with any content.
+    pub(crate) fn append(&mut self, count: usize) -> Vec<&mut [f32]> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let start = self.end;
+        let below = if self.len() + count == self.height {
+            MARGIN
+        } else {
+            0
+        };
+        self.make_room(count + below);
+        self.end += count + below;
+        let (stride, slots) = (self.stride(), self.slots);
+        for line in start + count..self.end {
+            self.ring[line % slots * stride..][..stride].fill(0.0);
+        }
+        let (begin, rest) = self.ring.split_at_mut(start % slots * stride);
+        let inner = MARGIN * self.channels..stride - MARGIN * self.channels;
+        let slots = rest
+            .chunks_exact_mut(stride)
+            .chain(begin.chunks_exact_mut(stride));
+        slots
+            .take(count)
+            .map(|slot| &mut slot[inner.clone()])
+            .collect()
+    }
+
+    /// Lets go of the rows that no window of `radius` around row `y` or below needs.
+    pub(crate) fn release(&mut self, y: usize, radius: usize) {
+        self.first = self
+            .first
+            .max((y + MARGIN).saturating_sub(radius))
+            .min(self.end);
+    }
+
+    fn make_room(&mut self, count: usize) {
+        let needed = self.end - self.first + count;
+        if needed <= self.slots {
+            return;
+        }
+        let (slots, stride) = (needed.max(self.slots * 3 / 2), self.stride());
+        let mut ring = vec![0.0; slots * stride];
+        for line in self.first..self.end {
+            ring[line % slots * stride..][..stride].copy_from_slice(self.line(line));
+        }
+        (self.ring, self.slots) = (ring, slots);
+    }
+}
+
+/// Writes PyTorch's pixel shuffle of a row into `factor` rows.
+pub(crate) fn shuffle(input: &[f32], depth: usize, output: &mut [&mut [f32]]) {
+    let factor = output.len();
+    let channels = depth / (factor * factor);
+    for (dy, row) in output.iter_mut().enumerate() {
+        let positions = row.chunks_exact_mut(factor * channels);
+        for (pixels, input) in positions.zip(input.chunks_exact(depth)) {
+            for (dx, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
+                let values = input[dy * factor + dx..].iter().step_by(factor * factor);
+                for (out, &value) in pixel.iter_mut().zip(values) {
+                    *out = value;
+                }
+            }
+        }
+    }
+}
+
+/// Writes PyTorch's pixel unshuffle of `factor` rows into one: what undoes [`shuffle`].
+pub(crate) fn unshuffle<'a>(
+    input: impl ExactSizeIterator<Item = &'a [f32]>,
+    channels: usize,
+    output: &mut [f32],
+) {
+    let factor = input.len();
+    let depth = factor * factor * channels;
+    for (dy, row) in input.enumerate() {
+        let positions = output.chunks_exact_mut(depth);
+        for (position, pixels) in positions.zip(row.chunks_exact(factor * channels)) {
+            for (dx, pixel) in pixels.chunks_exact(channels).enumerate() {
+                let values = position[dy * factor + dx..].iter_mut();
+                for (out, &value) in values.step_by(factor * factor).zip(pixel) {
+                    *out = value;
+                }
+            }
+        }
+    }
+}
