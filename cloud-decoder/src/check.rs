@@ -5,6 +5,7 @@ use patchwire_proto::{limits, v1::EncodedFrame};
 
 use crate::{
     clock::now_ms,
+    drift,
     frame::{Label, NewFrame, Score},
     picture,
 };
@@ -93,6 +94,11 @@ pub(crate) fn check(accepts: &Accepts, node: &str, frame: EncodedFrame) -> Resul
         label,
         original_type,
         encode_ns: frame.encode_ns,
+        source_bytes: frame.source_bytes,
+        latent_shares: latents
+            .as_ref()
+            .map(|l| drift::shares(&l.payload, l.bits))
+            .unwrap_or_default(),
     };
     Ok((new, frame.latents, original))
 }

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     catalogue::{Catalogue, CatalogueError},
     changes::Changes,
-    frame::{Frame, Quality},
+    clock::now_ms,
+    frame::{Frame, Quality, Work},
     metrics::Metrics,
     objects::{Kind, ObjectError, Objects},
     picture,
@@ -69,7 +70,7 @@ struct Rebuilt {
     png: Bytes,
     thumbnail: Bytes,
     quality: Quality,
-    decode_ns: u64,
+    work: Work,
 }
 
 impl Worker {
@@ -101,13 +102,11 @@ impl Worker {
         self.queue.notify_one();
         let id = frame.new.id;
         let row = match self.decode(&frame).await {
-            Ok((quality, decode_ns, bytes)) => {
-                let row = self
-                    .catalogue
-                    .decoded(id, quality, decode_ns, bytes)
-                    .await?;
+            Ok((quality, work, bytes)) => {
+                let row = self.catalogue.decoded(id, quality, work, bytes).await?;
                 self.metrics.decoded.inc();
-                self.metrics.decode_seconds.observe(decode_ns as f64 / 1e9);
+                let seconds = work.decode_ns as f64 / 1e9;
+                self.metrics.decode_seconds.observe(seconds);
                 self.metrics.measured(&quality);
                 row
             }
@@ -131,8 +130,8 @@ impl Worker {
         Ok(true)
     }
 
-    /// Quality, decode time in nanoseconds, and bytes written.
-    async fn decode(&self, frame: &Frame) -> Result<(Quality, u64, u64), DecodeError> {
+    /// Quality, time taken, and bytes written.
+    async fn decode(&self, frame: &Frame) -> Result<(Quality, Work, u64), DecodeError> {
         let id = frame.new.id;
         let latents = self.objects.get(Kind::Latents, id).await?;
         let latents = LatentFrame::decode(latents.ok_or(DecodeError::Missing("latents"))?)?;
@@ -149,6 +148,7 @@ impl Worker {
         let rebuilt = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| DecodeError::Panic)??;
+        let start = Instant::now();
         let bytes = (rebuilt.thumbnail.len() + rebuilt.png.len()) as u64;
         self.objects
             .put(Kind::Thumbnail, id, rebuilt.thumbnail)
@@ -156,7 +156,10 @@ impl Worker {
         self.objects
             .put(Kind::Reconstruction, id, rebuilt.png)
             .await?;
-        Ok((rebuilt.quality, rebuilt.decode_ns, bytes))
+        let mut work = rebuilt.work;
+        work.store_ns += elapsed_ns(start);
+        work.finished_ms = now_ms();
+        Ok((rebuilt.quality, work, bytes))
     }
 }
 
@@ -174,8 +177,9 @@ fn rebuild(
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
     let rgb = decoder.decode(&latents.payload, width, height)?;
-    let decode_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let decode_ns = elapsed_ns(start);
 
+    let start = Instant::now();
     let quality = match original {
         None => Quality {
             seam_ratio: quality::seam_ratio(&rgb, width, height, quality::PATCH)?,
@@ -194,13 +198,24 @@ fn rebuild(
             }
         }
     };
+    let measure_ns = elapsed_ns(start);
+    let start = Instant::now();
     let picture = RgbImage::from_raw(width, height, rgb).expect("decoder returns the frame's size");
     Ok(Rebuilt {
         png: picture::png(&picture).map_err(DecodeError::Write)?,
         thumbnail: picture::small_jpeg(&picture).map_err(DecodeError::Write)?,
         quality,
-        decode_ns,
+        work: Work {
+            decode_ns,
+            measure_ns,
+            store_ns: elapsed_ns(start),
+            finished_ms: 0,
+        },
     })
+}
+
+fn elapsed_ns(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Decodes one small frame of zeros, so that a service that says it is ready can decode.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Where a frame is on its way from ingest to reconstruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(rename_all = "lowercase")]
 pub enum FrameState {
@@ -86,6 +86,11 @@ pub struct NewFrame {
     pub original_type: Option<String>,
     /// Nanoseconds that the encoder took.
     pub encode_ns: u64,
+    /// Bytes of the frame as the camera sent it; 0 when the edge did not tell.
+    pub source_bytes: u64,
+    /// How often each bit of a patch is set over the frame's patches, from 0 (never) to 255 (always); empty without
+    /// latents.
+    pub latent_shares: Vec<u8>,
 }
 
 impl NewFrame {
@@ -96,6 +101,19 @@ impl NewFrame {
             None => FrameState::Labelled,
         }
     }
+}
+
+/// When and how long the cloud worked on a reconstruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Nanoseconds that the decoder took.
+    pub decode_ns: u64,
+    /// Nanoseconds that measuring its quality took.
+    pub measure_ns: u64,
+    /// Nanoseconds that writing the pictures took, compression included.
+    pub store_ns: u64,
+    /// When all of it was done, milliseconds since the Unix epoch; 0 before that.
+    pub finished_ms: i64,
 }
 
 /// A frame's row in the catalogue.
@@ -111,8 +129,8 @@ pub struct Frame {
     pub attempts: u32,
     /// Set once decoded.
     pub quality: Option<Quality>,
-    /// Nanoseconds that the decoder took.
-    pub decode_ns: u64,
+    /// All 0 until decoded.
+    pub work: Work,
 }
 
 impl Frame {
@@ -139,11 +157,15 @@ pub struct FrameJson<'a> {
     latent_bits: u64,
     latent_ones: Option<f64>,
     bpp: f64,
+    source_bytes: Option<u64>,
     program_id: Option<String>,
     label: Option<&'a Label>,
     quality: Option<Quality>,
     encode_ms: f64,
     decode_ms: f64,
+    measure_ms: f64,
+    store_ms: f64,
+    finished_ms: Option<i64>,
     images: Images,
 }
 
@@ -174,11 +196,15 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
             latent_bits: new.latent_bits,
             latent_ones: new.latent_ones,
             bpp: frame.bits_per_pixel(),
+            source_bytes: Some(new.source_bytes).filter(|&bytes| bytes > 0),
             program_id: new.program_id.map(hex::encode),
             label: new.label.as_ref(),
             quality: frame.quality,
             encode_ms: new.encode_ns as f64 / 1e6,
-            decode_ms: frame.decode_ns as f64 / 1e6,
+            decode_ms: frame.work.decode_ns as f64 / 1e6,
+            measure_ms: frame.work.measure_ns as f64 / 1e6,
+            store_ms: frame.work.store_ns as f64 / 1e6,
+            finished_ms: Some(frame.work.finished_ms).filter(|&ms| ms > 0),
             images: Images {
                 original: new
                     .original_type
@@ -237,7 +263,7 @@ impl From<&Frame> for v1::FrameRecord {
                 original_seam_ratio: q.original_seam_ratio,
             }),
             encode_ns: new.encode_ns,
-            decode_ns: frame.decode_ns,
+            decode_ns: frame.work.decode_ns,
         }
     }
 }

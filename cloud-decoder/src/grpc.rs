@@ -73,6 +73,7 @@ impl CatalogueApi for CatalogueService {
             camera: camera(request.camera_id)?,
             before,
             limit: limit + 1,
+            ..Page::default()
         };
         let frames = self.catalogue.list(&page).await.map_err(internal)?;
         let mut frames = frames.ok_or_else(bad_token)?;

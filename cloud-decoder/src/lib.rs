@@ -10,12 +10,15 @@ pub mod catalogue;
 mod changes;
 mod check;
 mod clock;
+mod compare;
 pub mod config;
 mod decode;
+mod drift;
 pub mod frame;
 mod grpc;
 mod http;
 mod metrics;
+mod nodes;
 pub mod objects;
 mod picture;
 mod repair;
@@ -136,6 +139,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
     let stop = CancellationToken::new();
     let (changes, metrics) = (Changes::new(), Arc::new(Metrics::new()));
+    let nodes = nodes::Nodes::default();
     let queue = Arc::new(Notify::new());
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
     let together = Arc::new(RwLock::new(()));
@@ -149,6 +153,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let uplink = uplink::UplinkService::new(
         store,
         metrics.clone(),
+        nodes.clone(),
         uplink::Limits {
             accepts: check::Accepts {
                 program: decoder.program(),
@@ -183,6 +188,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         objects: objects.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
+        nodes,
+        compare: compare::Desk::default(),
         decoder: http::DecoderInfo {
             program_id: hex::encode(decoder.program()),
             bits_per_patch: decoder.bits(),

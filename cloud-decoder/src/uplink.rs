@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use crate::{
     check::{self, Accepts},
     metrics::{Metrics, Outcome, Raised},
+    nodes::{Call, Nodes},
     store::Store,
 };
 
@@ -39,6 +40,7 @@ pub(crate) struct UplinkService {
 struct Shared {
     store: Store,
     metrics: Arc<Metrics>,
+    nodes: Nodes,
     accepts: Accepts,
     max_message_bytes: usize,
     window: u32,
@@ -58,6 +60,7 @@ impl UplinkService {
     pub(crate) fn new(
         store: Store,
         metrics: Arc<Metrics>,
+        nodes: Nodes,
         limits: Limits,
         shutdown: CancellationToken,
     ) -> Self {
@@ -66,6 +69,7 @@ impl UplinkService {
             shared: Arc::new(Shared {
                 store,
                 metrics,
+                nodes,
                 accepts: limits.accepts,
                 max_message_bytes: limits.max_message_bytes,
                 window: limits.window,
@@ -123,7 +127,8 @@ async fn serve_node(
         },
     };
     limits::check_hello(&hello).map_err(|e| Status::invalid_argument(e.to_string()))?;
-    let node: Arc<str> = welcome(&shared, hello, &acks).await?.into();
+    let node: Arc<str> = hello.node_id.as_str().into();
+    let call = welcome(&shared, hello, &acks).await?;
 
     let mut storing: JoinSet<Result<(), Status>> = JoinSet::new();
     let result = loop {
@@ -140,6 +145,13 @@ async fn serve_node(
         let frame = match message {
             Ok(Some(EdgeMessage { body })) => match body {
                 Some(EdgeBody::Frame(frame)) => frame,
+                Some(EdgeBody::Status(status)) => match limits::check_status(&status) {
+                    Ok(()) => {
+                        call.told(status);
+                        continue;
+                    }
+                    Err(error) => break Err(Status::invalid_argument(error.to_string())),
+                },
                 Some(EdgeBody::Hello(_)) => {
                     break Err(Status::invalid_argument("a second hello on one stream"));
                 }
@@ -164,7 +176,7 @@ async fn serve_node(
     result
 }
 
-async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<String, Status> {
+async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<Call, Status> {
     tracing::info!(
         node = hello.node_id,
         version = hello.software_version,
@@ -174,12 +186,14 @@ async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<String, S
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
         max_message_bytes: shared.max_message_bytes as u64,
         window: shared.window,
+        takes_status: true,
     };
+    let call = shared.nodes.called(hello);
     let body = Some(CloudBody::Welcome(welcome));
     acks.send(Ok(CloudMessage { body }))
         .await
         .map_err(|_| Status::cancelled("the node left"))?;
-    Ok(hello.node_id)
+    Ok(call)
 }
 
 async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePermit, Status> {

@@ -8,16 +8,34 @@ async function get(path, method = "GET") {
 }
 
 const query = (parameters) => {
-  const given = Object.entries(parameters).filter(([, value]) => value);
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return new URLSearchParams(given).toString();
 };
+const one = (id) => `frames/${encodeURIComponent(id)}`;
 
 export const summary = () => get("summary");
 export const cameras = async () => (await get("cameras")).cameras;
-export const frames = (camera, before, limit) => get(`frames?${query({ camera, before, limit })}`);
-export const frame = (id) => get(`frames/${encodeURIComponent(id)}`);
-export const retry = (id) => get(`frames/${encodeURIComponent(id)}/retry`, "POST");
-export const series = async (metric) => (await get(`series?${query({ metric, limit: 200 })}`)).series;
+export const nodes = async () => (await get("nodes")).nodes;
+export const drift = async (camera) => (await get(`drift?${query({ camera })}`)).cameras;
+export const frames = (parameters) => get(`frames?${query(parameters)}`);
+export const labels = (parameters) => get(`labels?${query(parameters)}`);
+export const history = (parameters) => get(`history?${query(parameters)}`);
+export const frame = (id) => get(one(id));
+export const patches = (id) => get(`${one(id)}/patches`);
+export const retry = (id) => get(`${one(id)}/retry`, "POST");
+
+/** The original as JPEG of the latents' size: its address, bytes, and how good it is. */
+export async function sameSize(id) {
+  const source = `/api/v1/${one(id)}/same-size.jpg`;
+  const response = await fetch(source);
+  if (!response.ok) throw new Error((await response.json()).error);
+  const number = (name) => (response.headers.get(name) ? Number(response.headers.get(name)) : null);
+  const { size } = await response.blob();
+  return {
+    source, bytes: size, quality: number("x-jpeg-quality"),
+    psnr_db: number("x-psnr-db"), ssim: number("x-ssim"), ms_ssim: number("x-ms-ssim"),
+  };
+}
 
 /**
  * Follows changes. `ready` is called whenever nothing is missed from then on, `frame` with each

@@ -1,16 +1,21 @@
-// Boots the page: reads what is there, then follows the stream of changes.
+// Boots the page: shows the view that the address names, then follows the stream of changes.
 
 import * as api from "./api.js";
-import { $, throttled } from "./dom.js";
-import * as cameras from "./cameras.js";
-import * as charts from "./charts.js";
+import { $, count, h, throttled } from "./dom.js";
+import { setCameras } from "./colours.js";
+import * as fleet from "./fleet.js";
 import * as labels from "./labels.js";
-import * as totals from "./totals.js";
+import * as parked from "./parked.js";
+import * as quality from "./quality.js";
 import * as viewer from "./viewer.js";
 import * as wall from "./wall.js";
 
-let selected = null;
+const VIEWS = { fleet, quality, labels, parked };
+
+let view = null; // name of the shown view
+let camera = null; // the camera that all views show, or null for all
 let connected = false;
+let empty = true;
 
 function link(state, text) {
   connected = state === "live";
@@ -23,47 +28,83 @@ function banner(text) {
   $("banner").textContent = text ?? "";
 }
 
-async function refreshNumbers() {
+/** What every view shows: the cameras to choose from, and how many frames are parked. */
+async function common() {
   const [sum, list] = await Promise.all([api.summary(), api.cameras()]);
-  totals.show(sum);
-  cameras.show(list, selected);
-  const empty = sum.frames === 0;
+  setCameras(list.map((each) => each.camera));
+  offer(list.map((each) => each.camera));
+  $("parked-count").hidden = sum.failed === 0;
+  $("parked-count").textContent = count(sum.failed);
+  const was = empty;
+  empty = sum.frames === 0;
   $("empty").hidden = !empty;
-  $("totals").hidden = empty;
-  $("content").hidden = empty;
-  return list;
+  if (was !== empty) show();
+  return { sum, list };
 }
 
-async function reload() {
+function offer(names) {
+  const shown = [...$("camera").options].slice(1).map((option) => option.value);
+  const wanted = [...new Set([...names, ...(camera ? [camera] : [])])].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  if (shown.join("\n") === wanted.join("\n")) return;
+  $("camera").replaceChildren(
+    h("option", { value: "" }, "All cameras"),
+    ...wanted.map((name) => h("option", { value: name, selected: name === camera }, name)));
+}
+
+function show() {
+  for (const name of Object.keys(VIEWS)) $(name).hidden = empty || name !== view;
+  for (const item of document.querySelectorAll(".views a")) {
+    if (item.dataset.view === view) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
+  }
+}
+
+async function load() {
+  const wanted = view;
   try {
-    const list = await refreshNumbers();
-    charts.setCameras(list.map((camera) => camera.camera));
-    await Promise.all([wall.load(selected), labels.load(selected), charts.load(selected)]);
+    const state = await common();
+    if (!empty) await VIEWS[wanted].load({ ...state, camera });
     banner(null);
     link("live", "Live");
   } catch (error) {
     banner(`The service could not be read and is asked again: ${error.message}`);
-    setTimeout(reload, 5000);
+    setTimeout(load, 5000);
   }
   $("main").removeAttribute("aria-busy");
 }
 
-const refreshSoon = throttled(1000, () => refreshNumbers().catch(() => {}));
+const refreshSoon = throttled(1000, async () => {
+  try {
+    const state = await common();
+    if (!empty) await VIEWS[view].refresh({ ...state, camera });
+  } catch {
+    // The stream tells when the service is gone.
+  }
+});
 
-function select(camera) {
-  selected = camera === selected ? null : camera;
-  $("all").hidden = selected === null;
-  reload();
+function choose(name) {
+  camera = name || null;
+  if ($("camera").value !== (name ?? "")) $("camera").value = name ?? "";
+  load();
+}
+
+/** The view that the address names; a frame is shown over the view that was there. */
+function route() {
+  const name = location.hash.match(/^#\/(\w+)$/)?.[1];
+  const over = location.hash.startsWith("#/frame/") && view !== null;
+  const wanted = name in VIEWS ? name : over ? view : "fleet";
+  if (wanted === view) return;
+  view = wanted;
+  document.title = view === "fleet" ? "Patchwire" : `${view[0].toUpperCase()}${view.slice(1)} – Patchwire`;
+  show();
+  scrollTo(0, 0);
+  if (connected) load();
 }
 
 function changed(frame) {
   refreshSoon();
   viewer.changed(frame);
-  charts.add(frame);
-  if (selected === null || frame.camera === selected) {
-    wall.add(frame);
-    labels.add(frame);
-  }
+  if (camera === null || frame.camera === camera) VIEWS[view].changed(frame);
 }
 
 function lost() {
@@ -71,11 +112,18 @@ function lost() {
   banner("The connection to the service is lost. This page shows what it knew and is trying again.");
 }
 
-cameras.init(select);
-$("all").addEventListener("click", () => select(selected));
-totals.skeleton();
-wall.init();
+$("camera").addEventListener("change", () => choose($("camera").value));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+addEventListener("hashchange", route);
+fleet.init((name) => choose(name === camera ? null : name));
+quality.init();
+labels.init();
+parked.init();
 viewer.init(wall.neighbour);
-api.follow({ ready: reload, frame: changed, lost });
+route();
+api.follow({ ready: load, frame: changed, lost });
 // Times such as "12 s ago" and what counts as live go on changing when nothing arrives.
-setInterval(() => { if (connected) refreshSoon(); }, 15000);
+setInterval(() => { if (connected) refreshSoon(); }, 5000);

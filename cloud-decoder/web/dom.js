@@ -22,6 +22,7 @@ const [whole, one, two, three] = [0, 1, 2, 3].map(number);
 const or = (format) => (value) => (value === null || value === undefined ? "–" : format(value));
 
 export const count = or((value) => whole.format(value));
+export const plural = (value, name) => `${count(value)} ${name}${value === 1 ? "" : "s"}`;
 export const decibel = or((value) => two.format(value));
 export const similarity = or((value) => three.format(value));
 export const rate = or((value) => two.format(value));
@@ -33,6 +34,9 @@ export const millis = or((value) => {
   const minutes = Math.floor(value / 60000);
   return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
 });
+
+/** The same for an axis, where ticks are round. */
+export const roundMillis = (value) => (value < 1000 ? `${whole.format(value)} ms` : value < 60000 ? `${one.format(value / 1000)} s` : millis(value));
 
 export const bytes = or((value) => {
   const units = ["B", "kB", "MB", "GB", "TB"];

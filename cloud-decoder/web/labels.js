@@ -1,41 +1,97 @@
-// Labels as they arrive.
+// Labels over time with their scores, how often each was seen, and the newest.
 
 import * as api from "./api.js";
-import { $, h, percent, time } from "./dom.js";
+import { $, count, h, percent, time } from "./dom.js";
+import { colourOf } from "./colours.js";
+import { figure, onTheme } from "./plot.js";
 
-const KEPT = 14;
-let shown = new Set();
+/** Labels that are plotted and counted. */
+const KEPT = 500;
+const PAGE = 24;
+/** Labels with a line of their own; the rest are "other". */
+const NAMED = 7;
 
-function row(frame) {
-  const best = frame.label.scores[0];
+let chart = null;
+let list = []; // newest first
+let listed = PAGE;
+let camera = null;
+let zoom = null; // from and to in seconds
+
+function row({ frame, label, score, camera: name, captured_ms }) {
   const bar = h("span", { class: "score", "aria-hidden": "true" }, h("i"));
-  bar.firstChild.style.width = `${best.score * 100}%`;
-  return h("li", {}, h("a", { href: `#/frame/${frame.id}` },
-    h("span", { class: "what" }, h("b", {}, best.label), h("span", {}, percent(best.score))),
+  bar.firstChild.style.width = `${score * 100}%`;
+  return h("li", {}, h("a", { href: `#/frame/${frame}` },
+    h("span", { class: "what" }, h("b", {}, label), h("span", {}, percent(score))),
     bar,
-    h("span", { class: "where" }, h("span", {}, frame.camera), h("time", {}, time(frame.captured_ms)))));
+    h("span", { class: "where" }, h("span", {}, name), h("time", {}, time(captured_ms)))));
 }
 
-function nothing() {
-  return h("li", { class: "note" }, "Frames sent with task=classify or task=both show their label here.");
+/** Labels by how often they were seen, as [label, entries]. */
+function groups() {
+  const found = new Map();
+  for (const entry of list) found.set(entry.label, [...(found.get(entry.label) ?? []), entry]);
+  return [...found].sort(([, a], [, b]) => b.length - a.length);
 }
 
-/** Shows the newest labels of a camera, or of all. */
-export async function load(camera) {
-  const { frames } = await api.frames(camera, null, 100);
-  const labelled = frames.filter((frame) => frame.label).slice(0, KEPT);
-  shown = new Set(labelled.map((frame) => frame.id));
-  $("labels").replaceChildren(...(labelled.length > 0 ? labelled.map(row) : [nothing()]));
+function counts(found) {
+  const rows = found.map(([label, entries]) => {
+    const bar = h("span", { class: "score", "aria-hidden": "true" }, h("i"));
+    bar.firstChild.style.width = `${(entries.length / list.length) * 100}%`;
+    bar.firstChild.style.background = `var(${colourOf(`label ${label}`)})`;
+    const mean = entries.reduce((sum, { score }) => sum + score, 0) / entries.length;
+    return h("li", {}, h("span", { class: "what" }, h("b", {}, label), h("span", {}, count(entries.length))), bar,
+      h("span", { class: "where" }, h("span", {}, "mean score"), h("span", {}, percent(mean))));
+  });
+  $("label-counts").replaceChildren(...rows);
 }
 
-/** A frame is new or changed; labels come with new ones. */
-export function add(frame) {
+function draw() {
+  if ($("labels").hidden) return;
+  const found = groups();
+  const rest = found.slice(NAMED).flatMap(([, entries]) => entries);
+  const named = [...found.slice(0, NAMED), ...(rest.length > 0 ? [["other", rest]] : [])];
+  chart.show(named.map(([label, entries]) => {
+    const ordered = [...entries].sort((a, b) => a.captured_ms - b.captured_ms);
+    return { label, colour: colourOf(`label ${label}`), times: ordered.map((e) => e.captured_ms / 1000), values: ordered.map((e) => e.score * 100) };
+  }), {
+    from: zoom?.[0] ?? null, to: zoom?.[1] ?? null,
+    nothing: "Frames sent with task=classify or task=both show their label here.",
+    mean: list.length > 0 ? (zoom ? "zoomed, double-click for all" : `newest ${count(list.length)}`) : null,
+  });
+  counts(found);
+  $("label-list").replaceChildren(...list.slice(0, listed).map(row));
+  $("label-older").hidden = list.length <= listed;
+  $("labels-note").textContent = camera ?? "";
+}
+
+export async function load(state) {
+  camera = state.camera;
+  list = (await api.labels({ camera, limit: KEPT })).labels;
+  draw();
+}
+
+/** New labels came with the stream. */
+export async function refresh() {
+  draw();
+}
+
+export function changed(frame) {
   const arrived = frame.state === "queued" || frame.state === "labelled";
-  if (!frame.label || !arrived || shown.has(frame.id)) return;
-  if (shown.size === 0) $("labels").replaceChildren();
-  shown.add(frame.id);
-  const element = row(frame);
-  element.classList.add("fresh");
-  $("labels").prepend(element);
-  while ($("labels").childElementCount > KEPT) $("labels").lastElementChild.remove();
+  if (!frame.label || !arrived || list.some((entry) => entry.frame === frame.id)) return;
+  const { label, score } = frame.label.scores[0];
+  list.unshift({ frame: frame.id, camera: frame.camera, captured_ms: frame.captured_ms, label, score });
+  list.length = Math.min(list.length, KEPT);
+}
+
+export function init() {
+  chart = figure({
+    name: "Score of the likeliest label", height: 300, dots: true,
+    format: (value) => `${value.toFixed(0)} %`, range: () => [0, 103], ticks: [10, 20, 25, 50],
+    zoomed: (from, to) => { zoom = [from, to]; draw(); },
+  });
+  $("label-chart").replaceWith(chart.element);
+  chart.element.id = "label-chart";
+  chart.element.addEventListener("dblclick", () => { zoom = null; draw(); });
+  $("label-older").addEventListener("click", () => { listed += PAGE; draw(); });
+  onTheme(draw);
 }

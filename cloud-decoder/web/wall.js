@@ -28,7 +28,7 @@ function measured(quality) {
   return [number(decibel(quality.psnr_db), "dB"), number(similarity(quality.ms_ssim), "MS-SSIM")];
 }
 
-const STATES = { queued: "Decoding", failed: "Failed", labelled: "Label only" };
+const STATES = { queued: "Decoding", failed: "Parked", labelled: "Label only" };
 
 function tile(frame) {
   const best = frame.label?.scores[0];
@@ -73,7 +73,7 @@ export async function load(of) {
   const mine = (missed = []);
   let page;
   try {
-    page = await api.frames(of, null, PAGE);
+    page = await api.frames({ camera: of, limit: PAGE });
   } finally {
     if (missed === mine) missed = null;
   }
@@ -116,7 +116,7 @@ export function add(frame) {
 
 async function older() {
   extended = true;
-  const page = await api.frames(camera, next, PAGE);
+  const page = await api.frames({ camera, before: next, limit: PAGE });
   next = page.next;
   for (const frame of page.frames) put(frame, (element) => $("wall").append(element));
   $("older").hidden = next === null;

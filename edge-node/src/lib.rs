@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use patchwire_proto::v1::Hello;
+use patchwire_proto::v1;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -72,6 +72,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let uplink = Uplink::new(
         config.uplink.clone(),
         hello,
+        rate.clone(),
         Arc::clone(&spool),
         metrics.clone(),
     )?;
@@ -117,11 +118,34 @@ impl Running {
     }
 }
 
-fn hello(config: &Config, encoder: &Encoder) -> Hello {
-    let id = |emulator: &nqe::Emulator| Bytes::copy_from_slice(emulator.program().id().as_bytes());
-    Hello {
+/// Characters of a program's name that the cloud is told; UTF-8 takes at most 4 bytes each.
+const MAX_NAME: usize = patchwire_proto::limits::MAX_TEXT / 4;
+
+fn hello(config: &Config, encoder: &Encoder) -> v1::Hello {
+    let programs = encoder.emulators().map(program).to_vec();
+    v1::Hello {
         node_id: config.node_id.clone(),
         software_version: env!("CARGO_PKG_VERSION").into(),
-        program_ids: encoder.emulators().map(id).to_vec(),
+        program_ids: programs.iter().map(|program| program.id.clone()).collect(),
+        programs,
+    }
+}
+
+fn program(emulator: &nqe::Emulator) -> v1::Program {
+    let program = emulator.program();
+    let memory = program.memory();
+    v1::Program {
+        id: Bytes::copy_from_slice(program.id().as_bytes()),
+        name: program.name().chars().take(MAX_NAME).collect(),
+        classifies: program.task() == nqe::Task::Classify,
+        latent_bits: program.latent_bits().unwrap_or(0),
+        layers: program.layers().len() as u32,
+        macs_per_patch: program.macs(),
+        weight_bits: memory.weights(),
+        wiring_bits: memory.wiring(),
+        bias_bits: memory.biases(),
+        shift_bits: memory.shifts(),
+        map_bits: memory.maps(),
+        budget_bits: nqe::BUDGET_BITS,
     }
 }

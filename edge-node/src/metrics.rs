@@ -181,6 +181,14 @@ impl Metrics {
         Ok(out)
     }
 
+    /// Frames that were lost here: left the spool undelivered, and not because the cloud refused them.
+    pub fn lost(&self) -> u64 {
+        [DropCause::Full, DropCause::Expired, DropCause::Corrupt]
+            .map(|cause| self.dropped.get_or_create(&DropLabel { cause }).get())
+            .iter()
+            .sum()
+    }
+
     /// Counts a frame that left the spool undelivered.
     pub fn count_dropped(&self, cause: DropCause, frames: u64) {
         self.dropped

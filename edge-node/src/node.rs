@@ -115,6 +115,7 @@ impl Node {
         } = submission;
         let max_pixels = self.config.http.max_pixels;
         let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
+        let source_bytes = body.len() as u64;
         drop(body);
         let mut encoded = self
             .encoder
@@ -133,6 +134,7 @@ impl Node {
         }
         let frame_id = Uuid::now_v7();
         let mut message = self.message(frame_id, camera, &frame, &encoded);
+        message.source_bytes = source_bytes;
         if task.compresses() && sampled(frame_id, self.config.originals_share) {
             message.original = Some(intake::lossless(&frame).map_err(HttpError::internal)?);
         }
@@ -187,6 +189,7 @@ impl Node {
             source_format: frame.source_format.into(),
             crc32c: 0,
             encode_ns: encoded.elapsed_ns,
+            source_bytes: 0,
         }
     }
 

@@ -10,7 +10,8 @@ use patchwire_proto::{
     limits::{check_frame, check_hello},
 };
 use support::{
-    Cloud, Verdict, backlog, config, eventually, metric, plain, post_one, post_raw, state,
+    Cloud, Verdict, backlog, config, eventually, free_addr, metric, plain, post_one, post_raw,
+    state,
 };
 use uuid::Uuid;
 
@@ -54,6 +55,7 @@ async fn an_accepted_frame_is_delivered_whole() {
     );
     assert_eq!(frame.camera_id, "gate-3");
     assert_eq!(frame.source_format, "raw");
+    assert_eq!(frame.source_bytes, 45 * 20 * 3);
     assert_eq!(frame.label.expect("a label").scores[0].label, "red");
     let original = frame.original.expect("an original");
     let original = intake::decode(&original.data, Some(&original.media_type), None, 1000);
@@ -64,6 +66,16 @@ async fn an_accepted_frame_is_delivered_whole() {
         (hello.node_id.as_str(), hello.program_ids.len()),
         ("edge-1", 2)
     );
+    let told: Vec<_> = hello
+        .programs
+        .iter()
+        .map(|p| (&*p.name, p.classifies))
+        .collect();
+    assert_eq!(told, [("bright-red", false), ("dominant-colour", true)]);
+    let ids: Vec<_> = hello.programs.iter().map(|p| p.id.clone()).collect();
+    assert_eq!(ids, hello.program_ids);
+    assert_eq!(hello.programs[0].latent_bits, 8);
+    assert!(hello.programs[0].macs_per_patch >= 8 * 32 * 32);
     assert_eq!(backlog(&node).await, 0);
     node.shutdown().await;
 }
@@ -233,5 +245,41 @@ async fn an_original_too_large_for_the_cloud_stays_behind() {
         metric(&node, "edge_node_originals_skipped_total").await,
         1.0
     );
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_cloud_is_told_how_the_spool_fares() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = free_addr().await;
+    let node = edge_node::start(config(dir.path(), addr))
+        .await
+        .expect("start");
+    for _ in 0..3 {
+        post_one(&node).await;
+    }
+    // Takes nothing, so that the backlog stays.
+    let cloud = Cloud::start_at(addr, 1, |_, _| Verdict::Ignore).await;
+    eventually("told", async || !cloud.statuses().is_empty()).await;
+    let told = cloud.statuses()[0];
+    assert_eq!((told.spool_frames, told.bits_per_patch), (3, 8));
+    assert_eq!((told.spool_max_bytes, told.dropped_frames), (4 << 20, 0));
+    assert!(told.spool_bytes > 0);
+    post_one(&node).await;
+    eventually("told again", async || cloud.statuses().len() > 1).await;
+    assert_eq!(cloud.statuses()[1].spool_frames, 4);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_takes_no_status_is_sent_none() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start_without_status(|_, _| Verdict::Accept).await;
+    let node = edge_node::start(config(dir.path(), cloud.addr))
+        .await
+        .expect("start");
+    let id = post_one(&node).await;
+    eventually("delivered", async || state(&node, &id).await == "delivered").await;
+    assert!(cloud.statuses().is_empty());
     node.shutdown().await;
 }

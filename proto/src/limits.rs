@@ -7,7 +7,7 @@ use uuid::{Uuid, Version};
 
 use crate::{
     latent::{LatentError, LatentFrame},
-    v1::{EncodedFrame, Hello, Label, Original},
+    v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program},
 };
 
 /// Largest width or height of a frame in pixels.
@@ -26,6 +26,13 @@ pub const MAX_PROGRAMS: usize = 16;
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Media types that an original may have, all lossless as the edge writes them.
 pub const ORIGINAL_MEDIA_TYPES: [&str; 2] = ["image/png", "image/webp"];
+
+/// Largest frame as a camera sends it, in bytes.
+pub const MAX_SOURCE_BYTES: u64 = 1 << 32;
+/// Largest amount of bytes that a message tells, 1 PiB.
+pub const MAX_BYTES: u64 = 1 << 50;
+/// Largest count of frames, layers, operations or bits that a message tells.
+pub const MAX_COUNT: u64 = 1 << 50;
 
 /// The last millisecond of the year 9999, the largest that calendars in use can print.
 const MAX_UNIX_MS: i64 = 253_402_300_799_999;
@@ -66,6 +73,16 @@ pub enum Invalid {
         min: usize,
         /// Most entries allowed.
         max: usize,
+    },
+    /// A number beyond its bound.
+    #[error("{field} is {actual}, allowed are 0 to {max}")]
+    Number {
+        /// Name of the field.
+        field: &'static str,
+        /// Value given.
+        actual: u64,
+        /// Largest allowed.
+        max: u64,
     },
     /// Not 16 bytes of a version 7 UUID.
     #[error("frame_id is not a version 7 UUID of 16 bytes")]
@@ -149,7 +166,19 @@ pub fn check_hello(hello: &Hello) -> Result<(), Invalid> {
     for id in &hello.program_ids {
         check_length("program_id", id.len(), PROGRAM_ID, PROGRAM_ID)?;
     }
-    Ok(())
+    check_count("programs", hello.programs.len(), 0, MAX_PROGRAMS)?;
+    hello.programs.iter().try_for_each(check_program)
+}
+
+/// Checks every field of a node's status.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn check_status(status: &NodeStatus) -> Result<(), Invalid> {
+    check_number("spool_frames", status.spool_frames, MAX_COUNT)?;
+    check_number("spool_bytes", status.spool_bytes, MAX_BYTES)?;
+    check_number("spool_max_bytes", status.spool_max_bytes, MAX_BYTES)?;
+    check_number("dropped_frames", status.dropped_frames, MAX_COUNT)
 }
 
 /// Checks every field of a frame, its checksum last, and returns its latents if it has some.
@@ -167,6 +196,7 @@ pub fn check_frame(frame: &EncodedFrame) -> Result<Option<LatentFrame>, Invalid>
         return Err(Invalid::Side { width, height });
     }
     check_length("source_format", frame.source_format.len(), 0, MAX_TEXT)?;
+    check_number("source_bytes", frame.source_bytes, MAX_SOURCE_BYTES)?;
     if let Some(label) = &frame.label {
         check_label(label)?;
     } else if frame.latents.is_empty() {
@@ -208,6 +238,23 @@ pub fn frame_id(bytes: &[u8]) -> Result<Uuid, Invalid> {
         .ok_or(Invalid::FrameId)
 }
 
+fn check_program(program: &Program) -> Result<(), Invalid> {
+    check_length("program's id", program.id.len(), PROGRAM_ID, PROGRAM_ID)?;
+    check_length("program's name", program.name.len(), 0, MAX_TEXT)?;
+    for (field, value) in [
+        ("program's macs_per_patch", program.macs_per_patch),
+        ("program's weight_bits", program.weight_bits),
+        ("program's wiring_bits", program.wiring_bits),
+        ("program's bias_bits", program.bias_bits),
+        ("program's shift_bits", program.shift_bits),
+        ("program's map_bits", program.map_bits),
+        ("program's budget_bits", program.budget_bits),
+    ] {
+        check_number(field, value, MAX_COUNT)?;
+    }
+    Ok(())
+}
+
 fn check_label(label: &Label) -> Result<(), Invalid> {
     check_length(
         "label's program_id",
@@ -246,6 +293,13 @@ fn check_length(field: &'static str, actual: usize, min: usize, max: usize) -> R
         min,
         max,
     })
+}
+
+fn check_number(field: &'static str, actual: u64, max: u64) -> Result<(), Invalid> {
+    if actual <= max {
+        return Ok(());
+    }
+    Err(Invalid::Number { field, actual, max })
 }
 
 fn check_count(field: &'static str, actual: usize, min: usize, max: usize) -> Result<(), Invalid> {

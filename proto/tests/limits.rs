@@ -4,9 +4,10 @@ use bytes::Bytes;
 use patchwire_proto::{
     frame_crc32c,
     latent::LatentFrame,
-    limits::{Invalid, check_frame, check_hello, check_id},
-    v1::{EncodedFrame, Hello, Label, Original, Score},
+    limits::{Invalid, check_frame, check_hello, check_id, check_status},
+    v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program, Score, Welcome},
 };
+use prost::Message as _;
 use uuid::Uuid;
 
 fn latents() -> LatentFrame {
@@ -38,6 +39,7 @@ fn frame() -> EncodedFrame {
         source_format: "raw".into(),
         crc32c: 0,
         encode_ns: 1,
+        source_bytes: 1000,
     };
     frame.crc32c = frame.compute_crc32c();
     frame
@@ -47,6 +49,19 @@ fn score(label: &str, score: f32) -> Score {
     Score {
         label: label.into(),
         score,
+    }
+}
+
+fn program() -> Program {
+    Program {
+        id: vec![2; 32].into(),
+        name: "compress".into(),
+        latent_bits: 256,
+        layers: 9,
+        macs_per_patch: 12_000_000,
+        weight_bits: 900_000,
+        budget_bits: 1 << 20,
+        ..Program::default()
     }
 }
 
@@ -64,8 +79,10 @@ fn good_messages_pass() {
         node_id: "node.1_a-B".into(),
         software_version: "0.1.0".into(),
         program_ids: vec![vec![0; 32].into()],
+        programs: vec![program()],
     };
     assert_eq!(check_hello(&hello), Ok(()));
+    assert_eq!(check_status(&NodeStatus::default()), Ok(()));
 }
 
 #[test]
@@ -174,7 +191,84 @@ fn hello_is_checked() {
             program_ids: vec![vec![0; 32].into(); 17],
             ..good.clone()
         },
+        Hello {
+            programs: vec![program(); 17],
+            ..good.clone()
+        },
+        Hello {
+            programs: vec![Program {
+                id: Bytes::from_static(&[0; 33]),
+                ..program()
+            }],
+            ..good.clone()
+        },
+        Hello {
+            programs: vec![Program {
+                name: "n".repeat(129),
+                ..program()
+            }],
+            ..good.clone()
+        },
+        Hello {
+            programs: vec![Program {
+                map_bits: u64::MAX,
+                ..program()
+            }],
+            ..good.clone()
+        },
     ] {
         assert!(check_hello(&bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn status_and_source_bytes_have_bounds() {
+    for (bad, field) in [
+        (
+            NodeStatus {
+                spool_bytes: u64::MAX,
+                ..NodeStatus::default()
+            },
+            "spool_bytes",
+        ),
+        (
+            NodeStatus {
+                dropped_frames: u64::MAX,
+                ..NodeStatus::default()
+            },
+            "dropped_frames",
+        ),
+    ] {
+        let said = check_status(&bad).expect_err(field).to_string();
+        assert!(said.starts_with(field), "{said}");
+    }
+    let mut huge = frame();
+    huge.source_bytes = 1 << 40;
+    let said = check_frame(&huge).expect_err("too large").to_string();
+    assert!(said.starts_with("source_bytes is 1099511627776"), "{said}");
+}
+
+/// Nodes and clouds are not updated at the same moment.
+#[test]
+fn the_version_before_reads_what_this_one_adds() {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct HelloBefore {
+        #[prost(string, tag = "1")]
+        node_id: String,
+        #[prost(bytes = "bytes", repeated, tag = "3")]
+        program_ids: Vec<Bytes>,
+    }
+    let hello = Hello {
+        node_id: "n".into(),
+        program_ids: vec![vec![2; 32].into()],
+        programs: vec![program()],
+        ..Hello::default()
+    };
+    let before = HelloBefore::decode(&*hello.encode_to_vec()).expect("unknown fields are skipped");
+    assert_eq!(before.node_id, "n");
+    let now = Hello::decode(&*before.encode_to_vec()).expect("missing fields are empty");
+    assert_eq!(check_hello(&now), Ok(()));
+    assert!(now.programs.is_empty());
+    let welcome = Welcome::decode(&[][..]).expect("a welcome of the version before");
+    assert!(!welcome.takes_status);
 }

@@ -1,5 +1,6 @@
 //! The catalogue: one row a frame, and the decode queue, which is the rows in state `queued`.
 
+mod history;
 mod row;
 mod sqlite;
 mod undo;
@@ -9,8 +10,9 @@ use serde::Serialize;
 use tonic::async_trait;
 use uuid::Uuid;
 
-use crate::frame::{Frame, NewFrame, Quality};
+use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
+pub use history::{History, Line, Lines, MAX_LINES, Span};
 pub use sqlite::SqliteCatalogue;
 
 /// Why the catalogue could not answer.
@@ -46,6 +48,10 @@ pub struct Kept {
 pub struct Page {
     /// All cameras when `None`.
     pub camera: Option<String>,
+    /// Only frames in this state.
+    pub state: Option<FrameState>,
+    /// Only frames with a label.
+    pub labelled: bool,
     /// Frames that arrived before this one.
     pub before: Option<Uuid>,
     /// Most frames to return.
@@ -71,6 +77,10 @@ pub struct Camera {
     pub pixels: u64,
     /// Bits of their latents.
     pub latent_bits: u64,
+    /// Bytes as the camera sent them, of the frames with latents whose edge told.
+    pub source_bytes: u64,
+    /// Bits of latents of these frames.
+    pub sourced_bits: u64,
     /// Mean bits per pixel of the frames with latents.
     pub mean_bpp: Option<f64>,
     /// Decoded frames with an original and a finite PSNR.
@@ -120,6 +130,19 @@ pub struct Series {
     pub values: Vec<f64>,
 }
 
+/// What a frame's latents say of its scene.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct LatentSample {
+    /// When the frame was captured, milliseconds since the Unix epoch.
+    pub captured_ms: i64,
+    /// PSNR in dB, if it was measured.
+    pub psnr_db: Option<f64>,
+    /// Share of set latent bits.
+    pub latent_ones: Option<f64>,
+    /// How often each bit of a patch is set, from 0 (never) to 255 (always).
+    pub shares: Vec<u8>,
+}
+
 /// Everything that is kept about frames, except their bytes.
 #[async_trait]
 pub trait Catalogue: Send + Sync {
@@ -142,7 +165,7 @@ pub trait Catalogue: Send + Sync {
         &self,
         id: Uuid,
         quality: Quality,
-        decode_ns: u64,
+        work: Work,
         bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError>;
 
@@ -182,6 +205,12 @@ pub trait Catalogue: Send + Sync {
         metric: Metric,
         limit: u32,
     ) -> Result<Series, CatalogueError>;
+
+    /// Means over time of frames with latents.
+    async fn history(&self, span: &Span) -> Result<History, CatalogueError>;
+
+    /// What the last `limit` frames of a camera's newest program say, newest arrival first.
+    async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError>;
 }
 
 /// How long a claim holds, in milliseconds: longer than any frame takes to decode.

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Camera, CatalogueError};
-use crate::frame::{Frame, FrameState, Label, NewFrame, Quality};
+use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work};
 
 #[derive(FromRow)]
 pub(super) struct FrameRow {
@@ -27,7 +27,12 @@ pub(super) struct FrameRow {
     label_scores: Option<String>,
     original_type: Option<String>,
     encode_ns: i64,
+    source_bytes: i64,
+    latent_shares: Option<Vec<u8>>,
     decode_ns: i64,
+    measure_ns: i64,
+    store_ns: i64,
+    finished_ms: i64,
     psnr_db: Option<f64>,
     ssim: Option<f64>,
     ms_ssim: Option<f64>,
@@ -78,12 +83,19 @@ impl TryFrom<FrameRow> for Frame {
                 label,
                 original_type: row.original_type,
                 encode_ns: row.encode_ns as u64,
+                source_bytes: row.source_bytes as u64,
+                latent_shares: row.latent_shares.unwrap_or_default(),
             },
             state: row.state,
             failure: row.failure,
             attempts: row.attempts,
             quality,
-            decode_ns: row.decode_ns as u64,
+            work: Work {
+                decode_ns: row.decode_ns as u64,
+                measure_ns: row.measure_ns as u64,
+                store_ns: row.store_ns as u64,
+                finished_ms: row.finished_ms,
+            },
         })
     }
 }
@@ -98,6 +110,8 @@ pub(super) struct CameraRow {
     failed: i64,
     pixels: i64,
     latent_bits: i64,
+    source_bytes: i64,
+    sourced_bits: i64,
     measured: i64,
     psnr_sum: f64,
     last_received_ms: i64,
@@ -125,6 +139,8 @@ impl TryFrom<CameraRow> for Camera {
             pixels: row.pixels as u64,
             latent_bits: row.latent_bits as u64,
             mean_bpp: mean(row.latent_bits as f64, row.pixels),
+            source_bytes: row.source_bytes as u64,
+            sourced_bits: row.sourced_bits as u64,
             measured: row.measured as u64,
             mean_psnr_db: mean(row.psnr_sum, row.measured),
             recent_psnr_db: row.recent_psnr,

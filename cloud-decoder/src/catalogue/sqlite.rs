@@ -3,20 +3,21 @@
 use std::path::Path;
 
 use sqlx::{
-    SqlitePool,
+    QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    CLAIM_MS, Camera, Catalogue, CatalogueError, Kept, MAX_CAMERAS, Metric, Page, Series,
+    CLAIM_MS, Camera, Catalogue, CatalogueError, History, Kept, LatentSample, MAX_CAMERAS, Metric,
+    Page, Series, Span, history,
     row::{CameraRow, FrameRow},
     undo, write,
 };
 use crate::{
     clock::now_ms,
-    frame::{Frame, NewFrame, Quality},
+    frame::{Frame, FrameState, NewFrame, Quality, Work},
 };
 
 /// Frames whose PSNR makes a camera's recent mean.
@@ -90,18 +91,27 @@ impl Catalogue for SqliteCatalogue {
             let Some((seq,)) = row else { return Ok(None) };
             before = seq;
         }
-        let query = match &page.camera {
-            Some(camera) => sqlx::query_as(
-                "SELECT * FROM frames WHERE camera_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-            )
-            .bind(camera),
-            None => sqlx::query_as("SELECT * FROM frames WHERE seq < ? ORDER BY seq DESC LIMIT ?"),
-        };
-        let rows: Vec<FrameRow> = query
-            .bind(before)
-            .bind(page.limit)
-            .fetch_all(&self.readers)
-            .await?;
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM frames WHERE seq < ");
+        query.push_bind(before);
+        if let Some(camera) = &page.camera {
+            query.push(" AND camera_id = ").push_bind(camera);
+        }
+        if let Some(state) = page.state {
+            // Spelled out, because a partial index is not used for a value that is bound.
+            query.push(match state {
+                FrameState::Queued => " AND state = 'queued'",
+                FrameState::Decoded => " AND state = 'decoded'",
+                FrameState::Labelled => " AND state = 'labelled'",
+                FrameState::Failed => " AND state = 'failed'",
+            });
+        }
+        if page.labelled {
+            query.push(" AND label_scores IS NOT NULL");
+        }
+        query
+            .push(" ORDER BY seq DESC LIMIT ")
+            .push_bind(page.limit);
+        let rows: Vec<FrameRow> = query.build_query_as().fetch_all(&self.readers).await?;
         let frames: Result<Vec<_>, _> = rows.into_iter().map(Frame::try_from).collect();
         frames.map(Some)
     }
@@ -125,11 +135,11 @@ impl Catalogue for SqliteCatalogue {
         &self,
         id: Uuid,
         quality: Quality,
-        decode_ns: u64,
+        work: Work,
         bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError> {
         let mut connection = self.writer.acquire().await?;
-        let result = write::set_decoded(&mut connection, id, quality, decode_ns, bytes).await;
+        let result = write::set_decoded(&mut connection, id, quality, work, bytes).await;
         write::settled(connection, result).await
     }
 
@@ -230,6 +240,14 @@ impl Catalogue for SqliteCatalogue {
             captured_ms,
             values,
         })
+    }
+
+    async fn history(&self, span: &Span) -> Result<History, CatalogueError> {
+        history::read(&self.readers, span).await
+    }
+
+    async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
+        history::latents(&self.readers, camera, limit).await
     }
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     CatalogueError,
     row::FrameRow,
-    write::{measured, saturate},
+    write::{measured, saturate, sourced},
 };
 use crate::frame::{Frame, FrameState};
 
@@ -39,9 +39,11 @@ async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), C
         true => 0,
         false => i64::from(new.width) * i64::from(new.height),
     };
+    let (source_bytes, sourced_bits) = sourced(new);
     sqlx::query(
         "UPDATE cameras SET frames = frames - 1, labelled = labelled - ?2, pixels = pixels - ?3,
              latent_bits = latent_bits - ?4, bytes = bytes - ?5,
+             source_bytes = source_bytes - ?6, sourced_bits = sourced_bits - ?7,
              last_seq = coalesce((SELECT max(seq) FROM frames WHERE camera_id = ?1), last_seq)
          WHERE camera_id = ?1",
     )
@@ -50,6 +52,8 @@ async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), C
     .bind(pixels)
     .bind(saturate(new.latent_bits))
     .bind(saturate(new.bytes))
+    .bind(source_bytes)
+    .bind(sourced_bits)
     .execute(&mut **tx)
     .await?;
     sqlx::query("DELETE FROM cameras WHERE camera_id = ? AND frames = 0")
@@ -83,7 +87,7 @@ pub(super) async fn requeue(
         .await?;
     let after: FrameRow = sqlx::query_as(
         "UPDATE frames SET state = 'queued', attempts = 0, not_before_ms = 0, failure = '',
-             decode_ns = 0, psnr_db = NULL, ssim = NULL, ms_ssim = NULL, seam_ratio = NULL,
+             decode_ns = 0, measure_ns = 0, store_ns = 0, finished_ms = 0, psnr_db = NULL, ssim = NULL, ms_ssim = NULL, seam_ratio = NULL,
              original_seam_ratio = NULL, bytes = ?
          WHERE frame_id = ? RETURNING *",
     )

@@ -4,7 +4,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection, Transaction, pool::PoolConnecti
 use uuid::Uuid;
 
 use super::{CatalogueError, row::FrameRow};
-use crate::frame::{Frame, FrameState, NewFrame, Quality};
+use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 /// Closes a connection whose transaction failed: SQLite rolls back by itself when the disk is full, which the
 /// pool would not notice, and no later transaction could begin on it.
@@ -45,8 +45,8 @@ async fn insert_one(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, latent_bits, latent_ones, program_id, label_program_id,
-             label_scores, original_type, encode_ns, bytes)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
     )
     .bind(new.id.as_bytes().as_slice())
@@ -66,6 +66,8 @@ async fn insert_one(
     .bind(&new.original_type)
     .bind(saturate(new.encode_ns))
     .bind(saturate(new.bytes))
+    .bind(saturate(new.source_bytes))
+    .bind(Some(&new.latent_shares).filter(|shares| !shares.is_empty()))
     .fetch_optional(&mut **tx)
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
@@ -74,15 +76,18 @@ async fn insert_one(
         FrameState::Queued => i64::from(new.width) * i64::from(new.height),
         _ => 0,
     };
+    let (source_bytes, sourced_bits) = sourced(&new);
     sqlx::query(
         "INSERT INTO cameras (camera_id, node_id, frames, labelled, pixels, latent_bits, last_seq,
-             last_received_ms, bytes)
-         VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?)
+             last_received_ms, bytes, source_bytes, sourced_bits)
+         VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (camera_id) DO UPDATE SET
              node_id = excluded.node_id, frames = frames + 1,
              labelled = labelled + excluded.labelled, pixels = pixels + excluded.pixels,
              latent_bits = latent_bits + excluded.latent_bits, last_seq = excluded.last_seq,
-             last_received_ms = excluded.last_received_ms, bytes = bytes + excluded.bytes",
+             last_received_ms = excluded.last_received_ms, bytes = bytes + excluded.bytes,
+             source_bytes = source_bytes + excluded.source_bytes,
+             sourced_bits = sourced_bits + excluded.sourced_bits",
     )
     .bind(&new.camera_id)
     .bind(&new.node_id)
@@ -92,6 +97,8 @@ async fn insert_one(
     .bind(seq)
     .bind(new.received_ms)
     .bind(saturate(new.bytes))
+    .bind(source_bytes)
+    .bind(sourced_bits)
     .execute(&mut **tx)
     .await?;
     Ok(Some(Frame {
@@ -100,7 +107,7 @@ async fn insert_one(
         failure: String::new(),
         attempts: 0,
         quality: None,
-        decode_ns: 0,
+        work: Work::default(),
     }))
 }
 
@@ -108,16 +115,20 @@ pub(super) async fn set_decoded(
     connection: &mut SqliteConnection,
     id: Uuid,
     quality: Quality,
-    decode_ns: u64,
+    work: Work,
     bytes: u64,
 ) -> Result<Option<Frame>, CatalogueError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     let row: Option<FrameRow> = sqlx::query_as(
-        "UPDATE frames SET state = 'decoded', decode_ns = ?, psnr_db = ?, ssim = ?,
+        "UPDATE frames SET state = 'decoded', decode_ns = ?, measure_ns = ?, store_ns = ?,
+             finished_ms = ?, psnr_db = ?, ssim = ?,
              ms_ssim = ?, seam_ratio = ?, original_seam_ratio = ?, bytes = bytes + ?
          WHERE frame_id = ? AND state = 'queued' RETURNING *",
     )
-    .bind(saturate(decode_ns))
+    .bind(saturate(work.decode_ns))
+    .bind(saturate(work.measure_ns))
+    .bind(saturate(work.store_ns))
+    .bind(work.finished_ms)
     .bind(quality.psnr_db)
     .bind(quality.ssim)
     .bind(quality.ms_ssim)
@@ -176,6 +187,14 @@ pub(super) fn measured(quality: Quality) -> Option<f64> {
     quality.psnr_db.filter(|psnr| psnr.is_finite())
 }
 
+/// Bytes as the camera sent them and bits of latents of a frame that has both, else zeros.
+pub(super) fn sourced(new: &NewFrame) -> (i64, i64) {
+    match new.latent_bits > 0 && new.source_bytes > 0 {
+        true => (saturate(new.source_bytes), saturate(new.latent_bits)),
+        false => (0, 0),
+    }
+}
+
 /// SQLite's integers are signed.
 pub(super) fn saturate(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -204,6 +223,8 @@ mod tests {
             label: None,
             original_type: None,
             encode_ns: 1,
+            source_bytes: 1000,
+            latent_shares: vec![128; 256],
         }
     }
 

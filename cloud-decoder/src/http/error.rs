@@ -7,7 +7,9 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{catalogue::CatalogueError, objects::ObjectError, repair::RepairError};
+use crate::{
+    catalogue::CatalogueError, compare::CompareError, objects::ObjectError, repair::RepairError,
+};
 
 /// A status and a sentence.
 #[derive(Debug)]
@@ -34,6 +36,13 @@ impl ApiError {
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::CONFLICT,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
             message: message.into(),
         }
     }
@@ -70,6 +79,12 @@ impl From<CatalogueError> for ApiError {
 impl From<ObjectError> for ApiError {
     fn from(error: ObjectError) -> Self {
         Self::internal(&error, "the frame's objects could not be read")
+    }
+}
+
+impl From<CompareError> for ApiError {
+    fn from(error: CompareError) -> Self {
+        Self::internal(&error, "the pictures could not be compared")
     }
 }
 

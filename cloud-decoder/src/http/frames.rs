@@ -23,6 +23,7 @@ const MAX_LIMIT: u32 = 500;
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     camera: Option<String>,
+    state: Option<FrameState>,
     limit: Option<u32>,
     before: Option<String>,
 }
@@ -33,9 +34,22 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let (frames, next) = page(&app, query, false).await?;
+    let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
+    Ok(Json(json!({ "frames": frames, "next": next })))
+}
+
+/// A page, and the `before` of the next.
+async fn page(
+    app: &App,
+    query: ListQuery,
+    labelled: bool,
+) -> Result<(Vec<Frame>, Option<Uuid>), ApiError> {
     let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let page = Page {
         camera: camera(query.camera)?,
+        state: query.state,
+        labelled,
         before: query.before.as_deref().map(frame_id).transpose()?,
         limit: limit + 1,
     };
@@ -47,8 +61,29 @@ pub(super) async fn list(
     let more = frames.len() > limit as usize;
     frames.truncate(limit as usize);
     let next = frames.last().filter(|_| more).map(|frame| frame.new.id);
-    let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
-    Ok(Json(json!({ "frames": frames, "next": next })))
+    Ok((frames, next))
+}
+
+/// The likeliest class of labelled frames, newest arrival first; `next` as for frames.
+pub(super) async fn labels(
+    State(app): State<App>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let (frames, next) = page(&app, query, true).await?;
+    let labels = frames.iter().filter_map(|frame| {
+        let best = frame.new.label.as_ref()?.scores.first()?;
+        Some(json!({
+            "frame": frame.new.id,
+            "camera": frame.new.camera_id,
+            "captured_ms": frame.new.captured_ms,
+            "label": best.label,
+            "score": best.score,
+        }))
+    });
+    Ok(Json(
+        json!({ "labels": labels.collect::<Vec<_>>(), "next": next }),
+    ))
 }
 
 /// One frame's record.
@@ -103,10 +138,15 @@ pub(super) fn camera(id: Option<String>) -> Result<Option<String>, ApiError> {
 }
 
 pub(super) fn limit(limit: Option<u32>, default: u32, max: u32) -> Result<u32, ApiError> {
-    match limit.unwrap_or(default) {
-        limit if (1..=max).contains(&limit) => Ok(limit),
-        limit => Err(ApiError::bad_request(format!(
-            "limit is {limit}, allowed are 1 to {max}"
+    within("limit", limit.unwrap_or(default), max)
+}
+
+/// Checks a number of the query.
+pub(super) fn within(name: &str, value: u32, max: u32) -> Result<u32, ApiError> {
+    match value {
+        value if (1..=max).contains(&value) => Ok(value),
+        value => Err(ApiError::bad_request(format!(
+            "{name} is {value}, allowed are 1 to {max}"
         ))),
     }
 }

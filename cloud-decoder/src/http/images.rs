@@ -77,18 +77,10 @@ async fn image(
     request: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = frame.new.id;
-    let etag = format!("\"{id}-{kind:?}\"");
-    let caching = [
-        (header::CACHE_CONTROL, IMMUTABLE.to_owned()),
-        (header::ETAG, etag.clone()),
-    ];
-    let known = request
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|tags| tags == "*" || tags.contains(&etag));
-    if known {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
-    }
+    let caching = match cached(&format!("{id}-{kind:?}"), request) {
+        Ok(caching) => caching,
+        Err(known) => return Ok(known),
+    };
     let Some(object) = app.objects.open(kind, id).await? else {
         return Err(ApiError::not_found(format!(
             "the image of frame {id} is gone"
@@ -99,4 +91,24 @@ async fn image(
         (header::CONTENT_LENGTH, object.length.to_string()),
     ];
     Ok((caching, content, Body::from_stream(object.pieces)).into_response())
+}
+
+/// What lets a browser keep an answer that never changes, or the answer to one that has it.
+pub(super) fn cached(
+    name: &str,
+    request: &HeaderMap,
+) -> Result<[(header::HeaderName, String); 2], Response> {
+    let etag = format!("\"{name}\"");
+    let caching = [
+        (header::CACHE_CONTROL, IMMUTABLE.to_owned()),
+        (header::ETAG, etag.clone()),
+    ];
+    let known = request
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|tags| tags == "*" || tags.contains(&etag));
+    match known {
+        true => Err((StatusCode::NOT_MODIFIED, caching).into_response()),
+        false => Ok(caching),
+    }
 }

@@ -1,8 +1,10 @@
 //! The HTTP side: JSON API, images, live events, probes, metrics and the dashboard.
 
 mod assets;
+mod compare;
 mod error;
 mod events;
+mod fleet;
 mod frames;
 mod images;
 mod probes;
@@ -26,8 +28,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Readiness, catalogue::Catalogue, changes::Changes, config::Retention, metrics::Metrics,
-    objects::Objects, repair::Repair,
+    Readiness, catalogue::Catalogue, changes::Changes, compare::Desk, config::Retention,
+    metrics::Metrics, nodes::Nodes, objects::Objects, repair::Repair,
 };
 use error::ApiError;
 
@@ -48,6 +50,8 @@ pub(crate) struct App {
     pub(crate) objects: Objects,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) nodes: Nodes,
+    pub(crate) compare: Desk,
     pub(crate) decoder: stats::DecoderInfo,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) retention: Retention,
@@ -75,9 +79,15 @@ fn router(app: App) -> Router {
         )
         .route("/frames/{id}/original", get(images::original))
         .route("/frames/{id}/thumbnail.jpg", get(images::thumbnail))
+        .route("/frames/{id}/patches", get(compare::patches))
+        .route("/frames/{id}/same-size.jpg", get(compare::same_size))
+        .route("/labels", get(frames::labels))
         .route("/cameras", get(stats::cameras))
+        .route("/nodes", get(fleet::nodes))
         .route("/summary", get(stats::summary))
         .route("/series", get(stats::series))
+        .route("/history", get(fleet::history))
+        .route("/drift", get(fleet::drift))
         .route("/retention", get(stats::retention))
         .route("/events", get(events::events));
     Router::new()

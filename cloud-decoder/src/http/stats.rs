@@ -91,6 +91,8 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Value>, ApiEr
         "raw_bytes": pixels * 3,
         "mean_bpp": mean_bpp,
         "mean_psnr_db": ratio(psnr_sum, measured),
+        "source_bytes": sum(|c| c.source_bytes),
+        "sourced_latent_bytes": sum(|c| c.sourced_bits) / 8,
         "saved": mean_bpp.map(|bpp| 1.0 - bpp / 24.0),
     })))
 }

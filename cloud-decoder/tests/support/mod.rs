@@ -198,6 +198,7 @@ pub fn hello() -> Hello {
         node_id: "node-1".to_owned(),
         software_version: "test".to_owned(),
         program_ids: vec![PROGRAM.to_vec().into()],
+        programs: vec![],
     }
 }
 

@@ -197,6 +197,11 @@ impl Spool {
         }
     }
 
+    /// Bytes that the file may take.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// How much of what pushing may fill the frames that wait take, 0 to about 1.
     pub fn fill(&self) -> f64 {
         let room = self.max_bytes.saturating_sub(RESERVE_PAGES * PAGE_BYTES);

@@ -3,7 +3,8 @@
 //! One long-lived bidirectional gRPC stream: a hello, the cloud's welcome, then frames up and acks
 //! down with a window of unacknowledged frames. Frames are read from the spool in order and leave
 //! it on their ack alone; after a reconnect, what was not acknowledged is sent again, in order. The
-//! cloud knows frames by their id, so a frame sent twice is kept once.
+//! cloud knows frames by their id, so a frame sent twice is kept once. A cloud that takes it is told
+//! how the spool fares, in front of the frames that wait.
 
 mod link;
 mod session;
@@ -17,8 +18,8 @@ use daemon::one_line;
 use patchwire_proto::{
     limits,
     v1::{
-        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome, cloud_message,
-        edge_message, uplink_client::UplinkClient,
+        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome,
+        cloud_message, edge_message, uplink_client::UplinkClient,
     },
 };
 use prost::Message as _;
@@ -33,6 +34,7 @@ use tonic::{Streaming, transport::Endpoint};
 use crate::{
     config,
     metrics::{AckKind, Metrics},
+    rate::Rate,
     spool::{Entry, FrameState, Spool},
 };
 
@@ -44,12 +46,15 @@ use self::{link::LinkError, session::Session};
 const KEEPALIVE_MISSES: u32 = 3;
 /// Bytes that an EdgeMessage adds around a frame, at most.
 const ENVELOPE_BYTES: usize = 16;
+/// How often the cloud is told how the spool fares, if that changed.
+const STATUS_PERIOD: Duration = Duration::from_secs(2);
 
 /// Sends what is in the spool until told to stop.
 pub struct Uplink {
     config: config::Uplink,
     endpoint: Endpoint,
     hello: Hello,
+    rate: Rate,
     spool: Arc<Spool>,
     metrics: Metrics,
     link: watch::Sender<Link>,
@@ -60,9 +65,10 @@ impl Uplink {
     ///
     /// # Errors
     /// When the endpoint is not a URI.
-    pub fn new(
+    pub(crate) fn new(
         config: config::Uplink,
         hello: Hello,
+        rate: Rate,
         spool: Arc<Spool>,
         metrics: Metrics,
     ) -> Result<Self, tonic::transport::Error> {
@@ -76,6 +82,7 @@ impl Uplink {
             config,
             endpoint,
             hello,
+            rate,
             spool,
             metrics,
             link: watch::Sender::default(),
@@ -150,7 +157,9 @@ impl Uplink {
             "uplink is up"
         );
         let mut cursor = 0;
-        let mut next = None;
+        let mut next: Option<EncodedFrame> = None;
+        let mut ticks = time::interval(STATUS_PERIOD);
+        let (mut told, mut status) = (None, None);
         loop {
             if next.is_none() && session.in_flight.len() < session.window {
                 next = self.fetch(&mut cursor, session.max_message_bytes).await?;
@@ -161,9 +170,16 @@ impl Uplink {
                 message = session.inbound.message() => {
                     self.receive(&mut session, message?.ok_or(LinkError::Closed)?).await?;
                 }
-                permit = outbound.reserve(), if fits => {
+                _ = ticks.tick(), if session.takes_status => {
+                    let now = self.status();
+                    status = (told != Some(now)).then_some(now);
+                }
+                permit = outbound.reserve(), if fits || status.is_some() => {
                     let permit = permit.map_err(|_| LinkError::Closed)?;
-                    if let Some(frame) = next.take() {
+                    if let Some(status) = status.take() {
+                        told = Some(status);
+                        permit.send(EdgeMessage { body: Some(edge_message::Body::Status(status)) });
+                    } else if let Some(frame) = next.take() {
                         session.departs(&frame)?;
                         permit.send(EdgeMessage { body: Some(edge_message::Body::Frame(frame)) });
                         self.metrics.sent.inc();
@@ -174,6 +190,17 @@ impl Uplink {
                     return Err(LinkError::Stalled(patience));
                 }
             }
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let backlog = self.spool.backlog();
+        NodeStatus {
+            spool_frames: backlog.frames,
+            spool_bytes: backlog.bytes,
+            spool_max_bytes: self.spool.max_bytes(),
+            bits_per_patch: self.rate.bits(self.spool.fill()),
+            dropped_frames: self.metrics.lost(),
         }
     }
 
@@ -215,6 +242,7 @@ impl Uplink {
             inbound,
             window: self.config.window.min(welcome.window).max(1) as usize,
             max_message_bytes: self.config.max_message_bytes.min(most),
+            takes_status: welcome.takes_status,
             in_flight: Default::default(),
             in_flight_bytes: 0,
             last_progress: time::Instant::now(),

@@ -23,6 +23,7 @@ pub(super) struct Session {
     pub(super) inbound: Streaming<CloudMessage>,
     pub(super) window: usize,
     pub(super) max_message_bytes: usize,
+    pub(super) takes_status: bool,
     pub(super) in_flight: HashMap<Uuid, usize>,
     pub(super) in_flight_bytes: usize,
     pub(super) last_progress: time::Instant,

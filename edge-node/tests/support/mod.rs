@@ -12,8 +12,8 @@ use std::{
 use edge_node::{Config, Running};
 use nqe::{ConvSpec, OutputKind, ProgramBuilder, Task, WeightKind};
 use patchwire_proto::v1::{
-    Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome, cloud_message,
-    edge_message,
+    Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome,
+    cloud_message, edge_message,
     uplink_server::{self, UplinkServer},
 };
 use reqwest::{RequestBuilder, Response};
@@ -48,12 +48,14 @@ pub struct Cloud {
 struct Seen {
     frames: Arc<Mutex<Vec<EncodedFrame>>>,
     hellos: Arc<Mutex<Vec<Hello>>>,
+    statuses: Arc<Mutex<Vec<NodeStatus>>>,
 }
 
 struct Service {
     seen: Seen,
     judge: Judge,
     window: u32,
+    takes_status: bool,
 }
 
 impl Cloud {
@@ -63,9 +65,25 @@ impl Cloud {
         Self::start_at(([127, 0, 0, 1], 0).into(), 8, judge).await
     }
 
+    /// A cloud of before nodes told their status.
+    pub async fn start_without_status(
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self::open(([127, 0, 0, 1], 0).into(), 8, false, judge).await
+    }
+
     pub async fn start_at(
         addr: SocketAddr,
         window: u32,
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self::open(addr, window, true, judge).await
+    }
+
+    async fn open(
+        addr: SocketAddr,
+        window: u32,
+        takes_status: bool,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(addr).await.expect("bind the cloud");
@@ -75,6 +93,7 @@ impl Cloud {
             seen: seen.clone(),
             judge: Arc::new(judge),
             window,
+            takes_status,
         };
         let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
         let server = tokio::spawn(async move {
@@ -89,6 +108,10 @@ impl Cloud {
 
     pub fn frames(&self) -> Vec<EncodedFrame> {
         self.seen.frames.lock().expect("lock").clone()
+    }
+
+    pub fn statuses(&self) -> Vec<NodeStatus> {
+        self.seen.statuses.lock().expect("lock").clone()
     }
 
     pub fn hellos(&self) -> Vec<Hello> {
@@ -113,6 +136,7 @@ impl uplink_server::Uplink for Service {
         let mut inbound = request.into_inner();
         let (outbound, messages) = mpsc::channel(64);
         let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);
+        let takes_status = self.takes_status;
         tokio::spawn(async move {
             while let Ok(Some(message)) = inbound.message().await {
                 let answer = match message.body.expect("a body") {
@@ -122,7 +146,12 @@ impl uplink_server::Uplink for Service {
                             software_version: "test".into(),
                             max_message_bytes: 64 << 20,
                             window,
+                            takes_status,
                         })
+                    }
+                    edge_message::Body::Status(status) => {
+                        seen.statuses.lock().expect("lock").push(status);
+                        continue;
                     }
                     edge_message::Body::Frame(frame) => {
                         let before = {

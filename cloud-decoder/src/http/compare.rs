@@ -1,0 +1,119 @@
+//! A frame's reconstruction beside its original: `/patches` and `/same-size.jpg`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse, Response},
+};
+use quality::PATCH;
+use serde_json::json;
+
+use super::{
+    App,
+    error::ApiError,
+    frames::{FrameId, find},
+    images::cached,
+};
+use crate::{
+    compare::{Kept, MAX_PIXELS},
+    frame::{Frame, FrameState},
+    objects::Kind,
+};
+
+/// Mean squared error of each patch, row by row.
+pub(super) async fn patches(
+    State(app): State<App>,
+    FrameId(id): FrameId,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(&app, id).await?;
+    if frame.state != FrameState::Decoded {
+        return Err(ApiError::not_found(format!("frame {id} is not decoded")));
+    }
+    let original = original(&app, &frame).await?;
+    let caching = match cached(
+        &format!("{id}-patches-{}", frame.work.finished_ms),
+        &headers,
+    ) {
+        Ok(caching) => caching,
+        Err(known) => return Ok(known),
+    };
+    let rebuilt = Kept {
+        media_type: "image/png".to_owned(),
+        data: object(&app, &frame, Kind::Reconstruction).await?,
+    };
+    let (width, height) = (frame.new.width, frame.new.height);
+    let mse = app
+        .compare
+        .patches(original, rebuilt, (width, height))
+        .await?;
+    let body = json!({
+        "side": PATCH,
+        "columns": width.div_ceil(PATCH),
+        "rows": height.div_ceil(PATCH),
+        "mse": mse,
+    });
+    Ok((caching, Json(body)).into_response())
+}
+
+/// The original as the best JPEG that takes no more bytes than the latents; how good it is, is in the headers.
+pub(super) async fn same_size(
+    State(app): State<App>,
+    FrameId(id): FrameId,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = find(&app, id).await?;
+    if frame.new.latent_bits == 0 {
+        return Err(ApiError::not_found(format!(
+            "frame {id} came with a label only"
+        )));
+    }
+    let original = original(&app, &frame).await?;
+    let caching = match cached(&format!("{id}-same-size"), &headers) {
+        Ok(caching) => caching,
+        Err(known) => return Ok(known),
+    };
+    let bytes = usize::try_from(frame.new.latent_bits / 8).unwrap_or(usize::MAX);
+    let size = (frame.new.width, frame.new.height);
+    let made = app.compare.same_size(original, size, bytes).await?;
+    let named = |name| HeaderName::from_static(name);
+    let quality = made.measured;
+    let facts = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (named("x-jpeg-quality"), made.quality.to_string()),
+        (named("x-psnr-db"), format!("{:.4}", quality.psnr_db)),
+        (named("x-ssim"), format!("{:.5}", quality.ssim)),
+        (
+            named("x-ms-ssim"),
+            quality
+                .ms_ssim
+                .map(|v| format!("{v:.5}"))
+                .unwrap_or_default(),
+        ),
+    ];
+    Ok((caching, facts, made.jpeg).into_response())
+}
+
+async fn original(app: &App, frame: &Frame) -> Result<Kept, ApiError> {
+    let id = frame.new.id;
+    let Some(media_type) = frame.new.original_type.clone() else {
+        return Err(ApiError::not_found(format!(
+            "frame {id} came without an original"
+        )));
+    };
+    let pixels = u64::from(frame.new.width) * u64::from(frame.new.height);
+    if pixels > MAX_PIXELS {
+        return Err(ApiError::unprocessable(format!(
+            "frame {id} has {pixels} pixels, up to {MAX_PIXELS} are compared"
+        )));
+    }
+    let data = object(app, frame, Kind::Original).await?;
+    Ok(Kept { media_type, data })
+}
+
+async fn object(app: &App, frame: &Frame, kind: Kind) -> Result<bytes::Bytes, ApiError> {
+    let id = frame.new.id;
+    let data = app.objects.get(kind, id).await?;
+    data.ok_or_else(|| ApiError::not_found(format!("the image of frame {id} is gone")))
+}

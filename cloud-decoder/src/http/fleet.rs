@@ -1,0 +1,104 @@
+//! The fleet over time: `GET /api/v1/nodes`, `/api/v1/history` and `/api/v1/drift`.
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    error::ApiError,
+    frames::{camera, within},
+};
+use crate::{
+    catalogue::{History, Lines, Span},
+    clock::now_ms,
+    drift,
+};
+
+const DEFAULT_POINTS: u32 = 200;
+const MAX_POINTS: u32 = 1000;
+/// Cameras that one answer judges, those that sent last.
+const MAX_JUDGED: usize = 100;
+/// The last millisecond of the year 9999.
+const MAX_MS: i64 = 253_402_300_799_999;
+
+/// Edge nodes by name.
+pub(super) async fn nodes(State(app): State<App>) -> Json<Value> {
+    Json(json!({ "nodes": app.nodes.list() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    from_ms: Option<i64>,
+    to_ms: Option<i64>,
+    points: Option<u32>,
+    lines: Option<Lines>,
+    camera: Option<String>,
+    program: Option<String>,
+}
+
+/// Means over time, one line a camera or a program.
+pub(super) async fn history(
+    State(app): State<App>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<History>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let to_ms = query.to_ms.unwrap_or_else(|| now_ms() + 1);
+    let from_ms = query.from_ms.unwrap_or(0);
+    if !(0..=MAX_MS).contains(&from_ms) || !(from_ms..=MAX_MS).contains(&to_ms) {
+        return Err(ApiError::bad_request(format!(
+            "from_ms {from_ms} and to_ms {to_ms} are not in this order from 0 to {MAX_MS}"
+        )));
+    }
+    let span = Span {
+        from_ms: query.from_ms,
+        to_ms,
+        points: within("points", query.points.unwrap_or(DEFAULT_POINTS), MAX_POINTS)?,
+        lines: query.lines.unwrap_or_default(),
+        camera: camera(query.camera)?,
+        program: query.program.as_deref().map(program).transpose()?,
+    };
+    Ok(Json(app.catalogue.history(&span).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DriftQuery {
+    camera: Option<String>,
+}
+
+/// Whether cameras see what they usually see: one camera, or those that sent last.
+pub(super) async fn drift(
+    State(app): State<App>,
+    query: Result<Query<DriftQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let cameras = match camera(query.camera)? {
+        Some(camera) => vec![camera],
+        None => {
+            let cameras = app.catalogue.cameras().await?.into_iter();
+            let with_latents = cameras.filter(|c| c.latent_bits > 0);
+            with_latents.map(|c| c.camera).take(MAX_JUDGED).collect()
+        }
+    };
+    let mut judged = Vec::with_capacity(cameras.len());
+    for camera in &cameras {
+        let frames = app.catalogue.latents(camera, drift::FRAMES).await?;
+        judged.push(drift::judge(camera, &frames));
+    }
+    Ok(Json(json!({ "cameras": judged })))
+}
+
+fn program(id: &str) -> Result<[u8; 32], ApiError> {
+    let mut bytes = [0; 32];
+    match hex::decode_to_slice(id, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(ApiError::bad_request(
+            "a program id is 64 hexadecimal digits",
+        )),
+    }
+}

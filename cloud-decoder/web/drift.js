@@ -1,0 +1,49 @@
+// Whether cameras see what they usually see, judged by their latents.
+
+import * as api from "./api.js";
+import { $, dateTime, decibel, h, percent } from "./dom.js";
+import { colourOf } from "./colours.js";
+
+const STATES = { learning: ["quiet", "learning"], steady: ["live", "steady"], drifting: ["warn", "drifting"] };
+
+/** A bar for each 16 frames, and the line that the newest must not cross. */
+function bars({ windows, limit, camera }) {
+  const top = Math.max(limit * 1.15, ...windows.map(({ distance }) => distance));
+  const drawn = windows.map(({ distance, captured_ms }, at) => {
+    const bar = h("i", { class: at === windows.length - 1 ? "newest" : null, title: `${dateTime(captured_ms)}: ${distance.toFixed(3)}` });
+    bar.style.height = `${Math.max(2, (distance / top) * 100)}%`;
+    return bar;
+  });
+  const line = h("span", { class: "limit" });
+  line.style.bottom = `${(limit / top) * 100}%`;
+  return h("div", { class: "bars", role: "img", "aria-label": `Distance of ${camera}'s newest frames is ${windows.at(-1).distance.toFixed(3)}, the limit is ${limit.toFixed(3)}` }, ...drawn, line);
+}
+
+function change(name, { before, now }, format) {
+  if (before === null || now === null) return null;
+  return h("span", {}, `${name} `, h("b", {}, format(before)), " → ", h("b", {}, format(now)));
+}
+
+function card(each) {
+  const [state, word] = STATES[each.state];
+  const progress = h("span", { class: "share", "aria-hidden": "true" }, h("i"));
+  progress.firstChild.style.width = `${Math.min(100, (each.frames / each.needed) * 100)}%`;
+  const swatch = h("i", { class: "swatch" });
+  swatch.style.background = `var(${colourOf(each.camera)})`;
+  return h("article", { class: "card drift", "aria-label": each.camera },
+    h("p", { class: "who" }, swatch, h("b", {}, each.camera), h("span", { class: "health", "data-state": state }, word)),
+    each.state === "learning" ? progress : bars(each),
+    h("p", {}, each.sentence),
+    h("p", { class: "numbers" },
+      change("PSNR", each.psnr_db, (value) => `${decibel(value)} dB`),
+      change("bits set", each.latent_ones, percent)));
+}
+
+const order = { drifting: 0, steady: 1, learning: 2 };
+
+export async function load(camera) {
+  const list = await api.drift(camera);
+  list.sort((a, b) => order[a.state] - order[b.state] || a.camera.localeCompare(b.camera, "en", { numeric: true }));
+  $("drifts").replaceChildren(...(list.length > 0 ? list.map(card)
+    : [h("p", { class: "note" }, "No camera has sent latents yet.")]));
+}

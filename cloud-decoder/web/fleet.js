@@ -1,0 +1,97 @@
+// The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
+
+import * as api from "./api.js";
+import { $, bytes, count, decibel, h, percent, plural, rate } from "./dom.js";
+import * as cameras from "./cameras.js";
+import * as nodes from "./nodes.js";
+import * as wall from "./wall.js";
+
+let drifts = [];
+let drifted = 0; // when they were read
+
+function stat(name, value, unit, detail, extra) {
+  return h("div", { class: "stat" },
+    h("h2", {}, name),
+    h("p", { class: "value" }, value, unit && value !== "–" ? h("small", {}, ` ${unit}`) : null),
+    extra ?? null,
+    h("p", { class: "detail" }, detail));
+}
+
+function share(part) {
+  const bar = h("div", { class: "share", "aria-hidden": "true" }, h("i"));
+  bar.firstChild.style.width = `${Math.min(100, Math.max(0.6, part * 100))}%`;
+  return bar;
+}
+
+function totals(sum, list) {
+  const waiting = [
+    sum.queued > 0 ? `${count(sum.queued)} waiting for the decoder` : `${count(sum.decoded)} rebuilt`,
+    sum.failed > 0 ? `${count(sum.failed)} parked` : null,
+  ].filter(Boolean).join(", ");
+  const backlog = nodes.backlog(list);
+  const raw = sum.raw_bytes > 0;
+  const sent = sum.source_bytes > 0 ? 1 - sum.sourced_latent_bytes / sum.source_bytes : null;
+  $("totals").replaceChildren(
+    stat("Frames", count(sum.frames), null, waiting),
+    stat("Cameras live", count(sum.cameras_live), `of ${count(sum.cameras)}`, "with a frame in the last minute"),
+    stat("Edge backlog", count(backlog.frames), "frames",
+      list.length === 0 ? "no edge node has called yet"
+        : `${bytes(backlog.bytes)} on ${backlog.connected} of ${plural(list.length, "node")} connected`),
+    stat("Quality", decibel(sum.mean_psnr_db), "dB",
+      sum.mean_bpp ? `mean PSNR at ${rate(sum.mean_bpp)} bit/px` : "no latents yet"),
+    stat("Bandwidth saved", percent(sum.saved), null,
+      raw ? `${bytes(sum.latent_bytes)} of latents for ${bytes(sum.raw_bytes)} raw${sent === null ? "" : `; ${percent(sent)} against what the cameras sent`}` : "against raw pixels",
+      raw ? share(sum.latent_bytes / sum.raw_bytes) : null));
+}
+
+/** What a person should look at, worst first. */
+function attention(sum, list) {
+  const found = [];
+  if (sum.failed > 0) {
+    found.push(["bad", `${plural(sum.failed, "frame")} could not be decoded.`, "#/parked", "See why"]);
+  }
+  found.push(...nodes.attention(list));
+  for (const each of drifts) {
+    if (each.state === "drifting") found.push(["warn", each.sentence, "#/quality", "See drift"]);
+  }
+  if (sum.queued >= 50) {
+    found.push(["warn", `${plural(sum.queued, "frame")} wait for the decoder: more arrive than it rebuilds.`]);
+  }
+  return found;
+}
+
+function alerts(sum, list) {
+  const found = attention(sum, list);
+  const lines = found.map(([level, text, address, name]) =>
+    h("p", { class: "alert", "data-level": level }, h("i", { "aria-hidden": "true" }), h("span", {}, text),
+      address ? h("a", { href: address }, name) : null));
+  const well = h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }),
+    h("span", {}, "All is well: nothing is parked, no node is lost, and every camera sees what it usually sees."));
+  $("alerts").replaceChildren(...(lines.length > 0 ? lines : [well]));
+}
+
+async function numbers({ sum, list, camera }) {
+  const known = await api.nodes();
+  if (Date.now() - drifted > 15000) {
+    drifts = await api.drift();
+    drifted = Date.now();
+  }
+  totals(sum, known);
+  alerts(sum, known);
+  cameras.show(list, camera, drifts);
+  nodes.show(known);
+}
+
+export async function load(state) {
+  await Promise.all([numbers(state), wall.load(state.camera)]);
+}
+
+export const refresh = numbers;
+export const changed = wall.add;
+
+export function init(choose) {
+  const blank = () => h("div", { class: "stat loading" }, h("p", {}, " "), h("p", { class: "value" }, " "));
+  $("totals").replaceChildren(...Array.from({ length: 5 }, blank));
+  cameras.init(choose);
+  wall.init();
+}

@@ -1,0 +1,61 @@
+// Edge nodes: whether they call, what waits in their spools, and what is loaded on their chips.
+
+import * as api from "./api.js";
+import { $, ago, bytes, count, h, percent, plural } from "./dom.js";
+
+/** Share of the spool from which a node sends fewer bits a patch. */
+const HALF = 0.5;
+
+let programs = new Map(); // id -> program, of all nodes
+
+const fill = (spool) => (spool.max_bytes > 0 ? spool.bytes / spool.max_bytes : 0);
+
+export function backlog(list) {
+  const told = list.map((node) => node.spool).filter(Boolean);
+  return {
+    frames: told.reduce((sum, spool) => sum + spool.frames, 0),
+    bytes: told.reduce((sum, spool) => sum + spool.bytes, 0),
+    connected: list.filter((node) => node.connected).length,
+  };
+}
+
+/** What a person should look at. */
+export function attention(list) {
+  return list.flatMap(({ node, connected, changed_ms, spool }) => [
+    !connected && ["bad", `${node} hung up ${ago(changed_ms)}. Its frames wait on its disk until it calls again.`],
+    connected && spool && fill(spool) >= HALF && ["warn",
+      `${node} has ${plural(spool.frames, "frame")} in its spool, ${percent(fill(spool))} of it: the link is too thin, so it sends ${count(spool.bits_per_patch)} bits a patch.`],
+    spool?.dropped > 0 && ["bad", `${node} lost ${plural(spool.dropped, "frame")}: its spool was full, they expired or were damaged.`],
+  ].filter(Boolean));
+}
+
+const remember = (list) => { programs = new Map(list.flatMap((node) => node.programs.map((each) => [each.id, each]))); };
+
+/** What a program is, if a node has told. */
+export const program = (id) => programs.get(id);
+
+/** Asks the nodes' programs, once. */
+export async function know() {
+  if (programs.size === 0) remember(await api.nodes());
+}
+
+function card({ node, connected, changed_ms, version, spool, programs: loaded }) {
+  const state = connected ? ["live", "connected"] : ["bad", `gone ${ago(changed_ms)}`];
+  const bar = h("span", { class: "share", "aria-hidden": "true" }, h("i"));
+  bar.firstChild.style.width = `${spool ? Math.min(100, fill(spool) * 100) : 0}%`;
+  return h("article", { class: "node", "aria-label": node },
+    h("p", { class: "who" }, h("b", {}, node), h("span", { class: "health", "data-state": state[0] }, state[1])),
+    spool ? h("p", { class: "wait" }, h("b", {}, count(spool.frames)), spool.frames === 1 ? " frame waits" : " frames wait",
+      h("span", {}, `${bytes(spool.bytes)} of ${bytes(spool.max_bytes)}`)) : h("p", { class: "wait" }, "tells nothing of its spool"),
+    bar,
+    h("p", { class: "numbers" },
+      spool ? h("span", {}, h("b", {}, count(spool.bits_per_patch)), " bits a patch") : null,
+      h("span", {}, loaded.length > 0 ? loaded.map((each) => each.name).join(", ") : "programs unknown"),
+      h("span", {}, `v${version}`)));
+}
+
+export function show(list) {
+  remember(list);
+  $("nodes").replaceChildren(...(list.length > 0 ? list.map(card)
+    : [h("p", { class: "note" }, "No edge node has called since this service started.")]));
+}
