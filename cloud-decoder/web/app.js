@@ -15,7 +15,7 @@ const VIEWS = { fleet, quality, labels, parked };
 let view = null; // name of the shown view
 let camera = null; // the camera that all views show, or null for all
 let connected = false;
-let empty = true;
+let empty = false;
 
 function link(state, text) {
   connected = state === "live";
@@ -62,8 +62,8 @@ function show() {
 async function load() {
   const wanted = view;
   try {
-    const state = await common();
-    if (!empty) await VIEWS[wanted].load({ ...state, camera });
+    const all = common();
+    await Promise.all([all, VIEWS[wanted].load(camera, all)]);
     banner(null);
     link("live", "Live");
   } catch (error) {
@@ -75,8 +75,8 @@ async function load() {
 
 const refreshSoon = throttled(1000, async () => {
   try {
-    const state = await common();
-    if (!empty) await VIEWS[view].refresh({ ...state, camera });
+    const all = common();
+    await Promise.all([all, VIEWS[view].refresh(camera, all)]);
   } catch {
     // The stream tells when the service is gone.
   }

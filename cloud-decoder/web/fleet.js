@@ -70,20 +70,28 @@ function alerts(sum, list) {
   $("alerts").replaceChildren(...(lines.length > 0 ? lines : [well]));
 }
 
-async function numbers({ sum, list, camera }) {
-  const known = await api.nodes();
-  if (Date.now() - drifted > 15000) {
-    drifts = await api.drift();
-    drifted = Date.now();
-  }
-  totals(sum, known);
-  alerts(sum, known);
-  cameras.show(list, camera, drifts);
-  nodes.show(known);
+/** Drift takes longer to judge than the rest to read, and changes slowly. */
+async function judge(redraw) {
+  if (Date.now() - drifted < 15000) return;
+  drifted = Date.now();
+  drifts = await api.drift();
+  redraw();
 }
 
-export async function load(state) {
-  await Promise.all([numbers(state), wall.load(state.camera)]);
+async function numbers(camera, common) {
+  const [{ sum, list }, known] = await Promise.all([common, api.nodes()]);
+  totals(sum, known);
+  nodes.show(known);
+  const judged = () => {
+    alerts(sum, known);
+    cameras.show(list, camera, drifts);
+  };
+  judged();
+  judge(judged).catch(() => {});
+}
+
+export async function load(camera, common) {
+  await Promise.all([numbers(camera, common), wall.load(camera)]);
 }
 
 export const refresh = numbers;

@@ -64,8 +64,8 @@ function draw() {
   $("labels-note").textContent = camera ?? "";
 }
 
-export async function load(state) {
-  camera = state.camera;
+export async function load(chosen) {
+  camera = chosen;
   list = (await api.labels({ camera, limit: KEPT })).labels;
   draw();
 }

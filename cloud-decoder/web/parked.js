@@ -54,8 +54,8 @@ async function page(before) {
   note();
 }
 
-export async function load(state) {
-  camera = state.camera;
+export async function load(chosen) {
+  camera = chosen;
   rows.clear();
   $("parked-list").replaceChildren();
   await page(null);

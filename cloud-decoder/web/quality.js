@@ -128,8 +128,8 @@ function tools() {
   if (focused) [...$("quality-tools").querySelectorAll("button")].find((each) => each.textContent === focused)?.focus();
 }
 
-export async function load(state) {
-  camera = state.camera;
+export async function load(chosen) {
+  camera = chosen;
   await Promise.all([read(), drift.load(camera)]);
 }
 
