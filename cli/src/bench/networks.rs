@@ -29,7 +29,8 @@ pub(super) struct EncoderFigures {
     pub(super) share_of_peak: Option<f64>,
 }
 
-/// The decoder on so many threads.
+/// The decoder on so many threads. Operations are those of the layers as they are defined; the decoder itself needs fewer
+/// ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
     pub(super) path: &'static str,
