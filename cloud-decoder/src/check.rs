@@ -10,47 +10,18 @@ use crate::{
     picture,
 };
 
-/// What this service takes.
-pub(crate) struct Accepts {
-    /// The program whose latents the decoder decodes.
-    pub(crate) program: [u8; 32],
-    /// Bits a patch that it decodes.
-    pub(crate) rates: Vec<u32>,
-    /// Largest frame, width times height.
-    pub(crate) max_pixels: u64,
-}
-
 /// A frame's row, its latent container and its original; either of these may be empty.
 pub(crate) type Parts = (NewFrame, Bytes, Bytes);
 
-/// Takes a frame apart, or says in one sentence why it will never be accepted.
-pub(crate) fn check(accepts: &Accepts, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+/// Takes a frame of at most `max_pixels` apart, or says in one sentence why it will never be accepted. Whether there is
+/// a decoder for it is not asked: that may come later.
+pub(crate) fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
     let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
     let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
     let pixels = u64::from(frame.width) * u64::from(frame.height);
-    if pixels > accepts.max_pixels {
+    if pixels > max_pixels {
         return Err(format!(
-            "frame of {pixels} pixels is larger than the {} that this service decodes",
-            accepts.max_pixels
-        ));
-    }
-    if let Some(latents) = &latents
-        && latents.program != accepts.program
-    {
-        return Err(format!(
-            "latents were made by program {}, this service decodes those of program {}",
-            hex::encode(latents.program),
-            hex::encode(accepts.program)
-        ));
-    }
-    if let Some(latents) = &latents
-        && !accepts.rates.contains(&latents.bits)
-    {
-        let rates: Vec<String> = accepts.rates.iter().map(u32::to_string).collect();
-        return Err(format!(
-            "latents have {} bits a patch, this service decodes {}",
-            latents.bits,
-            rates.join(", ")
+            "frame of {pixels} pixels is larger than the {max_pixels} that this service decodes"
         ));
     }
     let (original_type, original) = match frame.original {

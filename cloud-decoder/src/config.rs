@@ -21,6 +21,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Decoder weights (`.safetensors`); the embedded ones when absent.
     pub decoder: Option<PathBuf>,
+    /// Folder of further decoders (`*.safetensors`), each for another program.
+    pub decoders: Option<PathBuf>,
     /// Decode workers.
     pub decode: Decode,
     /// What is removed, and when.
@@ -96,6 +98,7 @@ impl Default for Config {
             grpc: Grpc::default(),
             data_dir: PathBuf::from("cloud-data"),
             decoder: None,
+            decoders: None,
             decode: Decode::default(),
             retention: Retention::default(),
             log: Log::default(),

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use image::RgbImage;
 use patchwire_proto::latent::LatentFrame;
-use purenet::Decoder;
 use rayon::ThreadPool;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use crate::{
     catalogue::{Catalogue, CatalogueError},
     changes::Changes,
     clock::now_ms,
+    decoders::{Decoders, NoDecoder},
     frame::{Frame, Quality, Work},
     metrics::Metrics,
     objects::{Kind, ObjectError, Objects},
@@ -27,6 +27,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// Pause before a second attempt in milliseconds, doubled for each further one.
 const RETRY_MS: i64 = 250;
+/// Pause in milliseconds after the disk failed, which is not the frame's fault.
+const DISK_MS: i64 = 1000;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +39,8 @@ enum DecodeError {
     Missing(&'static str),
     #[error(transparent)]
     Latents(#[from] patchwire_proto::latent::LatentError),
-    #[error("latents were made by program {made}, the decoder decodes those of program {decodes}")]
-    Program { made: String, decodes: String },
+    #[error(transparent)]
+    NoDecoder(#[from] NoDecoder),
     #[error(transparent)]
     Network(#[from] purenet::DecodeError),
     #[error(transparent)]
@@ -58,7 +60,7 @@ pub(crate) struct Worker {
     pub(crate) objects: Objects,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) decoders: Arc<Decoders>,
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) max_attempts: u32,
     /// Notified when frames were queued.
@@ -77,7 +79,7 @@ impl Worker {
     /// Works until `stop`; the frame under way is finished first.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let pause = match self.work_off_one().await {
+            let pause = match self.work_off_one(&stop).await {
                 Ok(true) => continue,
                 Ok(false) => POLL,
                 Err(error) => {
@@ -94,40 +96,68 @@ impl Worker {
     }
 
     /// `false` when no frame is waiting.
-    async fn work_off_one(&self) -> Result<bool, CatalogueError> {
+    async fn work_off_one(&self, stop: &CancellationToken) -> Result<bool, CatalogueError> {
         let Some(frame) = self.catalogue.claim().await? else {
             return Ok(false);
         };
         // Another worker may be idle while more frames wait.
         self.queue.notify_one();
+        let outcome = self.decode(&frame).await;
+        if let Err(error) = &outcome {
+            self.metrics.attempts_failed.inc();
+            let attempts = frame.attempts;
+            tracing::warn!(frame = %frame.new.id, attempts, %error, "decoding failed");
+        }
+        // A claim that is not settled would hold the frame until it lapses.
+        while let Err(error) = self.settle(&frame, &outcome).await {
+            if !matches!(error, CatalogueError::Database(_)) {
+                return Err(error);
+            }
+            tracing::error!(frame = %frame.new.id, %error, "an outcome cannot be written now");
+            if timeout(POLL, stop.cancelled()).await.is_ok() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes down what became of an attempt.
+    async fn settle(
+        &self,
+        frame: &Frame,
+        outcome: &Result<(Quality, Work, u64), DecodeError>,
+    ) -> Result<(), CatalogueError> {
         let id = frame.new.id;
-        let row = match self.decode(&frame).await {
+        let row = match outcome {
             Ok((quality, work, bytes)) => {
-                let row = self.catalogue.decoded(id, quality, work, bytes).await?;
+                let row = self.catalogue.decoded(id, *quality, *work, *bytes).await?;
                 self.metrics.decoded.inc();
                 let seconds = work.decode_ns as f64 / 1e9;
                 self.metrics.decode_seconds.observe(seconds);
-                self.metrics.measured(&quality);
+                self.metrics.measured(quality);
                 row
             }
+            Err(DecodeError::Objects(_)) => {
+                self.catalogue.put_back(id, DISK_MS).await?;
+                None
+            }
             Err(error) => {
-                self.metrics.attempts_failed.inc();
-                let attempts = frame.attempts;
-                tracing::warn!(frame = %id, attempts, %error, "decoding failed");
-                if attempts < self.max_attempts {
-                    let delay = RETRY_MS << (attempts - 1).min(10);
+                let parked = matches!(error, DecodeError::NoDecoder(_));
+                if !parked && frame.attempts < self.max_attempts {
+                    let delay = RETRY_MS << (frame.attempts - 1).min(10);
                     self.catalogue.retry(id, delay).await?;
                     None
                 } else {
+                    let row = self.catalogue.failed(id, &error.to_string()).await?;
                     self.metrics.failed.inc();
-                    self.catalogue.failed(id, &error.to_string()).await?
+                    row
                 }
             }
         };
         if let Some(frame) = row {
             self.changes.publish(frame);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Quality, time taken, and bytes written.
@@ -143,8 +173,8 @@ impl Worker {
                 Some((media_type.clone(), data))
             }
         };
-        let (decoder, pool) = (self.decoder.clone(), self.pool.clone());
-        let work = move || pool.install(|| rebuild(&decoder, &latents, original));
+        let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
+        let work = move || pool.install(|| rebuild(&decoders, &latents, original));
         let rebuilt = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| DecodeError::Panic)??;
@@ -164,16 +194,11 @@ impl Worker {
 }
 
 fn rebuild(
-    decoder: &Decoder,
+    decoders: &Decoders,
     latents: &LatentFrame,
     original: Option<(String, Bytes)>,
 ) -> Result<Rebuilt, DecodeError> {
-    if latents.program != decoder.program() {
-        return Err(DecodeError::Program {
-            made: hex::encode(latents.program),
-            decodes: hex::encode(decoder.program()),
-        });
-    }
+    let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
     let rgb = decoder.decode(&latents.payload, width, height)?;
@@ -218,8 +243,11 @@ fn elapsed_ns(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Decodes one small frame of zeros, so that a service that says it is ready can decode.
-pub(crate) fn warm_up(decoder: &Decoder, pool: &ThreadPool) -> Result<(), purenet::DecodeError> {
-    let payload = vec![0; 4 * decoder.bits() as usize / 8];
-    pool.install(|| decoder.decode(&payload, 64, 64)).map(drop)
+/// Decodes one small frame of zeros with each decoder, so that a service that says it is ready can decode.
+pub(crate) fn warm_up(decoders: &Decoders, pool: &ThreadPool) -> Result<(), purenet::DecodeError> {
+    for decoder in decoders.iter() {
+        let payload = vec![0; 4 * decoder.bits() as usize / 8];
+        pool.install(|| decoder.decode(&payload, 64, 64))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A frame as the cloud keeps it, and its two faces: JSON for the dashboard, protobuf for gRPC.
 
-use patchwire_proto::v1;
+use patchwire_proto::{latent::PATCH, v1};
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -100,6 +100,13 @@ impl NewFrame {
             Some(_) => FrameState::Queued,
             None => FrameState::Labelled,
         }
+    }
+
+    /// Bits of a patch's latents; 0 for a frame that only has a label.
+    pub fn bits_per_patch(&self) -> u32 {
+        let patches =
+            u64::from(self.width.div_ceil(PATCH)) * u64::from(self.height.div_ceil(PATCH));
+        u32::try_from(self.latent_bits / patches.max(1)).unwrap_or(u32::MAX)
     }
 }
 

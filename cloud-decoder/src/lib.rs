@@ -13,6 +13,7 @@ mod clock;
 mod compare;
 pub mod config;
 mod decode;
+mod decoders;
 mod drift;
 pub mod frame;
 mod grpc;
@@ -35,7 +36,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use purenet::Decoder;
 use rayon::ThreadPoolBuilder;
 use tokio::{
     net::TcpListener,
@@ -48,6 +48,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use catalogue::SqliteCatalogue;
 use changes::Changes;
+use decoders::Decoders;
 use metrics::Metrics;
 use objects::Objects;
 use store::Store;
@@ -121,7 +122,10 @@ impl Running {
 /// or is in use by another process, or an address cannot be bound.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     config.check()?;
-    let decoder = Arc::new(load_decoder(config.decoder.as_deref())?);
+    let decoders = Arc::new(Decoders::load(
+        config.decoder.as_deref(),
+        config.decoders.as_deref(),
+    )?);
     let pool = ThreadPoolBuilder::new()
         .num_threads(config.decode.threads)
         .thread_name(|n| format!("decode-{n}"))
@@ -155,11 +159,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         metrics.clone(),
         nodes.clone(),
         uplink::Limits {
-            accepts: check::Accepts {
-                program: decoder.program(),
-                rates: decoder.rates().to_vec(),
-                max_pixels: config.decode.max_pixels,
-            },
+            decoders: decoders.clone(),
+            max_pixels: config.decode.max_pixels,
             max_message_bytes: config.grpc.max_message_bytes,
             window: config.grpc.window,
         },
@@ -178,6 +179,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         changes: changes.clone(),
         metrics: metrics.clone(),
         queue: queue.clone(),
+        decoders: decoders.clone(),
         together: together.clone(),
     });
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -190,12 +192,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         nodes,
         compare: compare::Desk::default(),
-        decoder: http::DecoderInfo {
-            program_id: hex::encode(decoder.program()),
-            bits_per_patch: decoder.bits(),
-            parameters: decoder.parameters(),
-            macs_per_pixel: decoder.macs_per_pixel(),
-        },
+        decoder: http::DecoderInfo::from(&*decoders.main),
+        decoders: decoders.iter().map(|d| (&**d).into()).collect(),
         readiness,
         retention: config.retention,
         repair: repair.clone(),
@@ -207,7 +205,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         objects: objects.clone(),
         changes,
         metrics: metrics.clone(),
-        decoder,
+        decoders,
         pool,
         max_attempts: config.decode.max_attempts,
         queue,
@@ -270,8 +268,8 @@ async fn warm_up_then_decode(
     health: HealthReporter,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (decoder, pool) = (worker.decoder.clone(), worker.pool.clone());
-    let warmed = tokio::task::spawn_blocking(move || decode::warm_up(&decoder, &pool)).await;
+    let (decoders, pool) = (worker.decoders.clone(), worker.pool.clone());
+    let warmed = tokio::task::spawn_blocking(move || decode::warm_up(&decoders, &pool)).await;
     let problem = match warmed {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -304,17 +302,6 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in SERVICES {
         health.set_service_status(service, status).await;
     }
-}
-
-fn load_decoder(file: Option<&Path>) -> anyhow::Result<Decoder> {
-    let Some(file) = file else {
-        return Decoder::from_safetensors(patchwire_models::DECODER)
-            .context("the embedded decoder cannot be loaded");
-    };
-    let bytes = std::fs::read(file)
-        .with_context(|| format!("decoder {} cannot be read", file.display()))?;
-    Decoder::from_safetensors(&bytes)
-        .with_context(|| format!("decoder {} cannot be loaded", file.display()))
 }
 
 fn open_data_dir(folder: &Path) -> anyhow::Result<File> {

@@ -2,7 +2,7 @@
 //!
 //! An object without a row, left by a crash before the row was written and never sent again, is deleted once it is
 //! a day old. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
-//! that as its reason.
+//! that as its reason. A frame that failed for want of a decoder is decoded once there is one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use crate::{
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
     clock::now_ms,
+    decoders::{Decoders, NoDecoder},
     frame::{Frame, FrameState},
     metrics::Metrics,
     objects::{Kind, ObjectError, Objects},
@@ -44,6 +45,7 @@ pub(crate) struct Repair {
     pub(crate) metrics: Arc<Metrics>,
     /// Notified when frames were queued.
     pub(crate) queue: Arc<Notify>,
+    pub(crate) decoders: Arc<Decoders>,
     /// See [`Store`](crate::store::Store).
     pub(crate) together: Arc<RwLock<()>>,
 }
@@ -82,10 +84,37 @@ impl Repair {
     }
 
     async fn pass(&self, stop: &CancellationToken) -> Result<(), RepairError> {
+        self.requeue_parked(stop).await?;
         for kind in Kind::ALL {
             self.delete_orphans(kind, stop).await?;
         }
         self.requeue_without_pictures(stop).await
+    }
+
+    async fn requeue_parked(&self, stop: &CancellationToken) -> Result<(), RepairError> {
+        for decoder in self.decoders.iter() {
+            for &bits in decoder.rates() {
+                let program = decoder.program();
+                let reason = NoDecoder { program, bits }.to_string();
+                let mut frames = 0u64;
+                loop {
+                    let parked = self.catalogue.failed_for(&reason, PAGE).await?;
+                    if parked.is_empty() || stop.is_cancelled() {
+                        break;
+                    }
+                    for id in parked {
+                        if self.requeue(id).await?.is_some() {
+                            self.metrics.requeued.inc();
+                            frames += 1;
+                        }
+                    }
+                }
+                if frames > 0 {
+                    tracing::info!(frames, was = reason, "decoding frames that were parked");
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn delete_orphans(

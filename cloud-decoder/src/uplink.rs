@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::{
-    check::{self, Accepts},
+    check,
+    decoders::Decoders,
+    frame::NewFrame,
     metrics::{Metrics, Outcome, Raised},
     nodes::{Call, Nodes},
     store::Store,
@@ -41,7 +43,8 @@ struct Shared {
     store: Store,
     metrics: Arc<Metrics>,
     nodes: Nodes,
-    accepts: Accepts,
+    decoders: Arc<Decoders>,
+    max_pixels: u64,
     max_message_bytes: usize,
     window: u32,
     streams: Arc<Semaphore>,
@@ -49,9 +52,11 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-/// Limits of the uplink, from the configuration and the decoder.
+/// Limits of the uplink.
 pub(crate) struct Limits {
-    pub(crate) accepts: Accepts,
+    pub(crate) decoders: Arc<Decoders>,
+    /// Largest frame, width times height.
+    pub(crate) max_pixels: u64,
     pub(crate) max_message_bytes: usize,
     pub(crate) window: u32,
 }
@@ -70,7 +75,8 @@ impl UplinkService {
                 store,
                 metrics,
                 nodes,
-                accepts: limits.accepts,
+                decoders: limits.decoders,
+                max_pixels: limits.max_pixels,
                 max_message_bytes: limits.max_message_bytes,
                 window: limits.window,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -206,12 +212,15 @@ async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePer
 /// Stores a frame or says why not. An error means that it could not be stored now.
 async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack, Status> {
     let frame_id = frame.frame_id.clone();
-    let (outcome, status, reason) = match check::check(&shared.accepts, node, frame) {
+    let (outcome, status, reason) = match check::check(shared.max_pixels, node, frame) {
         Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
-        Ok(parts) => match store(shared, parts).await? {
-            true => (Outcome::Accepted, AckStatus::Accepted, String::new()),
-            false => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
-        },
+        Ok(parts) => {
+            let reason = undecodable(shared, &parts.0);
+            match store(shared, parts).await? {
+                true => (Outcome::Accepted, AckStatus::Accepted, reason),
+                false => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
+            }
+        }
     };
     shared.metrics.received(outcome);
     if outcome == Outcome::Rejected {
@@ -227,6 +236,15 @@ async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack,
         status: status.into(),
         reason,
     })
+}
+
+/// Why a frame will wait for a decoder, for its ack; empty when one is there.
+fn undecodable(shared: &Shared, frame: &NewFrame) -> String {
+    let Some(program) = frame.program_id else {
+        return String::new();
+    };
+    let found = shared.decoders.find(program, frame.bits_per_patch());
+    found.map_or_else(|missing| missing.to_string(), |_| String::new())
 }
 
 async fn store(shared: &Shared, (frame, latents, original): check::Parts) -> Result<bool, Status> {

@@ -44,7 +44,7 @@ fn a_bad_configuration_is_one_sentence_and_exit_64() {
 fn it_prints_its_addresses_and_stops_on_sigterm() {
     let folder = tempfile::tempdir().expect("folder");
     let decoder = folder.path().join("tiny.safetensors");
-    support::write_decoder(&decoder);
+    support::write_decoder(&decoder, support::PROGRAM);
     let mut service = binary()
         .args([
             "--http-listen",

@@ -9,7 +9,10 @@ use patchwire_proto::{
     latent::LatentFrame,
     v1::{AckStatus, EncodedFrame, Hello, edge_message::Body as EdgeBody},
 };
-use support::{BITS, Cloud, Node, PROGRAM, frame, hello, label, label_only, sealed, with_original};
+use support::{
+    BITS, Cloud, Node, PROGRAM, frame, hello, label, label_only, sealed, with_original,
+    write_decoder,
+};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -124,30 +127,8 @@ async fn bad_frames_are_rejected_with_a_sentence_and_leave_nothing() {
         frame.crc32c ^= 1;
         frame
     };
-    let other_program = LatentFrame {
-        bits: BITS,
-        width: 64,
-        height: 64,
-        program: [8; 32],
-        payload: vec![0; 8].into(),
-    };
-    let other_rate = LatentFrame {
-        bits: 24,
-        width: 64,
-        height: 64,
-        program: PROGRAM,
-        payload: vec![0; 12].into(),
-    };
     let cases = [
         ("checksum", unsealed),
-        (
-            "latents have 24 bits a patch, this service decodes 8, 16",
-            changed(&|f| f.latents = other_rate.encode()),
-        ),
-        (
-            "made by program 0808",
-            changed(&|f| f.latents = other_program.encode()),
-        ),
         (
             "not a latent container",
             changed(&|f| f.latents = vec![1; 100].into()),
@@ -302,6 +283,110 @@ async fn a_frame_that_cannot_be_decoded_fails_with_the_reason_after_its_attempts
     assert_eq!(cloud.http(&picture).await.status(), 404);
     // Others go on.
     let id = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+}
+
+/// A frame of 64x64 pixels by another program, or at another rate.
+fn foreign(program: [u8; 32], bits: u32) -> EncodedFrame {
+    let mut sent = frame("gate", 64, 64);
+    let latents = LatentFrame {
+        bits,
+        width: 64,
+        height: 64,
+        program,
+        payload: vec![0x5a; 4 * bits as usize / 8].into(),
+    };
+    sent.latents = latents.encode();
+    sealed(sent)
+}
+
+#[tokio::test]
+async fn frames_without_a_decoder_are_parked_until_there_is_one() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let (later, rate) = (foreign([8; 32], BITS), foreign(PROGRAM, 24));
+    for (sent, reason) in [
+        (
+            &later,
+            format!(
+                "no decoder for program {} at 16 bits a patch is installed",
+                "08".repeat(32)
+            ),
+        ),
+        (
+            &rate,
+            format!(
+                "no decoder for program {} at 24 bits a patch is installed",
+                "07".repeat(32)
+            ),
+        ),
+    ] {
+        let id = Uuid::from_slice(&sent.frame_id).expect("id");
+        assert_eq!(
+            node.ack(sent.clone()).await,
+            (AckStatus::Accepted, reason.clone())
+        );
+        let record = cloud.until(id, "failed").await;
+        assert_eq!(record["failure"], reason);
+        assert_eq!(node.ack(sent.clone()).await.0, AckStatus::Duplicate);
+    }
+    // Others go on, and the stream too.
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+
+    let decoders = cloud.folder.path().join("decoders");
+    std::fs::create_dir(&decoders).expect("folder");
+    write_decoder(&decoders.join("later.safetensors"), [8; 32]);
+    std::fs::write(decoders.join("README"), "not a decoder").expect("file");
+    let cloud = cloud.restart(|c| c.decoders = Some(decoders.clone())).await;
+    cloud
+        .until(Uuid::from_slice(&later.frame_id).expect("id"), "decoded")
+        .await;
+    let summary = cloud.json("/api/v1/summary").await;
+    assert_eq!(
+        summary["decoders"].as_array().map(Vec::len),
+        Some(2),
+        "{summary}"
+    );
+    assert_eq!(
+        (&summary["decoded"], &summary["failed"]),
+        (&2.into(), &1.into())
+    );
+    let mut node = cloud.node().await;
+    let id = node.accepted(foreign([8; 32], BITS)).await;
+    cloud.until(id, "decoded").await;
+
+    write_decoder(&decoders.join("again.safetensors"), PROGRAM);
+    cloud.running.shutdown().await;
+    let Err(error) = cloud_decoder::start(cloud.config.clone()).await else {
+        panic!("two decoders for one program");
+    };
+    assert!(
+        error.to_string().contains("second one for program 0707"),
+        "{error:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_for_a_while_costs_no_attempt() {
+    let cloud = Cloud::start_with(|c| c.decode.max_attempts = 1).await;
+    let mut node = cloud.node().await;
+    // A file where the folder of the pictures has to be.
+    let pictures = cloud.config.data_dir.join("objects/reconstructions");
+    std::fs::write(&pictures, "").expect("file");
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    let failed_attempts = async || {
+        let metrics = cloud.http("/metrics").await.text().await.expect("text");
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("cloud_decoder_decode_attempts_failed_total"));
+        let count = line.and_then(|line| line.rsplit(' ').next());
+        count.expect("the metric").parse::<f64>().expect("a number")
+    };
+    while failed_attempts().await < 2.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    std::fs::remove_file(&pictures).expect("file");
     cloud.until(id, "decoded").await;
 }
 

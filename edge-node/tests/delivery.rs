@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+};
 
 use edge_node::intake;
 use patchwire_proto::{
@@ -12,6 +15,13 @@ use patchwire_proto::{
 use support::{
     Cloud, Verdict, backlog, config, eventually, free_addr, metric, plain, post_one, post_raw,
     state,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 use uuid::Uuid;
 
@@ -281,5 +291,70 @@ async fn a_cloud_that_takes_no_status_is_sent_none() {
     let id = post_one(&node).await;
     eventually("delivered", async || state(&node, &id).await == "delivered").await;
     assert!(cloud.statuses().is_empty());
+    node.shutdown().await;
+}
+
+/// A way to `target` that flips a bit in one of so many bytes, both ways, on its first few connections.
+async fn damaging_link(target: SocketAddr, one_in: usize) -> SocketAddr {
+    async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, every: usize, first: usize) {
+        let (mut piece, mut until) = (vec![0; 4096], first);
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            for byte in &mut piece[..length] {
+                until -= 1;
+                if until == 0 {
+                    *byte ^= 1 << (every % 8);
+                    until = every;
+                }
+            }
+            if to.write_all(&piece[..length]).await.is_err() {
+                return;
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let addr = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        for connection in 0.. {
+            let (near, _) = listener.accept().await.expect("accept");
+            let (near_in, near_out) = near.into_split();
+            let far = TcpStream::connect(target).await.expect("connect");
+            let (far_in, far_out) = far.into_split();
+            let every = if connection < 24 { one_in } else { usize::MAX };
+            // Past the preface of HTTP/2 and the hello, elsewhere each time.
+            let first = every.min(300 + connection * 97);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = pass(near_in, far_out, every, first) => {}
+                    () = pass(far_in, near_out, every, first) => {}
+                }
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_link_that_damages_bytes_loses_and_refuses_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let mut config = config(dir.path(), damaging_link(cloud.addr, 2000).await);
+    // A damaged window of HTTP/2 shows as silence.
+    config.uplink.connect_timeout_s = 1;
+    let node = edge_node::start(config).await.expect("start");
+    let mut posted = BTreeSet::new();
+    for _ in 0..60 {
+        posted.insert(post_one(&node).await);
+    }
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    let seen: BTreeSet<_> = ids(&cloud).into_iter().collect();
+    assert_eq!(seen, posted, "each frame, under its own id");
+    for frame in cloud.frames() {
+        check_frame(&frame).expect("an undamaged frame");
+    }
+    for id in &posted {
+        assert_eq!(state(&node, id).await, "delivered");
+    }
+    let connects = metric(&node, "edge_node_uplink_connects_total").await;
+    assert!(connects > 2.0, "nothing was damaged");
     node.shutdown().await;
 }

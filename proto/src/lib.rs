@@ -1,6 +1,7 @@
 //! Patchwire's wire contract: the gRPC services, the latent container and the limits of both.
 #![forbid(unsafe_code)]
 
+pub mod checked;
 pub mod latent;
 pub mod limits;
 
@@ -8,6 +9,7 @@ pub mod limits;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod v1 {
     tonic::include_proto!("patchwire.v1");
+    tonic::include_proto!("patchwire.v1.Uplink");
 }
 
 /// The contract's encoded `FileDescriptorSet`, for gRPC reflection.

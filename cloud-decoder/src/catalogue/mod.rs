@@ -172,12 +172,18 @@ pub trait Catalogue: Send + Sync {
     /// Gives a claimed frame back, to be claimed again after `delay_ms`.
     async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError>;
 
+    /// Like [`retry`](Self::retry), for an attempt that does not count.
+    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError>;
+
     /// Gives a frame up. `None` when it was not queued any more.
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError>;
 
     /// Queues a decoded or failed frame once more, as if it had just come; its objects have so many bytes without those
     /// that the decoder makes. `None` when it was neither.
     async fn requeue(&self, id: Uuid, bytes: u64) -> Result<Option<Frame>, CatalogueError>;
+
+    /// Frames that were given up for a reason, first arrival first, at most `limit`.
+    async fn failed_for(&self, reason: &str, limit: u32) -> Result<Vec<Uuid>, CatalogueError>;
 
     /// Frames that do not wait for the decoder, first arrival first, at most `limit`.
     async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError>;

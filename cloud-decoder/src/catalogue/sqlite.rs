@@ -16,7 +16,7 @@ use super::{
     undo, write,
 };
 use crate::{
-    clock::now_ms,
+    clock::steady_ms,
     frame::{Frame, FrameState, NewFrame, Quality, Work},
 };
 
@@ -117,7 +117,7 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
-        let now = now_ms();
+        let now = steady_ms();
         let row: Option<FrameRow> = sqlx::query_as(
             "UPDATE frames SET attempts = attempts + 1, not_before_ms = ?1 + ?2
              WHERE seq = (SELECT seq FROM frames
@@ -145,11 +145,39 @@ impl Catalogue for SqliteCatalogue {
 
     async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
         sqlx::query("UPDATE frames SET not_before_ms = ? WHERE frame_id = ? AND state = 'queued'")
-            .bind(now_ms() + delay_ms)
+            .bind(steady_ms() + delay_ms)
             .bind(id.as_bytes().as_slice())
             .execute(&self.writer)
             .await?;
         Ok(())
+    }
+
+    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        let sql = "UPDATE frames SET not_before_ms = ?, attempts = max(attempts - 1, 0)
+                   WHERE frame_id = ? AND state = 'queued'";
+        sqlx::query(sql)
+            .bind(steady_ms() + delay_ms)
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    async fn failed_for(&self, reason: &str, limit: u32) -> Result<Vec<Uuid>, CatalogueError> {
+        let sql = "SELECT frame_id FROM frames WHERE state = 'failed' AND failure = ?
+                   ORDER BY seq LIMIT ?";
+        let ids: Vec<(Vec<u8>,)> = sqlx::query_as(sql)
+            .bind(reason)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        let ids = ids.iter().map(|(id,)| {
+            Uuid::from_slice(id).map_err(|_| CatalogueError::Row {
+                id: hex::encode(id),
+                what: "the id is not 16 bytes",
+            })
+        });
+        ids.collect()
     }
 
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError> {

@@ -52,7 +52,10 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) nodes: Nodes,
     pub(crate) compare: Desk,
+    /// The main one.
     pub(crate) decoder: stats::DecoderInfo,
+    /// All of them.
+    pub(crate) decoders: Arc<[stats::DecoderInfo]>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) retention: Retention,
     pub(crate) repair: Arc<Repair>,

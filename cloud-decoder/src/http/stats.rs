@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use purenet::Decoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,13 +27,24 @@ const MAX_SERIES: usize = 24;
 const DEFAULT_POINTS: u32 = 300;
 const MAX_POINTS: u32 = 2000;
 
-/// The loaded decoder, as the summary shows it.
+/// A loaded decoder, as the summary shows it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct DecoderInfo {
     pub(crate) program_id: String,
     pub(crate) bits_per_patch: u32,
     pub(crate) parameters: u64,
     pub(crate) macs_per_pixel: f64,
+}
+
+impl From<&Decoder> for DecoderInfo {
+    fn from(decoder: &Decoder) -> Self {
+        Self {
+            program_id: hex::encode(decoder.program()),
+            bits_per_patch: decoder.bits(),
+            parameters: decoder.parameters(),
+            macs_per_pixel: decoder.macs_per_pixel(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -79,6 +91,7 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Value>, ApiEr
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "decoder": app.decoder,
+        "decoders": *app.decoders,
         "frames": sum(|c| c.frames),
         "decoded": sum(|c| c.decoded),
         "labelled": sum(|c| c.labelled),

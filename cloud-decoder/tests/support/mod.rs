@@ -27,7 +27,7 @@ pub const BITS: u32 = 16;
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A decoder of 16 bits a patch with made-up weights: one linear layer, one 1x1 convolution.
-pub fn write_decoder(path: &Path) {
+pub fn write_decoder(path: &Path, program: [u8; 32]) {
     let mut seed = 1u32;
     let mut weights = |count: usize, scale: f32| -> Vec<u8> {
         let next = || {
@@ -55,7 +55,7 @@ pub fn write_decoder(path: &Path) {
         {"kind": "pixel_shuffle", "factor": 8}]}"#;
     let metadata = HashMap::from([
         ("format".to_owned(), "patchwire-decoder-1".to_owned()),
-        ("program".to_owned(), hex::encode(PROGRAM)),
+        ("program".to_owned(), hex::encode(program)),
         ("stages".to_owned(), stages.to_owned()),
     ]);
     let bytes = safetensors::serialize(views, Some(metadata)).expect("tiny decoder");
@@ -77,7 +77,7 @@ impl Cloud {
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = TempDir::new().expect("temporary folder");
         let decoder = folder.path().join("tiny.safetensors");
-        write_decoder(&decoder);
+        write_decoder(&decoder, PROGRAM);
         let mut config = Config {
             data_dir: folder.path().join("data"),
             decoder: Some(decoder),

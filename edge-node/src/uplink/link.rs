@@ -15,6 +15,8 @@ pub struct Link {
     pub last_error: Option<String>,
     /// When the last ack came.
     pub last_ack: Option<Instant>,
+    /// What the cloud last said about a frame that it took and cannot decode for now; `None` after one that it can.
+    pub notice: Option<String>,
 }
 
 /// The link as it is shown to people.
@@ -26,6 +28,8 @@ pub struct LinkStatus {
     pub last_ack_age_s: Option<f64>,
     /// Why the last stream ended or did not start.
     pub last_error: Option<String>,
+    /// Why the cloud cannot decode the last frame that it took, if so.
+    pub notice: Option<String>,
 }
 
 /// Why a stream ended.
@@ -54,6 +58,7 @@ impl Link {
             connected: self.up_since.is_some(),
             last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
             last_error: self.last_error.clone(),
+            notice: self.notice.clone(),
         }
     }
 }

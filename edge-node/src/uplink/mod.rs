@@ -281,6 +281,7 @@ impl Uplink {
         };
         let id = limits::frame_id(&ack.frame_id)
             .map_err(|error| LinkError::Protocol(error.to_string()))?;
+        let reason = one_line(&ack.reason);
         let (status, state) = verdict(ack)?;
         session.arrived(id)?;
         if let FrameState::Rejected { reason } = &state {
@@ -288,8 +289,17 @@ impl Uplink {
         }
         self.spool.settle(id, state).await?;
         self.metrics.acks.get_or_create(&status.into()).inc();
-        self.link
-            .send_modify(|link| link.last_ack = Some(Instant::now()));
+        let notice =
+            Some(reason).filter(|reason| status == AckKind::Accepted && !reason.is_empty());
+        self.link.send_modify(|link| {
+            link.last_ack = Some(Instant::now());
+            if link.notice != notice {
+                if let Some(notice) = &notice {
+                    tracing::warn!(%id, notice, "the cloud has a frame that it cannot decode");
+                }
+                link.notice = notice;
+            }
+        });
         Ok(())
     }
 }

@@ -1,0 +1,71 @@
+//! The fault harness: runs real services, breaks them and the link between them for a while, and counts what became of
+//! each frame. Its ledger is one `name: count` a line; it exits with 0 only when nothing was lost or duplicated and
+//! every accepted frame is reconstructed. See `docs/reliability.md`.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod book;
+mod clock;
+mod disk;
+mod ledger;
+mod models;
+mod proxy;
+mod scenarios;
+mod scene;
+mod service;
+mod site;
+mod storm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+/// Breaks a real edge node, a real cloud decoder and the link between them, and counts what became of each frame.
+#[derive(Parser)]
+struct Args {
+    /// What to do
+    #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
+    scenario: Scenario,
+    /// How long the mixed faults go on
+    #[arg(long, default_value_t = 2.0, value_parser = minutes)]
+    minutes: f64,
+    /// Kills of the scenario kill-after-202
+    #[arg(long, default_value_t = 1000)]
+    kills: u64,
+    /// Decides pictures, faults and their times
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scenario {
+    /// All faults at random
+    Mixed,
+    /// The edge node is killed right after each 202
+    #[value(name = "kill-after-202")]
+    KillAfter202,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let ledger = match args.scenario {
+        Scenario::Mixed => scenarios::mixed(args.minutes, args.seed).await?,
+        Scenario::KillAfter202 => scenarios::kills(args.kills, args.seed).await?,
+    };
+    ledger.print();
+    println!("seed: {}", args.seed);
+    Ok(if ledger.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.1..=1440.0).contains(&minutes) => Ok(minutes),
+        _ => Err("allowed are 0.1 to 1440 minutes".into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! Two versions of the models, and what they make of a picture without any service.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use nqe::{Emulator, Program};
+use patchwire_proto::latent::LatentFrame;
+use purenet::Decoder;
+use safetensors::{SafeTensors, tensor::TensorView};
+use sha2::{Digest as _, Sha256};
+
+use crate::scene;
+
+/// Bytes of a program before its name's length, and of the digest at its end.
+const NAME_AT: usize = 12;
+const DIGEST: usize = 32;
+/// Bias of the decoder's last convolution.
+const BIAS: &str = "tail.bias";
+
+/// The shipped models and a later version of them.
+pub(crate) struct Models {
+    /// The later version's program.
+    pub(crate) program: PathBuf,
+    pairs: HashMap<String, (Emulator, Decoder)>,
+}
+
+impl Models {
+    /// Makes the later version in `folder`: a program with an id of its own, and the only decoder there, which paints
+    /// otherwise, so that a frame decoded by the wrong one is told from a right one.
+    pub(crate) fn make(folder: &Path) -> Result<Self> {
+        let (program, id) = renamed(patchwire_models::COMPRESS)?;
+        let decoder = repainted(patchwire_models::DECODER, &id)?;
+        let program_file = folder.join("later.nqe");
+        fs::write(&program_file, &program)?;
+        fs::write(folder.join("later.safetensors"), &decoder)?;
+        let shipped = (patchwire_models::COMPRESS, patchwire_models::DECODER);
+        let mut pairs = HashMap::new();
+        for (program, decoder) in [shipped, (&program, &decoder)] {
+            let program = Program::from_bytes(program).context("program")?;
+            let id = program.id().to_string();
+            let decoder = Decoder::from_safetensors(decoder).context("decoder")?;
+            pairs.insert(id, (Emulator::new(Arc::new(program)), decoder));
+        }
+        Ok(Self {
+            program: program_file,
+            pairs,
+        })
+    }
+
+    /// What the edge makes of picture `number` with a program, given as hexadecimal id, at a rate.
+    pub(crate) fn latents(
+        &self,
+        seed: u64,
+        number: u64,
+        program: &str,
+        bits: u32,
+    ) -> Result<LatentFrame> {
+        let (emulator, _) = self.pairs.get(program).context("a program of another")?;
+        let (rgb, side) = (scene::picture(seed, number), scene::side(number));
+        let whole = LatentFrame {
+            bits: emulator.program().latent_bits().unwrap_or_default(),
+            width: side,
+            height: side,
+            program: *emulator.program().id().as_bytes(),
+            payload: emulator.encode_frame(&rgb, side, side)?.into(),
+        };
+        Ok(whole.prefix(bits)?)
+    }
+
+    /// What the cloud makes of latents: interleaved RGB.
+    pub(crate) fn reconstruct(&self, latents: &LatentFrame) -> Result<Vec<u8>> {
+        let pair = self.pairs.get(&hex::encode(latents.program));
+        let (_, decoder) = pair.context("a program of another")?;
+        Ok(decoder.decode(&latents.payload, latents.width, latents.height)?)
+    }
+}
+
+/// The program under another name, and its id in hexadecimal.
+fn renamed(program: &[u8]) -> Result<(Vec<u8>, String)> {
+    let mut bytes = program.to_vec();
+    let first = bytes.get_mut(NAME_AT + 1).context("a program has a name")?;
+    *first = if *first == b'v' { b'w' } else { b'v' };
+    let body = bytes.len() - DIGEST;
+    let digest = Sha256::digest(&bytes[..body]);
+    bytes[body..].copy_from_slice(&digest);
+    Ok((bytes, hex::encode(digest)))
+}
+
+/// The decoder for program `id`, with the biases of its last convolution in reverse.
+fn repainted(decoder: &[u8], id: &str) -> Result<Vec<u8>> {
+    let (_, header) = SafeTensors::read_metadata(decoder)?;
+    let mut metadata = header
+        .metadata()
+        .clone()
+        .context("a decoder has metadata")?;
+    metadata.insert("program".into(), id.into());
+    let tensors = SafeTensors::deserialize(decoder)?;
+    let mut tensors: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
+    let bias = tensors.get(BIAS).with_context(|| format!("no {BIAS}"))?;
+    let size = bias.data().len() / bias.shape()[0];
+    let reversed: Vec<u8> = bias.data().chunks(size).rev().flatten().copied().collect();
+    let view = TensorView::new(bias.dtype(), bias.shape().to_vec(), &reversed)?;
+    tensors.insert(BIAS.into(), view);
+    Ok(safetensors::serialize(tensors, Some(metadata))?)
+}
