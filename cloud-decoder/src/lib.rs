@@ -25,6 +25,7 @@ mod picture;
 mod repair;
 mod retention;
 mod store;
+mod turn;
 mod uplink;
 
 use std::{

@@ -11,6 +11,7 @@ use crate::{
     changes::Changes,
     frame::NewFrame,
     objects::{Kind, ObjectError, Objects},
+    turn::{Broken, Turn},
 };
 
 /// Most rows in one transaction, and most frames waiting for the next.
@@ -22,6 +23,8 @@ pub(crate) enum StoreError {
     Objects(#[from] ObjectError),
     #[error("{0}")]
     Catalogue(Arc<CatalogueError>),
+    #[error(transparent)]
+    Before(#[from] Broken),
     #[error("the service is shutting down")]
     Closed,
 }
@@ -65,12 +68,14 @@ impl Store {
             .is_some())
     }
 
-    /// Returns once the frame is durable; `false` when it was there already.
+    /// Returns once the frame is durable; `false` when it was there already. Its row is written after those of earlier
+    /// turns.
     pub(crate) async fn put(
         &self,
         frame: NewFrame,
         latents: Bytes,
         original: Bytes,
+        turn: &mut Turn,
     ) -> Result<bool, StoreError> {
         let _together = self.together.read().await;
         let id = frame.id;
@@ -80,10 +85,12 @@ impl Store {
         };
         tokio::try_join!(put(Kind::Latents, latents), put(Kind::Original, original))?;
         let (reply, stored) = oneshot::channel();
+        turn.wait().await?;
         self.rows
             .send((frame, reply))
             .await
             .map_err(|_| StoreError::Closed)?;
+        turn.pass();
         stored
             .await
             .map_err(|_| StoreError::Closed)?

@@ -1,6 +1,6 @@
 //! The uplink: an edge node's stream of encoded frames, each acked once it is durable.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use patchwire_proto::{
     limits,
@@ -25,6 +25,7 @@ use crate::{
     metrics::{Metrics, Outcome, Raised},
     nodes::{Call, Nodes},
     store::Store,
+    turn::{Order, Turn},
 };
 
 /// Most uplink streams at once.
@@ -137,6 +138,7 @@ async fn serve_node(
     let call = welcome(&shared, hello, &acks).await?;
 
     let mut storing: JoinSet<Result<(), Status>> = JoinSet::new();
+    let mut order = Order::default();
     let result = loop {
         let message = tokio::select! {
             biased;
@@ -169,8 +171,9 @@ async fn serve_node(
         // Not reading on until there is room is what holds a fast node back.
         let room = room(&shared, &frame).await?;
         let (shared, node, acks) = (shared.clone(), node.clone(), acks.clone());
+        let turn = order.next();
         storing.spawn(async move {
-            let ack = accept(&shared, &node, frame).await?;
+            let ack = accept(&shared, &node, frame, turn).await?;
             drop(room);
             let body = Some(CloudBody::Ack(ack));
             acks.send(Ok(CloudMessage { body })).await.ok();
@@ -210,18 +213,26 @@ async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePer
 }
 
 /// Stores a frame or says why not. An error means that it could not be stored now.
-async fn accept(shared: &Shared, node: &str, frame: EncodedFrame) -> Result<Ack, Status> {
+async fn accept(
+    shared: &Shared,
+    node: &str,
+    frame: EncodedFrame,
+    mut turn: Turn,
+) -> Result<Ack, Status> {
     let frame_id = frame.frame_id.clone();
     let (outcome, status, reason) = match check::check(shared.max_pixels, node, frame) {
         Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
         Ok(parts) => {
             let reason = undecodable(shared, &parts.0);
-            match store(shared, parts).await? {
+            match store(shared, parts, &mut turn).await? {
                 true => (Outcome::Accepted, AckStatus::Accepted, reason),
                 false => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
             }
         }
     };
+    // What has no row to write waits for its turn too, so that it does not let the next ones pass.
+    turn.wait().await.map_err(unavailable)?;
+    turn.pass();
     shared.metrics.received(outcome);
     if outcome == Outcome::Rejected {
         tracing::warn!(
@@ -247,14 +258,21 @@ fn undecodable(shared: &Shared, frame: &NewFrame) -> String {
     found.map_or_else(|missing| missing.to_string(), |_| String::new())
 }
 
-async fn store(shared: &Shared, (frame, latents, original): check::Parts) -> Result<bool, Status> {
-    let unavailable = |e| Status::unavailable(format!("frames cannot be stored now: {e}"));
+fn unavailable(error: impl Display) -> Status {
+    Status::unavailable(format!("frames cannot be stored now: {error}"))
+}
+
+async fn store(
+    shared: &Shared,
+    (frame, latents, original): check::Parts,
+    turn: &mut Turn,
+) -> Result<bool, Status> {
     if shared.store.contains(frame.id).await.map_err(unavailable)? {
         return Ok(false);
     }
     let bytes = (latents.len() + original.len()) as u64;
     let ones = frame.latent_ones;
-    let stored = shared.store.put(frame, latents, original).await;
+    let stored = shared.store.put(frame, latents, original, turn).await;
     let stored = stored.map_err(unavailable)?;
     if stored {
         shared.metrics.ingest_bytes.inc_by(bytes);

@@ -204,7 +204,7 @@ fn strangers(
 }
 
 /// Frames that are still in a spool, or in its quarantine, as `edge-node spool ls` prints them.
-pub(crate) fn listed(output: &str) -> Result<HashSet<Uuid>> {
+pub(crate) fn listed(output: &str) -> Result<Vec<Uuid>> {
     let ids = output.lines().map(|line| {
         let id = line.split(' ').next().unwrap_or_default();
         Uuid::try_parse(id).with_context(|| format!("no frame id in {line:?}"))

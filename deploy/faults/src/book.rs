@@ -78,6 +78,15 @@ impl Book {
         self.with(|pages| pages.clone())
     }
 
+    /// Takes frames out that were lost as the operator chose.
+    pub(crate) fn forget(&self, ids: &[Uuid]) {
+        self.with(|pages| {
+            for id in ids {
+                pages.accepted.remove(id);
+            }
+        });
+    }
+
     /// Accepted, refused and unanswered so far.
     pub(crate) fn counts(&self) -> [u64; 3] {
         self.with(|pages| {

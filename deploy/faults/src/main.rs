@@ -21,6 +21,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+use crate::scenarios::OnFull;
+
 /// Breaks a real edge node, a real cloud decoder and the link between them, and counts what became of each frame.
 #[derive(Parser)]
 struct Args {
@@ -33,6 +35,9 @@ struct Args {
     /// Kills of the scenario kill-after-202
     #[arg(long, default_value_t = 1000)]
     kills: u64,
+    /// What the spool of the scenario day does when it is full
+    #[arg(long, value_enum, default_value_t = OnFull::DropOldest)]
+    on_full: OnFull,
     /// Decides pictures, faults and their times
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -45,6 +50,8 @@ enum Scenario {
     /// The edge node is killed right after each 202
     #[value(name = "kill-after-202")]
     KillAfter202,
+    /// A day of fifty cameras with the cloud away, then the cloud comes back
+    Day,
 }
 
 #[tokio::main]
@@ -53,6 +60,7 @@ async fn main() -> Result<ExitCode> {
     let ledger = match args.scenario {
         Scenario::Mixed => scenarios::mixed(args.minutes, args.seed).await?,
         Scenario::KillAfter202 => scenarios::kills(args.kills, args.seed).await?,
+        Scenario::Day => scenarios::day(args.seed, args.on_full).await?,
     };
     ledger.print();
     println!("seed: {}", args.seed);

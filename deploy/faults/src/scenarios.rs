@@ -1,6 +1,11 @@
 //! What a run does.
 
+mod day;
 mod kills;
 mod mixed;
 
-pub(crate) use self::{kills::kills, mixed::mixed};
+pub(crate) use self::{
+    day::{OnFull, day},
+    kills::kills,
+    mixed::mixed,
+};

@@ -3,7 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Cameras that take turns.
-const CAMERAS: u64 = 8;
+pub(crate) const CAMERAS: u64 = 50;
 /// Most squares on a picture.
 const SQUARES: u32 = 12;
 

@@ -26,10 +26,14 @@ use crate::{
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// How often the services are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// File of an edge node's spool in its folder.
+const SPOOL: &str = "spool.sqlite";
 
 /// A service with what can be done to it.
 pub(crate) struct Place {
     pub(crate) service: Service,
+    /// Of an edge node alone.
+    pub(crate) spool: PathBuf,
     /// `None` where mounting is not allowed.
     pub(crate) disk: Option<Disk>,
     /// `None` where libfaketime is not installed.
@@ -71,7 +75,7 @@ impl Site {
                 "EDGE_NODE",
                 &[
                     ("HTTP__LISTEN", "127.0.0.1:0"),
-                    ("SPOOL__PATH", text(&place.join("spool.sqlite"))?),
+                    ("SPOOL__PATH", text(&place.join(SPOOL))?),
                     ("UPLINK__ENDPOINT", &endpoint),
                     ("UPLINK__BACKOFF_MAX_MS", "1000"),
                 ],
@@ -217,6 +221,7 @@ impl Place {
         let log = folder.with_extension("log");
         Ok(Self {
             service: Service::new(binary, log, settings),
+            spool: folder.join(SPOOL),
             disk: disk.ok(),
             clock,
         })
