@@ -116,6 +116,9 @@ if [ -z "${PATCHWIRE_TAG:-}" ]; then
     deploy/build-local.sh "$PATCHWIRE_TAG"
 fi
 
+step "every profile is well-formed"
+"${compose[@]}" --profile observe config --quiet
+
 step "up"
 timeout 180 "${compose[@]}" up -d --no-build cloud edge > /dev/null
 within 60 healthy cloud 1

@@ -1,6 +1,7 @@
 //! What makes a frame acceptable, beyond the limits of the contract.
 
 use bytes::Bytes;
+use daemon::trace::is_traceparent;
 use patchwire_proto::{limits, v1::EncodedFrame};
 
 use crate::{
@@ -66,6 +67,9 @@ pub(crate) fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<
         original_type,
         encode_ns: frame.encode_ns,
         source_bytes: frame.source_bytes,
+        traceparent: Some(frame.traceparent)
+            .filter(|text| is_traceparent(text))
+            .unwrap_or_default(),
         latent_shares: latents
             .as_ref()
             .map(|l| drift::shares(&l.payload, l.bits))

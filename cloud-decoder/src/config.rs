@@ -5,12 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon::config::within;
-pub use daemon::config::{ConfigError, Log, LogFormat};
+use daemon::{config::within, effective::Origins};
+pub use daemon::{
+    config::{ConfigError, Log, LogFormat},
+    trace::Trace,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Dashboard and HTTP API.
@@ -29,10 +33,12 @@ pub struct Config {
     pub retention: Retention,
     /// Logging.
     pub log: Log,
+    /// Traces.
+    pub trace: Trace,
 }
 
 /// Section `http`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address to listen on; port 0 takes a free one.
@@ -40,7 +46,7 @@ pub struct Http {
 }
 
 /// Section `grpc`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grpc {
     /// Address to listen on; port 0 takes a free one.
@@ -52,7 +58,7 @@ pub struct Grpc {
 }
 
 /// Section `decode`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decode {
     /// Frames decoded at the same time.
@@ -66,7 +72,7 @@ pub struct Decode {
 }
 
 /// Section `retention`: what goes first is what arrived first; a frame that waits for the decoder stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Age from arrival at which a frame is removed, in seconds; never when absent.
@@ -102,6 +108,7 @@ impl Default for Config {
             decode: Decode::default(),
             retention: Retention::default(),
             log: Log::default(),
+            trace: Trace::default(),
         }
     }
 }
@@ -146,9 +153,22 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let config: Self = daemon::config::load("CLOUD_DECODER", file, environment, flags)?;
+        Ok(Self::load_with_origins(file, environment, flags)?.0)
+    }
+
+    /// The same, with where each value came from.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn load_with_origins(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Origins), ConfigError> {
+        let read = daemon::config::load::<Self>("CLOUD_DECODER", file, environment, flags);
+        let (config, origins) = read?;
         config.check()?;
-        Ok(config)
+        Ok((config, origins))
     }
 
     /// Checks the ranges of all numbers.
@@ -156,6 +176,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] for the first that is out of range.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.trace.check()?;
         let (grpc, decode) = (&self.grpc, &self.decode);
         within(
             "grpc.max_message_bytes",

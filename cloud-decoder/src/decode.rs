@@ -6,11 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use daemon::{boot::SPANS, metrics::Raised, trace};
 use image::RgbImage;
 use patchwire_proto::latent::LatentFrame;
 use rayon::ThreadPool;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
     catalogue::{Catalogue, CatalogueError},
@@ -100,13 +102,26 @@ impl Worker {
         let Some(frame) = self.catalogue.claim().await? else {
             return Ok(false);
         };
+        let _busy = Raised::new(&self.metrics.decode_busy);
+        if frame.attempts == 1 {
+            let waited_ms = (now_ms() - frame.new.received_ms).max(0);
+            self.metrics
+                .queue_wait_seconds
+                .observe(waited_ms as f64 / 1e3);
+        }
         // Another worker may be idle while more frames wait.
         self.queue.notify_one();
-        let outcome = self.decode(&frame).await;
+        let (id, attempts) = (frame.new.id, frame.attempts);
+        let span = info_span!(
+            target: SPANS, "decode frame", otel.kind = "consumer", frame = %id, attempts,
+            otel.status_code = Empty,
+        );
+        trace::continues(&span, &frame.new.traceparent);
+        let outcome = self.decode(&frame).instrument(span.clone()).await;
         if let Err(error) = &outcome {
             self.metrics.attempts_failed.inc();
-            let attempts = frame.attempts;
-            tracing::warn!(frame = %frame.new.id, attempts, %error, "decoding failed");
+            span.record("otel.status_code", "ERROR");
+            tracing::warn!(frame = %id, attempts, %error, "decoding failed");
         }
         // A claim that is not settled would hold the frame until it lapses.
         while let Err(error) = self.settle(&frame, &outcome).await {
@@ -135,6 +150,7 @@ impl Worker {
                 let seconds = work.decode_ns as f64 / 1e9;
                 self.metrics.decode_seconds.observe(seconds);
                 self.metrics.measured(quality);
+                tracing::debug!(frame = %id, decode_ms = work.decode_ns / 1_000_000, "frame decoded");
                 row
             }
             Err(DecodeError::Objects(_)) => {
@@ -174,10 +190,17 @@ impl Worker {
             }
         };
         let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
-        let work = move || pool.install(|| rebuild(&decoders, &latents, original));
+        let span = Span::current();
+        let work = move || {
+            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original));
+            pool.install(rebuild)
+        };
         let rebuilt = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| DecodeError::Panic)??;
+        self.metrics
+            .measure_seconds
+            .observe(rebuilt.work.measure_ns as f64 / 1e9);
         let start = Instant::now();
         let bytes = (rebuilt.thumbnail.len() + rebuilt.png.len()) as u64;
         self.objects
@@ -201,10 +224,13 @@ fn rebuild(
     let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
+    let reconstructing = info_span!(target: SPANS, "reconstruct").entered();
     let rgb = decoder.decode(&latents.payload, width, height)?;
+    drop(reconstructing);
     let decode_ns = elapsed_ns(start);
 
     let start = Instant::now();
+    let measuring = info_span!(target: SPANS, "measure").entered();
     let quality = match original {
         None => Quality {
             seam_ratio: quality::seam_ratio(&rgb, width, height, quality::PATCH)?,
@@ -223,6 +249,7 @@ fn rebuild(
             }
         }
     };
+    drop(measuring);
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let picture = RgbImage::from_raw(width, height, rgb).expect("decoder returns the frame's size");

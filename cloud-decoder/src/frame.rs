@@ -91,6 +91,8 @@ pub struct NewFrame {
     /// How often each bit of a patch is set over the frame's patches, from 0 (never) to 255 (always); empty without
     /// latents.
     pub latent_shares: Vec<u8>,
+    /// W3C traceparent of the frame's trace, empty when it has none.
+    pub traceparent: String,
 }
 
 impl NewFrame {

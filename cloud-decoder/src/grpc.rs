@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use daemon::metrics::Raised;
 use futures::{Stream, StreamExt};
 use patchwire_proto::{
     FILE_DESCRIPTOR_SET, limits,
@@ -25,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
-    metrics::{Metrics, Raised},
+    metrics::Metrics,
     uplink::UplinkService,
 };
 

@@ -47,7 +47,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use catalogue::SqliteCatalogue;
+use catalogue::{Catalogue, Measured, SqliteCatalogue};
 use changes::Changes;
 use decoders::Decoders;
 use metrics::Metrics;
@@ -77,7 +77,7 @@ pub struct Running {
     pub http_addr: SocketAddr,
     /// Where the gRPC services listen.
     pub grpc_addr: SocketAddr,
-    catalogue: Arc<SqliteCatalogue>,
+    database: Arc<SqliteCatalogue>,
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
     // Held so that no second process opens the same folder.
@@ -107,7 +107,7 @@ impl Running {
                     tracing::warn!(%error, "while shutting down");
                 }
             }
-            self.catalogue.close().await;
+            self.database.close().await;
         };
         if timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("not everything ended within 10 seconds");
@@ -135,15 +135,20 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let pool = Arc::new(pool);
 
     let lock = open_data_dir(&config.data_dir)?;
-    let objects = Objects::local(&config.data_dir.join("objects"))?;
+    let metrics = Arc::new(Metrics::new(&config));
+    let objects = Objects::local(&config.data_dir.join("objects"))?.measured(metrics.clone());
     let database = config.data_dir.join("catalogue.sqlite");
-    let catalogue = Arc::new(SqliteCatalogue::open(&database).await?);
+    let database = Arc::new(SqliteCatalogue::open(&database).await?);
+    let catalogue: Arc<dyn Catalogue> = Arc::new(Measured {
+        inner: database.clone(),
+        metrics: metrics.clone(),
+    });
     let http_listener = bind("http", config.http.listen).await?;
     let grpc_listener = bind("gRPC", config.grpc.listen).await?;
     let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
 
     let stop = CancellationToken::new();
-    let (changes, metrics) = (Changes::new(), Arc::new(Metrics::new()));
+    let changes = Changes::new();
     let nodes = nodes::Nodes::default();
     let queue = Arc::new(Notify::new());
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
@@ -255,7 +260,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     Ok(Running {
         http_addr,
         grpc_addr,
-        catalogue,
+        database,
         tasks,
         stop,
         _lock: lock,

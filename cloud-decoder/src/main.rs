@@ -12,6 +12,7 @@ use cloud_decoder::Config;
 use daemon::{
     boot::{self, Command, key_value},
     config::ConfigError,
+    effective::Origins,
 };
 
 /// Takes encoded frames from edge nodes, rebuilds and measures them, shows them.
@@ -46,10 +47,11 @@ struct Args {
 fn main() -> ExitCode {
     boot::main(
         Args::config,
-        |config| &config.log,
-        |command, config| match command {
+        |(config, _)| (&config.log, &config.trace),
+        |command, (config, origins)| match command {
             None => serve(config),
             Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
+            Some(Command::Config { schema }) => boot::print_config(&config, &origins, schema),
         },
     )
 }
@@ -70,7 +72,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 impl Args {
-    fn config(self) -> Result<(Option<Command>, Config), ConfigError> {
+    fn config(self) -> Result<(Option<Command>, (Config, Origins)), ConfigError> {
         let named = [
             ("http.listen", self.http_listen),
             ("grpc.listen", self.grpc_listen),
@@ -81,7 +83,8 @@ impl Args {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags = self.set.into_iter().chain(named);
-        let config = Config::load(self.config.as_deref(), boot::environment(), flags)?;
+        let file = self.config.as_deref();
+        let config = Config::load_with_origins(file, boot::environment(), flags)?;
         Ok((self.command, config))
     }
 }

@@ -1,191 +1,186 @@
 //! Prometheus metrics, all registered at start, none labelled by camera or frame.
 
-use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+use std::fmt;
+
+use daemon::{
+    label,
     metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets, linear_buckets},
+        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, histogram, registry,
+        text,
     },
-    registry::{Registry, Unit},
+};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram, histogram::linear_buckets},
+    registry::Registry,
 };
 
-use crate::frame::Quality;
+use crate::{config::Config, frame::Quality, http::ROUTES};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Accepted,
-    Duplicate,
-    Rejected,
-}
-
-impl Outcome {
-    fn labels(self) -> Outcomes {
-        let outcome = match self {
-            Self::Accepted => "accepted",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-        };
-        Outcomes { outcome }
+label! {
+    /// What became of a frame that a node sent.
+    pub(crate) Outcome as "outcome" {
+        Accepted = "accepted",
+        Duplicate = "duplicate",
+        Rejected = "rejected",
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Outcomes {
-    outcome: &'static str,
+label! {
+    /// What was asked of the objects.
+    pub(crate) ObjectCall as "operation" {
+        Put = "put",
+        Get = "get",
+        Stat = "stat",
+        Delete = "delete",
+    }
+}
+
+label! {
+    /// How the catalogue was used. One connection writes, so that writes wait for each other.
+    pub(crate) Access as "access" {
+        Read = "read",
+        Write = "write",
+    }
 }
 
 pub(crate) struct Metrics {
     registry: Registry,
-    frames: Family<Outcomes, Counter>,
+    pub(crate) http: Http,
+    frames: Counters<Outcome>,
     pub(crate) ingest_bytes: Counter,
+    pub(crate) ingest_seconds: Histogram,
+    pub(crate) ingest_failures: Counter,
+    pub(crate) ingest_in_flight: Gauge,
     pub(crate) uplinks: Gauge,
     pub(crate) watchers: Gauge,
     pub(crate) queued: Gauge,
+    pub(crate) queue_oldest_age_seconds: Gauge,
+    pub(crate) queue_wait_seconds: Histogram,
     pub(crate) decoded: Counter,
     pub(crate) attempts_failed: Counter,
     pub(crate) failed: Counter,
+    pub(crate) decode_seconds: Histogram,
+    pub(crate) decode_busy: Gauge,
+    decode_workers: Gauge,
+    pub(crate) measure_seconds: Histogram,
+    psnr_db: Histogram,
+    ssim: Histogram,
+    ms_ssim: Histogram,
+    seam_ratio: Histogram,
+    pub(crate) latent_ones: Histogram,
     pub(crate) removed: Counter,
     pub(crate) orphans: Counter,
     pub(crate) requeued: Counter,
     pub(crate) stored_bytes: Gauge,
-    pub(crate) decode_seconds: Histogram,
-    psnr_db: Histogram,
-    ms_ssim: Histogram,
-    seam_ratio: Histogram,
-    pub(crate) latent_ones: Histogram,
+    pub(crate) objects: Calls<ObjectCall>,
+    pub(crate) catalogue: Calls<Access>,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut registry = registry();
+        let r = registry.sub_registry_with_prefix("cloud_decoder");
+        build(r, env!("CARGO_PKG_VERSION"));
         let metrics = Self {
-            registry: Registry::with_prefix("cloud_decoder"),
-            frames: Family::default(),
-            ingest_bytes: Counter::default(),
-            uplinks: Gauge::default(),
-            watchers: Gauge::default(),
-            queued: Gauge::default(),
-            decoded: Counter::default(),
-            attempts_failed: Counter::default(),
-            failed: Counter::default(),
-            removed: Counter::default(),
-            orphans: Counter::default(),
-            requeued: Counter::default(),
-            stored_bytes: Gauge::default(),
-            decode_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
-            psnr_db: Histogram::new(linear_buckets(16.0, 2.0, 16)),
-            ms_ssim: Histogram::new([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99]),
-            seam_ratio: Histogram::new([0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0]),
-            latent_ones: Histogram::new(linear_buckets(0.1, 0.1, 9)),
+            http: Http::register(r, ROUTES.iter().copied()),
+            frames: counters(r, "frames", "Frames received"),
+            ingest_bytes: counter(r, "ingest_bytes", "Latents and originals stored"),
+            ingest_seconds: histogram(
+                r,
+                "ingest_seconds",
+                "Time from a frame's arrival to its ack",
+                LONG,
+            ),
+            ingest_failures: counter(r, "ingest_failures", "Frames that could not be stored now"),
+            ingest_in_flight: gauge(r, "ingest_in_flight", "Frames being stored"),
+            uplinks: gauge(r, "uplinks", "Open uplink streams"),
+            watchers: gauge(r, "watchers", "Open event streams"),
+            queued: gauge(r, "queued_frames", "Frames waiting for the decoder"),
+            queue_oldest_age_seconds: gauge(
+                r,
+                "queue_oldest_age_seconds",
+                "Time since the oldest frame that waits for the decoder arrived, 0 when none waits",
+            ),
+            queue_wait_seconds: histogram(
+                r,
+                "queue_wait_seconds",
+                "Time from a frame's arrival to its first attempt",
+                WAIT,
+            ),
+            decoded: counter(r, "decoded", "Frames reconstructed"),
+            attempts_failed: counter(
+                r,
+                "decode_attempts_failed",
+                "Attempts to decode that failed",
+            ),
+            failed: counter(r, "frames_failed", "Frames given up"),
+            decode_seconds: histogram(r, "decode_seconds", "Time to reconstruct a frame", LONG),
+            decode_busy: gauge(r, "decode_busy", "Decode workers that have a frame"),
+            decode_workers: gauge(r, "decode_workers", "Decode workers"),
+            measure_seconds: histogram(r, "measure_seconds", "Time to measure a frame", LONG),
+            psnr_db: histogram(
+                r,
+                "psnr_db",
+                "PSNR over RGB in dB",
+                linear_buckets(16.0, 2.0, 16),
+            ),
+            ssim: histogram(r, "ssim", "SSIM on luma", SIMILARITY),
+            ms_ssim: histogram(r, "ms_ssim", "MS-SSIM on luma", SIMILARITY),
+            seam_ratio: histogram(
+                r,
+                "seam_ratio",
+                "Gradient across patch borders over that inside",
+                [0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0],
+            ),
+            latent_ones: histogram(
+                r,
+                "latent_ones_ratio",
+                "Share of set bits in a frame's latents",
+                linear_buckets(0.1, 0.1, 9),
+            ),
+            removed: counter(r, "frames_removed", "Frames removed by retention"),
+            orphans: counter(
+                r,
+                "orphans_deleted",
+                "Objects without a row that were deleted",
+            ),
+            requeued: counter(
+                r,
+                "frames_requeued",
+                "Frames decoded again because their pictures were gone, or asked to be",
+            ),
+            stored_bytes: gauge(r, "stored_bytes", "Objects of all frames"),
+            objects: Calls::register(r, "objects", "calls of the object store"),
+            catalogue: Calls::register(r, "catalogue", "calls of the catalogue"),
+            registry,
         };
-        for outcome in [Outcome::Accepted, Outcome::Duplicate, Outcome::Rejected] {
-            drop(metrics.frames.get_or_create(&outcome.labels()));
-        }
-        metrics.register()
-    }
-
-    fn register(mut self) -> Self {
-        let r = &mut self.registry;
-        r.register("frames", "Frames received", self.frames.clone());
-        r.register_with_unit(
-            "ingest",
-            "Latents and originals stored",
-            Unit::Bytes,
-            self.ingest_bytes.clone(),
-        );
-        r.register("uplinks", "Open uplink streams", self.uplinks.clone());
-        r.register("watchers", "Open event streams", self.watchers.clone());
-        r.register(
-            "queued_frames",
-            "Frames waiting for the decoder",
-            self.queued.clone(),
-        );
-        r.register("decoded", "Frames reconstructed", self.decoded.clone());
-        r.register(
-            "decode_attempts_failed",
-            "Attempts to decode that failed",
-            self.attempts_failed.clone(),
-        );
-        r.register("frames_failed", "Frames given up", self.failed.clone());
-        r.register(
-            "frames_removed",
-            "Frames removed by retention",
-            self.removed.clone(),
-        );
-        r.register(
-            "orphans_deleted",
-            "Objects without a row that were deleted",
-            self.orphans.clone(),
-        );
-        r.register(
-            "frames_requeued",
-            "Frames decoded again because their pictures were gone, or asked to be",
-            self.requeued.clone(),
-        );
-        r.register_with_unit(
-            "stored",
-            "Objects of all frames",
-            Unit::Bytes,
-            self.stored_bytes.clone(),
-        );
-        r.register_with_unit(
-            "decode",
-            "Time to reconstruct a frame",
-            Unit::Seconds,
-            self.decode_seconds.clone(),
-        );
-        r.register("psnr_db", "PSNR over RGB in dB", self.psnr_db.clone());
-        r.register("ms_ssim", "MS-SSIM on luma", self.ms_ssim.clone());
-        r.register(
-            "seam_ratio",
-            "Gradient across patch borders over that inside",
-            self.seam_ratio.clone(),
-        );
-        r.register(
-            "latent_ones_ratio",
-            "Share of set bits in a frame's latents",
-            self.latent_ones.clone(),
-        );
-        self
+        metrics.decode_workers.set(config.decode.workers as i64);
+        metrics
     }
 
     pub(crate) fn received(&self, outcome: Outcome) {
-        self.frames.get_or_create(&outcome.labels()).inc();
+        self.frames.get_or_create(&outcome).inc();
     }
 
     pub(crate) fn measured(&self, quality: &Quality) {
         for (histogram, value) in [
             (&self.psnr_db, quality.psnr_db),
+            (&self.ssim, quality.ssim),
             (&self.ms_ssim, quality.ms_ssim),
             (&self.seam_ratio, quality.seam_ratio),
         ] {
-            if let Some(value) = value {
+            // A lossless frame's PSNR is infinite, and would stay so in the sum.
+            if let Some(value) = value.filter(|value| value.is_finite()) {
                 histogram.observe(value);
             }
         }
     }
 
     /// The OpenMetrics text.
-    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+        text(&self.registry)
     }
 }
 
-/// A gauge raised for as long as this lives.
-pub(crate) struct Raised(Gauge);
-
-impl Raised {
-    pub(crate) fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Raised {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
+/// Upper ends of buckets for SSIM and MS-SSIM.
+const SIMILARITY: [f64; 10] = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99];

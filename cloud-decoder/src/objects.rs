@@ -11,6 +11,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
 use uuid::Uuid;
 
+use crate::metrics::{Metrics, ObjectCall};
+
 /// What an object holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -61,12 +63,35 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Objects {
     /// Objects in a store whose successful writes are durable.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self {
+            store,
+            metrics: None,
+        }
+    }
+
+    /// With its calls counted and timed.
+    pub(crate) fn measured(self, metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
+        }
+    }
+
+    async fn time<T>(
+        &self,
+        kind: ObjectCall,
+        call: impl Future<Output = Result<T, ObjectError>>,
+    ) -> Result<T, ObjectError> {
+        match &self.metrics {
+            Some(metrics) => metrics.objects.time(kind, call).await,
+            None => call.await,
+        }
     }
 
     /// Objects as files below a folder, which must exist. Each write is staged, synchronized to
@@ -84,7 +109,9 @@ impl Objects {
     /// # Errors
     /// The store failed; nothing or the whole object was written.
     pub async fn put(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<(), ObjectError> {
-        self.store.put(&key(kind, frame), bytes.into()).await?;
+        let key = key(kind, frame);
+        let put = async { Ok(self.store.put(&key, bytes.into()).await?) };
+        self.time(ObjectCall::Put, put).await?;
         Ok(())
     }
 
@@ -104,10 +131,9 @@ impl Objects {
     /// # Errors
     /// The store failed.
     pub async fn delete_one(&self, kind: Kind, frame: Uuid) -> Result<(), ObjectError> {
-        match self.store.delete(&key(kind, frame)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let key = key(kind, frame);
+        let delete = async { Ok(found(self.store.delete(&key).await)?.unwrap_or(())) };
+        self.time(ObjectCall::Delete, delete).await
     }
 
     /// Bytes of an object; `None` when there is none.
@@ -115,11 +141,9 @@ impl Objects {
     /// # Errors
     /// The store failed.
     pub async fn size(&self, kind: Kind, frame: Uuid) -> Result<Option<u64>, ObjectError> {
-        match self.store.head(&key(kind, frame)).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let key = key(kind, frame);
+        let head = async { Ok(found(self.store.head(&key).await)?.map(|meta| meta.size)) };
+        self.time(ObjectCall::Stat, head).await
     }
 
     /// All objects of a kind, in no order: the frame, and when the object was last written, in milliseconds since the
@@ -143,14 +167,13 @@ impl Objects {
     /// # Errors
     /// The store failed.
     pub async fn open(&self, kind: Kind, frame: Uuid) -> Result<Option<Opened>, ObjectError> {
-        match self.store.get(&key(kind, frame)).await {
-            Ok(object) => Ok(Some(Opened {
-                length: object.meta.size,
-                pieces: object.into_stream(),
-            })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let key = key(kind, frame);
+        let get = async { Ok(found(self.store.get(&key).await)?) };
+        let object = self.time(ObjectCall::Get, get).await?;
+        Ok(object.map(|object| Opened {
+            length: object.meta.size,
+            pieces: object.into_stream(),
+        }))
     }
 
     /// Reads an object; `None` when there is none.
@@ -158,11 +181,23 @@ impl Objects {
     /// # Errors
     /// The store failed.
     pub async fn get(&self, kind: Kind, frame: Uuid) -> Result<Option<Bytes>, ObjectError> {
-        match self.store.get(&key(kind, frame)).await {
-            Ok(object) => Ok(Some(object.bytes().await?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let key = key(kind, frame);
+        let get = async {
+            match found(self.store.get(&key).await)? {
+                Some(object) => Ok(Some(object.bytes().await?)),
+                None => Ok(None),
+            }
+        };
+        self.time(ObjectCall::Get, get).await
+    }
+}
+
+/// `None` for an object that is not there.
+fn found<T>(result: object_store::Result<T>) -> object_store::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

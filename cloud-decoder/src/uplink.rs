@@ -1,7 +1,12 @@
 //! The uplink: an edge node's stream of encoded frames, each acked once it is durable.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use daemon::{boot::SPANS, metrics::Raised, trace};
 use patchwire_proto::{
     limits,
     v1::{
@@ -17,12 +22,14 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::{Instrument as _, Span, info_span};
+use uuid::Uuid;
 
 use crate::{
     check,
     decoders::Decoders,
     frame::NewFrame,
-    metrics::{Metrics, Outcome, Raised},
+    metrics::{Metrics, Outcome},
     nodes::{Call, Nodes},
     store::Store,
     turn::{Order, Turn},
@@ -173,7 +180,19 @@ async fn serve_node(
         let (shared, node, acks) = (shared.clone(), node.clone(), acks.clone());
         let turn = order.next();
         storing.spawn(async move {
-            let ack = accept(&shared, &node, frame, turn).await?;
+            let _raised = Raised::new(&shared.metrics.ingest_in_flight);
+            let start = Instant::now();
+            let span = info_span!(
+                target: SPANS, parent: None, "ingest frame", otel.kind = "consumer", %node,
+                frame = %Uuid::from_slice(&frame.frame_id).unwrap_or_default(),
+            );
+            trace::continues(&span, &frame.traceparent);
+            let accepted = accept(&shared, &node, frame, turn).instrument(span);
+            let ack = accepted.await.inspect_err(|_| {
+                shared.metrics.ingest_failures.inc();
+            })?;
+            let seconds = start.elapsed().as_secs_f64();
+            shared.metrics.ingest_seconds.observe(seconds);
             drop(room);
             let body = Some(CloudBody::Ack(ack));
             acks.send(Ok(CloudMessage { body })).await.ok();
@@ -216,9 +235,13 @@ async fn room(shared: &Shared, frame: &EncodedFrame) -> Result<OwnedSemaphorePer
 async fn accept(
     shared: &Shared,
     node: &str,
-    frame: EncodedFrame,
+    mut frame: EncodedFrame,
     mut turn: Turn,
 ) -> Result<Ack, Status> {
+    let own = trace::traceparent(&Span::current());
+    if !own.is_empty() {
+        frame.traceparent = own;
+    }
     let frame_id = frame.frame_id.clone();
     let (outcome, status, reason) = match check::check(shared.max_pixels, node, frame) {
         Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
@@ -235,12 +258,8 @@ async fn accept(
     turn.pass();
     shared.metrics.received(outcome);
     if outcome == Outcome::Rejected {
-        tracing::warn!(
-            node,
-            frame = hex::encode(&frame_id),
-            reason,
-            "frame rejected"
-        );
+        let frame = Uuid::from_slice(&frame_id).unwrap_or_default();
+        tracing::warn!(node, %frame, reason, "frame rejected");
     }
     Ok(Ack {
         frame_id,

@@ -56,3 +56,37 @@ fn what_is_wrong_is_named() {
     let error = Config::load(Some(Path::new("absent.toml")), [], []).expect_err("no file");
     assert!(error.to_string().contains("absent.toml"), "{error}");
 }
+
+#[test]
+fn the_effective_configuration_is_printed_and_reads_back() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = |arguments: &[&str]| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_cloud-decoder"))
+            .args(arguments)
+            .output()
+            .expect("run");
+        assert!(run.status.success(), "{run:?}");
+        String::from_utf8(run.stdout).expect("text")
+    };
+    let told = run(&["config", "--set", "decode.workers=5"]);
+    for line in [
+        "workers = 5 # flag",
+        "window = 32 # default",
+        "# max_age_s is not set",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} in\n{told}");
+    }
+    let printed = folder.path().join("printed.toml");
+    std::fs::write(&printed, &told).expect("write");
+    let mut meant = Config::default();
+    meant.decode.workers = 5;
+    let read = Config::load(Some(&printed), [], []).expect("it reads back");
+    assert_eq!(read, meant);
+
+    let schema: serde_json::Value =
+        serde_json::from_str(&run(&["config", "--schema"])).expect("JSON");
+    let defaults = serde_json::to_value(Config::default()).expect("a value");
+    for key in defaults.as_object().expect("an object").keys() {
+        assert!(schema["properties"][key].is_object(), "{key}: {schema}");
+    }
+}

@@ -8,33 +8,65 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{ParseError, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{ConfigError, Log, LogFormat},
+    effective::{self, Origins},
     health,
+    trace::{Trace, Traces},
 };
 
 /// Exit status for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
+/// Target of the spans that make a frame's trace.
+pub const SPANS: &str = "patchwire";
 
 /// What every service's binary does other than serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Ask the running service whether it is ready, and exit with 0 or 1
     Healthcheck,
+    /// Print the configuration that the service would run with, and where each value comes from
+    Config {
+        /// Print the JSON schema of the configuration file instead
+        #[arg(long)]
+        schema: bool,
+    },
+}
+
+/// Prints a service's configuration, or its schema.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_config<C: JsonSchema + Serialize>(
+    config: &C,
+    origins: &Origins,
+    schema: bool,
+) -> anyhow::Result<()> {
+    match schema {
+        true => effective::print_schema::<C>(),
+        false => effective::print(config, origins),
+    }
 }
 
 /// The whole of a service's `main`: parses the command line, makes command and configuration of it,
-/// starts the log, and runs the service or, if there is a command, that.
+/// starts the log and the traces, and runs the service or, if there is a command, that.
 ///
 /// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
 /// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
 /// sentence on stderr behind the name of the binary.
 pub fn main<A: Parser, K, C>(
     config: impl FnOnce(A) -> Result<(Option<K>, C), ConfigError>,
-    log: impl FnOnce(&C) -> &Log,
+    signals: impl FnOnce(&C) -> (&Log, &Trace),
     run: impl FnOnce(Option<K>, C) -> anyhow::Result<()>,
 ) -> ExitCode {
     let args = match A::try_parse() {
@@ -57,11 +89,21 @@ pub fn main<A: Parser, K, C>(
             return EX_USAGE.into();
         }
     };
-    if let Err(error) = init_log(log(&config)) {
+    let (log, trace) = signals(&config);
+    let traces = match Traces::open(trace, name) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("{name}: trace.otlp_endpoint: {error:#}");
+            return EX_USAGE.into();
+        }
+    };
+    if let Err(error) = init_log(log, traces.as_ref()) {
         eprintln!("{name}: log.filter: {error}");
         return EX_USAGE.into();
     }
-    match run(command, config) {
+    let ended = run(command, config);
+    drop(traces);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error:#}");
@@ -111,15 +153,25 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-fn init_log(log: &Log) -> Result<(), ParseError> {
+fn init_log(log: &Log, traces: Option<&Traces>) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&log.filter)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // Spans of ours alone: those of the transport would trace what sends the traces.
+    let ours = filter_fn(|meta| meta.is_span() && meta.target().starts_with(SPANS));
+    let spans = traces.map(|traces| {
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_filter(ours)
+    });
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(spans)
+        .init();
     Ok(())
 }

@@ -4,10 +4,13 @@
 use std::{fmt, path::Path};
 
 use config::{Environment, File, FileFormat};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::effective::Origins;
+
 /// Section `log`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// How lines look.
@@ -17,7 +20,7 @@ pub struct Log {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -54,7 +57,7 @@ pub enum ConfigError {
 /// Reads the settings of the service whose environment variables begin with `prefix`: `file` if
 /// given, then `environment` (two underscores between section and key: `PREFIX_HTTP__LISTEN`; all
 /// other variables are skipped), then `flags` as pairs of dotted key and value. What none of them
-/// sets is left to the defaults that `T` has for `serde`.
+/// sets is left to the defaults that `T` has for `serde`. Tells too where each value came from.
 ///
 /// # Errors
 /// [`ConfigError::Read`] for what does not parse; ranges are the caller's to check.
@@ -63,17 +66,22 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: impl IntoIterator<Item = (String, String)>,
-) -> Result<T, ConfigError> {
+) -> Result<(T, Origins), ConfigError> {
     let mut builder = config::Config::builder();
+    let mut origins = Origins::default();
     if let Some(path) = file {
+        origins.file(path)?;
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
     // Names the file of settings; it is not one of them.
     let of_file = format!("{prefix}_CONFIG");
-    let variables = environment
+    let variables: config::Map<_, _> = environment
         .into_iter()
         .filter(|(name, _)| *name != of_file)
         .collect();
+    for name in variables.keys() {
+        origins.variable(prefix, name);
+    }
     builder = builder.add_source(
         Environment::with_prefix(prefix)
             .prefix_separator("_")
@@ -81,9 +89,10 @@ pub fn load<T: DeserializeOwned>(
             .source(Some(variables)),
     );
     for (key, value) in flags {
+        origins.flag(&key);
         builder = builder.set_override(key, value)?;
     }
-    Ok(builder.build()?.try_deserialize()?)
+    Ok((builder.build()?.try_deserialize()?, origins))
 }
 
 /// Checks that a number is in its range, both ends included.

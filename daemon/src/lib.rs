@@ -1,12 +1,15 @@
 //! What the two services share and what has nothing to do with frames: reading the configuration,
-//! the start and end of the process, its health as seen from outside, and the loop that accepts HTTP
-//! connections.
+//! the start and end of the process, its health as seen from outside, its metrics, and the loop that
+//! accepts HTTP connections.
 #![forbid(unsafe_code)]
 
 pub mod boot;
 pub mod config;
+pub mod effective;
 pub mod health;
 pub mod http;
+pub mod metrics;
+pub mod trace;
 
 /// A foreign error's text on one line of bounded length.
 pub fn one_line(error: &dyn std::fmt::Display) -> String {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use daemon::config::{Log, LogFormat, load, within, wrong};
+use daemon::{
+    config::{Log, LogFormat, load, within, wrong},
+    effective::Origin,
+};
 use serde::Deserialize;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -32,7 +35,7 @@ fn later_sources_win_and_the_rest_is_default() {
         ("OTHER_WORKERS", "9"),
     ]);
     let flags = owned(&[("colour", "green")]);
-    let settings: Settings =
+    let (settings, origins): (Settings, _) =
         load("TEST_DAEMON", Some(&file), environment, flags).expect("settings");
     let expected = Settings {
         workers: 1,
@@ -44,6 +47,20 @@ fn later_sources_win_and_the_rest_is_default() {
         },
     };
     assert_eq!(settings, expected);
+
+    let told = [
+        ("workers", Origin::File(file)),
+        ("name", Origin::Environment("TEST_DAEMON_NAME".into())),
+        ("colour", Origin::Flag),
+        (
+            "log.format",
+            Origin::Environment("TEST_DAEMON_LOG__FORMAT".into()),
+        ),
+        ("log.filter", Origin::Default),
+    ];
+    for (key, origin) in told {
+        assert_eq!(*origins.of(key), origin, "{key}");
+    }
 }
 
 #[test]

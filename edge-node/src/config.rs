@@ -9,14 +9,19 @@ use std::{
     time::Duration,
 };
 
-pub use daemon::config::{ConfigError, Log, LogFormat};
 use daemon::config::{within, wrong};
+use daemon::effective::Origins;
+pub use daemon::{
+    config::{ConfigError, Log, LogFormat},
+    trace::Trace,
+};
 use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
 use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that an operator can set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Name of this node in the cloud: 1 to 64 characters of `[A-Za-z0-9._-]`.
@@ -39,10 +44,12 @@ pub struct Config {
     pub uplink: Uplink,
     /// Logging.
     pub log: Log,
+    /// Traces.
+    pub trace: Trace,
 }
 
 /// The HTTP side.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Address to bind; port 0 takes a free one.
@@ -60,7 +67,7 @@ pub struct Http {
 }
 
 /// Program files; the shipped program where none is named.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Programs {
     /// Compression program (`.nqe`).
@@ -70,7 +77,7 @@ pub struct Programs {
 }
 
 /// Bits a patch of the latents.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rate {
     /// Always so many; fewer as the spool fills when absent.
@@ -81,7 +88,7 @@ pub struct Rate {
 }
 
 /// The durable queue of encoded frames.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spool {
     /// SQLite file; its folder must exist.
@@ -95,7 +102,7 @@ pub struct Spool {
 }
 
 /// What happens to a new frame when the spool is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {
     /// Answer 503 with Retry-After; what is stored stays.
@@ -105,7 +112,7 @@ pub enum OnFull {
 }
 
 /// The way to the cloud.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Uplink {
     /// The cloud decoder's gRPC address, `http://HOST:PORT`.
@@ -137,6 +144,7 @@ impl Default for Config {
             spool: Spool::default(),
             uplink: Uplink::default(),
             log: Log::default(),
+            trace: Trace::default(),
         }
     }
 }
@@ -190,10 +198,22 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
+        Ok(Self::load_with_origins(file, env, flags)?.0)
+    }
+
+    /// The same, with where each value came from.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn load_with_origins(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<(Self, Origins), ConfigError> {
         let flags = flags.iter().cloned();
-        let config: Self = daemon::config::load("EDGE_NODE", file, env, flags)?;
+        let (config, origins) = daemon::config::load::<Self>("EDGE_NODE", file, env, flags)?;
         config.check()?;
-        Ok(config)
+        Ok((config, origins))
     }
 
     /// Checks every value against its range.
@@ -201,6 +221,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] with the first key that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.trace.check()?;
         let (http, spool, uplink) = (&self.http, &self.spool, &self.uplink);
         limits::check_id("node_id", &self.node_id).map_err(|_| {
             let allowed = format!("1 to {MAX_ID} characters of A-Z a-z 0-9 . _ -");

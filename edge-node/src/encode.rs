@@ -151,6 +151,11 @@ impl Encoder {
         *self.classify.program().id().as_bytes()
     }
 
+    /// Worker threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     /// Runs `job` on the worker threads, where [`encode`](Self::encode) runs in parallel.
     ///
     /// # Errors

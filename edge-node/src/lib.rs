@@ -58,6 +58,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let encoder = spawn_blocking(move || Encoder::load(&loading)).await??;
     let rate = encoder.rate(&config)?;
     let metrics = Metrics::new();
+    metrics.bounds(&config, encoder.threads());
     metrics.rate_bits.set(rate.most().into());
     let spool = Spool::open(&config.spool, metrics.clone())
         .await

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use daemon::{
     boot::{self, key_value},
     config::ConfigError,
+    effective::Origins,
 };
 use edge_node::Config;
 
@@ -59,11 +60,14 @@ enum Command {
 fn main() -> ExitCode {
     boot::main(
         Args::config,
-        |config| &config.log,
-        |command, config| match command {
+        |(config, _)| (&config.log, &config.trace),
+        |command, (config, origins)| match command {
             None => serve(config),
             Some(Command::Service(boot::Command::Healthcheck)) => {
                 boot::healthcheck(config.http.listen)
+            }
+            Some(Command::Service(boot::Command::Config { schema })) => {
+                boot::print_config(&config, &origins, schema)
             }
             Some(Command::Spool { action }) => spool_commands::run(action, &config.spool),
         },
@@ -82,7 +86,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 impl Args {
-    fn config(self) -> Result<(Option<Command>, Config), ConfigError> {
+    fn config(self) -> Result<(Option<Command>, (Config, Origins)), ConfigError> {
         let named = [
             ("node_id", self.node_id),
             ("http.listen", self.http_listen),
@@ -93,7 +97,8 @@ impl Args {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags: Vec<_> = self.set.into_iter().chain(named).collect();
-        let config = Config::load(self.config.as_deref(), boot::environment(), &flags)?;
+        let file = self.config.as_deref();
+        let config = Config::load_with_origins(file, boot::environment(), &flags)?;
         Ok((self.command, config))
     }
 }

@@ -1,103 +1,88 @@
-//! Prometheus metrics. Every series is registered, and so visible, from the start.
+//! Prometheus metrics of a node. Every series is registered, and so visible, from the start.
 
-use std::{
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
-use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+use daemon::{
+    label,
     metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-        info::Info,
+        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, histogram, registry,
+        text,
     },
-    registry::{Registry, Unit},
 };
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{config::Config, http::ROUTES};
 
 /// All metrics of a node. Clones share the same values.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    /// HTTP requests.
+    pub http: Http,
     /// Frames answered 202, by task.
-    pub accepted: Counters<TaskLabel>,
+    pub accepted: Counters<TaskKind>,
     /// Frames not accepted, by reason.
-    pub refused: Counters<RefusalLabel>,
+    pub refused: Counters<Refusal>,
+    /// Frames being handled.
+    pub in_flight: Gauge,
+    /// Most of them at once.
+    in_flight_max: Gauge,
+    /// Seconds that frames waited for a thread of the encoder.
+    pub encode_wait_seconds: Histogram,
+    /// Seconds that encoding one frame took.
+    pub encode_seconds: Histogram,
+    /// Threads of the encoder at work on a frame of their own.
+    pub encode_busy: Gauge,
+    /// All its threads.
+    encode_threads: Gauge,
+    /// Frames that the encoder failed on.
+    pub encode_failures: Counter,
     /// Bits a patch of the newest frame.
     pub rate_bits: Gauge,
     /// Bits of latents made.
     pub latent_bits: Counter,
-    /// Frames being handled.
-    pub in_flight: Gauge,
-    /// Seconds that encoding one frame took.
-    pub encode_seconds: Histogram,
     /// Originals too large to travel.
     pub originals_skipped: Counter,
+    /// Calls of the spool.
+    pub spool: Calls<SpoolCall>,
     /// Frames in the spool.
     pub spool_frames: Gauge,
     /// Bytes of the frames in the spool.
     pub spool_bytes: Gauge,
+    /// Most bytes of the spool's file.
+    spool_max_bytes: Gauge,
+    /// Age of the oldest frame in the spool in seconds, set when the metrics are read.
+    pub spool_oldest_age_seconds: Gauge,
     /// Frames that left the spool undelivered, by cause.
-    pub dropped: Counters<DropLabel>,
+    pub dropped: Counters<DropCause>,
     /// Frames sent, resends included.
     pub sent: Counter,
+    /// Bytes of their messages.
+    pub sent_bytes: Counter,
+    /// Frames sent whose ack has not come.
+    pub unacked: Gauge,
+    /// Most of them on the open stream.
+    pub window: Gauge,
+    /// Seconds from sending a frame to its ack.
+    pub ack_seconds: Histogram,
     /// Acks received, by status.
-    pub acks: Counters<AckLabel>,
+    pub acks: Counters<AckKind>,
     /// Whether the cloud has welcomed this node and the stream stands: 0 or 1.
     pub connected: Gauge,
     /// Attempts to open the stream.
     pub connects: Counter,
-    /// Seconds since the last ack; -1 before the first.
+    /// Streams that did not start or broke.
+    pub failures: Counter,
+    /// Seconds since the last ack, set when the metrics are read; -1 before the first.
     pub last_ack_age_seconds: Gauge,
-}
-
-/// Counters of one metric, told apart by one label.
-pub type Counters<L> = Family<L, Counter>;
-
-/// Declares a label and its values, all of which are there from the start.
-macro_rules! label {
-    ($(#[$doc:meta])* $set:ident, $key:ident: $name:ident { $($value:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[allow(missing_docs)]
-        pub enum $name { $($value,)+ }
-
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-                encoder.write_str(match self { $(Self::$value => $text,)+ })
-            }
-        }
-
-        /// The label set of one series.
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-        pub struct $set {
-            $key: $name,
-        }
-
-        impl From<$name> for $set {
-            fn from($key: $name) -> Self {
-                Self { $key }
-            }
-        }
-
-        impl $set {
-            fn register(registry: &mut Registry, name: &str, help: &str) -> Counters<Self> {
-                let counters = Counters::default();
-                for value in [$($name::$value,)+] {
-                    let _series = counters.get_or_create_owned(&Self::from(value));
-                }
-                registry.register(name, help, counters.clone());
-                counters
-            }
-        }
-    };
 }
 
 label! {
     /// What a camera asked for.
-    TaskLabel, task: TaskKind {
+    pub TaskKind as "task" {
         Compress = "compress",
         Classify = "classify",
         Both = "both",
@@ -106,7 +91,7 @@ label! {
 
 label! {
     /// Why a frame was not accepted.
-    RefusalLabel, reason: Refusal {
+    pub Refusal as "reason" {
         BadRequest = "bad_request",
         TooLarge = "too_large",
         UnsupportedType = "unsupported_type",
@@ -118,8 +103,17 @@ label! {
 }
 
 label! {
+    /// What the spool was asked for.
+    pub SpoolCall as "operation" {
+        Push = "push",
+        Read = "read",
+        Settle = "settle",
+    }
+}
+
+label! {
     /// Why a frame left the spool undelivered.
-    DropLabel, cause: DropCause {
+    pub DropCause as "cause" {
         Full = "full",
         Expired = "expired",
         Corrupt = "corrupt",
@@ -129,7 +123,7 @@ label! {
 
 label! {
     /// The cloud's verdict on a frame.
-    AckLabel, status: AckKind {
+    pub AckKind as "status" {
         Accepted = "accepted",
         Duplicate = "duplicate",
         Rejected = "rejected",
@@ -139,32 +133,69 @@ label! {
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("edge_node");
-        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "Version of this binary", Info::new(version));
-        let r = &mut registry;
-        let encode_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let help = "Time that encoding one frame took";
-        r.register_with_unit("encode", help, Unit::Seconds, encode_seconds.clone());
+        let mut registry = registry();
+        let r = registry.sub_registry_with_prefix("edge_node");
+        build(r, env!("CARGO_PKG_VERSION"));
         Self {
-            accepted: TaskLabel::register(r, "frames_accepted", "Frames answered 202"),
-            refused: RefusalLabel::register(r, "frames_refused", "Frames not accepted"),
-            dropped: DropLabel::register(r, "spool_dropped", "Frames that left undelivered"),
-            acks: AckLabel::register(r, "uplink_acks", "Acks received"),
-            encode_seconds,
+            http: Http::register(r, ROUTES.iter().copied()),
+            accepted: counters(r, "frames_accepted", "Frames answered 202"),
+            refused: counters(r, "frames_refused", "Frames not accepted"),
+            in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
+            in_flight_max: gauge(r, "frames_in_flight_max", "Most frames handled at once"),
+            encode_wait_seconds: histogram(
+                r,
+                "encode_wait_seconds",
+                "Time that frames waited for a thread of the encoder",
+                LONG,
+            ),
+            encode_seconds: histogram(
+                r,
+                "encode_seconds",
+                "Time that encoding one frame took",
+                LONG,
+            ),
+            encode_busy: gauge(r, "encode_busy", "Frames that have a thread of the encoder"),
+            encode_threads: gauge(r, "encode_threads", "Threads of the encoder"),
+            encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(r, "originals_skipped", "Originals too large to travel"),
-            sent: counter(r, "uplink_frames_sent", "Frames sent, resends included"),
-            connects: counter(r, "uplink_connects", "Attempts to open the stream"),
-            in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
+            spool: Calls::register(r, "spool", "calls of the spool"),
             spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),
+            spool_max_bytes: gauge(r, "spool_max_bytes", "Most bytes of the spool's file"),
+            spool_oldest_age_seconds: gauge(
+                r,
+                "spool_oldest_age_seconds",
+                "Age of the oldest frame in the spool, 0 when it is empty",
+            ),
+            dropped: counters(r, "spool_dropped", "Frames that left undelivered"),
+            sent: counter(r, "uplink_frames_sent", "Frames sent, resends included"),
+            sent_bytes: counter(r, "uplink_sent_bytes", "Bytes of the frames sent"),
+            unacked: gauge(
+                r,
+                "uplink_unacked_frames",
+                "Frames sent whose ack has not come",
+            ),
+            window: gauge(
+                r,
+                "uplink_window_frames",
+                "Most frames without an ack on the open stream, 0 without one",
+            ),
+            ack_seconds: histogram(
+                r,
+                "uplink_ack_seconds",
+                "Time from sending a frame to its ack",
+                WAIT,
+            ),
+            acks: counters(r, "uplink_acks", "Acks received"),
             connected: gauge(
                 r,
                 "uplink_connected",
                 "Whether the stream to the cloud stands",
             ),
+            connects: counter(r, "uplink_connects", "Attempts to open the stream"),
+            failures: counter(r, "uplink_failures", "Streams that did not start or broke"),
             last_ack_age_seconds: gauge(
                 r,
                 "uplink_last_ack_age_seconds",
@@ -174,26 +205,33 @@ impl Metrics {
         }
     }
 
+    /// Sets the bounds that a configuration tells.
+    pub(crate) fn bounds(&self, config: &Config, threads: usize) {
+        let set = |gauge: &Gauge, bound| gauge.set(i64::try_from(bound).unwrap_or(i64::MAX));
+        set(&self.in_flight_max, config.http.max_concurrent as u64);
+        set(&self.encode_threads, threads as u64);
+        set(&self.spool_max_bytes, config.spool.max_bytes);
+    }
+
     /// All series in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// A metric that cannot be written.
     pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
-        Ok(out)
+        text(&self.registry)
     }
 
     /// Frames that were lost here: left the spool undelivered, and not because the cloud refused them.
     pub fn lost(&self) -> u64 {
         [DropCause::Full, DropCause::Expired, DropCause::Corrupt]
-            .map(|cause| self.dropped.get_or_create(&DropLabel { cause }).get())
+            .map(|cause| self.dropped.get_or_create(&cause).get())
             .iter()
             .sum()
     }
 
     /// Counts a frame that left the spool undelivered.
     pub fn count_dropped(&self, cause: DropCause, frames: u64) {
-        self.dropped
-            .get_or_create(&DropLabel { cause })
-            .inc_by(frames);
+        self.dropped.get_or_create(&cause).inc_by(frames);
     }
 }
 
@@ -201,16 +239,4 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
-    let counter = Counter::default();
-    registry.register(name, help, counter.clone());
-    counter
-}
-
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::default();
-    registry.register(name, help, gauge.clone());
-    gauge
 }

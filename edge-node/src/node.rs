@@ -6,12 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use daemon::{boot::SPANS, metrics::Raised};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, info_span};
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
     encode::{Encoded, Encoder, Task},
     http::HttpError,
     intake::{self, Frame},
-    metrics::Metrics,
+    metrics::{Metrics, Refusal},
     rate::Rate,
     spool::{Spool, now_ms},
     uplink::Link,
@@ -48,6 +50,8 @@ pub(crate) struct Submission {
     pub(crate) body: Bytes,
     pub(crate) content_type: Option<String>,
     pub(crate) raw_size: Option<(u32, u32)>,
+    /// Of the trace that the frame belongs to; empty if none.
+    pub(crate) traceparent: String,
     pub(crate) permit: Permit,
 }
 
@@ -62,23 +66,16 @@ pub(crate) struct Stored {
 
 /// The right to handle one frame.
 pub(crate) struct Permit {
-    metrics: Metrics,
+    _raised: Raised,
     _slot: OwnedSemaphorePermit,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-    }
 }
 
 impl Node {
     /// The right to handle one more frame, if there is room.
     pub(crate) fn admit(&self) -> Option<Permit> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        self.metrics.in_flight.inc();
         Some(Permit {
-            metrics: self.metrics.clone(),
+            _raised: Raised::new(&self.metrics.in_flight),
             _slot: slot,
         })
     }
@@ -88,29 +85,49 @@ impl Node {
         self: Arc<Self>,
         submission: Submission,
     ) -> Result<Stored, HttpError> {
-        let task = tokio::spawn(async move {
+        let frame_id = Uuid::now_v7();
+        let span = Span::current();
+        span.record("frame", tracing::field::display(frame_id));
+        let accepting = span.clone();
+        let task = async move {
             let node = Arc::clone(&self);
-            let worker = move || node.make(submission);
-            let (stored, frame, permit) = self
-                .encoder
-                .spawn(worker)
-                .await
-                .map_err(HttpError::internal)??;
-            self.spool.push(&frame).await?;
+            let asked = Instant::now();
+            let worker = move || {
+                let _span = info_span!(target: SPANS, parent: &accepting, "encode").entered();
+                let waited = asked.elapsed().as_secs_f64();
+                node.metrics.encode_wait_seconds.observe(waited);
+                let _busy = Raised::new(&node.metrics.encode_busy);
+                node.make(frame_id, submission)
+            };
+            let made = self.encoder.spawn(worker).await;
+            let made = made.map_err(HttpError::internal).flatten();
+            let (stored, frame, permit) = made.inspect_err(|error| {
+                if error.refusal() == Refusal::Internal {
+                    self.metrics.encode_failures.inc();
+                }
+            })?;
+            let spooling = info_span!(target: SPANS, "spool");
+            self.spool.push(&frame).instrument(spooling).await?;
             drop(permit);
             Ok(stored)
-        });
+        };
+        let task = tokio::spawn(task.instrument(span));
         task.await.map_err(HttpError::internal)?
     }
 
     /// From bytes to the message for the cloud, on a worker thread.
-    fn make(&self, submission: Submission) -> Result<(Stored, EncodedFrame, Permit), HttpError> {
+    fn make(
+        &self,
+        frame_id: Uuid,
+        submission: Submission,
+    ) -> Result<(Stored, EncodedFrame, Permit), HttpError> {
         let Submission {
             camera,
             task,
             body,
             content_type,
             raw_size,
+            traceparent,
             permit,
         } = submission;
         let max_pixels = self.config.http.max_pixels;
@@ -132,9 +149,9 @@ impl Node {
             }
             self.metrics.latent_bits.inc_by(latents.total_bits());
         }
-        let frame_id = Uuid::now_v7();
         let mut message = self.message(frame_id, camera, &frame, &encoded);
         message.source_bytes = source_bytes;
+        message.traceparent = traceparent;
         if task.compresses() && sampled(frame_id, self.config.originals_share) {
             message.original = Some(intake::lossless(&frame).map_err(HttpError::internal)?);
         }
@@ -190,6 +207,7 @@ impl Node {
             crc32c: 0,
             encode_ns: encoded.elapsed_ns,
             source_bytes: 0,
+            traceparent: String::new(),
         }
     }
 

@@ -187,6 +187,54 @@ fn bad_configuration_exits_64_with_one_sentence() {
     assert!(run.stdout.starts_with(b"edge-node "), "{run:?}");
 }
 
+#[test]
+fn the_effective_configuration_is_printed_with_origins_and_reads_back() {
+    let dir = tempfile::tempdir().expect("dir");
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "[uplink]\nwindow = 3\n").expect("write");
+    let run = Command::new(env!("CARGO_BIN_EXE_edge-node"))
+        .args(["config", "--set", "rate.bits=128", "--config"])
+        .arg(&file)
+        .env("EDGE_NODE_HTTP__MAX_PIXELS", "2000")
+        .output()
+        .expect("run");
+    let told = String::from_utf8(run.stdout).expect("text");
+    for line in [
+        "node_id = \"edge-1\" # default".to_owned(),
+        "bits = 128 # flag".to_owned(),
+        "max_pixels = 2000 # environment EDGE_NODE_HTTP__MAX_PIXELS".to_owned(),
+        format!("window = 3 # file {}", file.display()),
+        "# ttl_s is not set".to_owned(),
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} in\n{told}");
+    }
+    let printed = dir.path().join("printed.toml");
+    std::fs::write(&printed, &told).expect("write");
+    let env = [("EDGE_NODE_HTTP__MAX_PIXELS", "2000")];
+    let meant = load(Some(&file), &env, &[("rate.bits", "128")]);
+    assert_eq!(load(Some(&printed), &[], &[]), meant, "{told}");
+}
+
+#[test]
+fn the_schema_has_every_key() {
+    let run = Command::new(env!("CARGO_BIN_EXE_edge-node"))
+        .args(["config", "--schema"])
+        .output()
+        .expect("run");
+    let schema: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    let defaults = serde_json::to_value(Config::default()).expect("a value");
+    for (key, value) in defaults.as_object().expect("an object") {
+        let property = &schema["properties"][key];
+        assert!(property.is_object(), "{key}: {schema}");
+        let name = property["$ref"].as_str().and_then(|r| r.rsplit('/').next());
+        for inner in value.as_object().into_iter().flatten() {
+            let section = &schema["$defs"][name.expect("a section")];
+            let told = &section["properties"][inner.0]["description"];
+            assert!(told.is_string(), "{key}.{}: {schema}", inner.0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_binary_tells_its_address_and_stops_on_sigterm() {
     let dir = tempfile::tempdir().expect("dir");

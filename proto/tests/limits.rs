@@ -40,6 +40,7 @@ fn frame() -> EncodedFrame {
         crc32c: 0,
         encode_ns: 1,
         source_bytes: 1000,
+        traceparent: String::new(),
     };
     frame.crc32c = frame.compute_crc32c();
     frame

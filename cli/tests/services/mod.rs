@@ -37,6 +37,7 @@ fn binaries() -> &'static Path {
 }
 
 /// A running service; killed when dropped.
+#[allow(dead_code, reason = "each test binary uses a part")]
 pub(crate) struct Service {
     child: Child,
     /// `HOST:PORT` of the HTTP side.
@@ -45,33 +46,55 @@ pub(crate) struct Service {
     pub(crate) grpc: String,
 }
 
+#[allow(dead_code, reason = "each test binary uses a part")]
 impl Service {
     /// A cloud decoder on `data`, with gRPC at `grpc` (port 0: any).
     pub(crate) async fn cloud(data: &Path, grpc: &str) -> Self {
+        Self::cloud_with(data, grpc, &[], Stdio::inherit()).await
+    }
+
+    /// The same with further variables, and its log elsewhere.
+    pub(crate) async fn cloud_with(
+        data: &Path,
+        grpc: &str,
+        further: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
         let settings = [
             ("CLOUD_DECODER_HTTP__LISTEN", "127.0.0.1:0"),
             ("CLOUD_DECODER_GRPC__LISTEN", grpc),
             ("CLOUD_DECODER_DATA_DIR", text(data)),
             ("CLOUD_DECODER_LOG__FILTER", "error"),
         ];
-        Self::start("cloud-decoder", &settings).await
+        Self::start("cloud-decoder", &[&settings, further].concat(), log).await
     }
 
     /// An edge node on the spool file `spool`, linked to the cloud at `grpc`. Every frame takes its
     /// original along, and a lost link is tried again every half second at least.
     pub(crate) async fn edge(spool: &Path, grpc: &str) -> Self {
+        Self::edge_with(spool, grpc, &[], Stdio::inherit()).await
+    }
+
+    /// The same with further variables, and its log elsewhere.
+    pub(crate) async fn edge_with(
+        spool: &Path,
+        grpc: &str,
+        further: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
+        let endpoint = format!("http://{grpc}");
         let settings = [
             ("EDGE_NODE_HTTP__LISTEN", "127.0.0.1:0"),
             ("EDGE_NODE_SPOOL__PATH", text(spool)),
-            ("EDGE_NODE_UPLINK__ENDPOINT", &format!("http://{grpc}")),
+            ("EDGE_NODE_UPLINK__ENDPOINT", &endpoint),
             ("EDGE_NODE_UPLINK__BACKOFF_MAX_MS", "500"),
             ("EDGE_NODE_ORIGINALS_SHARE", "1.0"),
             ("EDGE_NODE_LOG__FILTER", "error"),
         ];
-        Self::start("edge-node", &settings).await
+        Self::start("edge-node", &[&settings, further].concat(), log).await
     }
 
-    async fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+    async fn start(name: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
         let program = tokio::task::spawn_blocking(binaries)
             .await
             .expect("the build ends");
@@ -79,6 +102,7 @@ impl Service {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
@@ -127,6 +151,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// Waits until `condition` gives a value.
+#[allow(dead_code, reason = "each test binary uses a part")]
 pub(crate) async fn eventually<T>(
     what: &str,
     within: Duration,

@@ -1,6 +1,7 @@
 //! The catalogue: one row a frame, and the decode queue, which is the rows in state `queued`.
 
 mod history;
+mod measured;
 mod row;
 mod sqlite;
 mod undo;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 pub use history::{History, Line, Lines, MAX_LINES, Span};
+pub(crate) use measured::Measured;
 pub use sqlite::SqliteCatalogue;
 
 /// Why the catalogue could not answer.
@@ -200,6 +202,9 @@ pub trait Catalogue: Send + Sync {
 
     /// Frames waiting for the decoder, claimed ones included.
     async fn queued(&self) -> Result<u64, CatalogueError>;
+
+    /// When the oldest of them arrived, milliseconds since the Unix epoch; `None` when none waits.
+    async fn queued_since(&self) -> Result<Option<i64>, CatalogueError>;
 
     /// Cameras, the one that sent last first, at most [`MAX_CAMERAS`].
     async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError>;

@@ -235,6 +235,12 @@ impl Catalogue for SqliteCatalogue {
         Ok(count as u64)
     }
 
+    async fn queued_since(&self) -> Result<Option<i64>, CatalogueError> {
+        let sql = "SELECT received_ms FROM frames WHERE state = 'queued' ORDER BY seq LIMIT 1";
+        let row: Option<(i64,)> = sqlx::query_as(sql).fetch_optional(&self.readers).await?;
+        Ok(row.map(|(received_ms,)| received_ms))
+    }
+
     async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError> {
         let rows: Vec<CameraRow> = sqlx::query_as(
             "SELECT c.*, f.frame_id AS last_frame,

@@ -45,8 +45,8 @@ async fn insert_one(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, latent_bits, latent_ones, program_id, label_program_id,
-             label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares, traceparent)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
     )
     .bind(new.id.as_bytes().as_slice())
@@ -68,6 +68,7 @@ async fn insert_one(
     .bind(saturate(new.bytes))
     .bind(saturate(new.source_bytes))
     .bind(Some(&new.latent_shares).filter(|shares| !shares.is_empty()))
+    .bind(&new.traceparent)
     .fetch_optional(&mut **tx)
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
@@ -225,6 +226,7 @@ mod tests {
             encode_ns: 1,
             source_bytes: 1000,
             latent_shares: vec![128; 256],
+            traceparent: String::new(),
         }
     }
 

@@ -12,11 +12,12 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
+use daemon::metrics::Raised;
 use futures::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::{App, error::ApiError};
-use crate::{frame::FrameJson, metrics::Raised};
+use crate::frame::FrameJson;
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
 

@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use daemon::http::Limits;
+use daemon::{http::Limits, metrics::observe};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -42,6 +42,30 @@ const LIMITS: Limits = Limits {
     // Leaves the rest of the shutdown's time for closing the catalogue.
     drain: Duration::from_secs(9),
 };
+
+/// What the metrics know of routes; the dashboard's files are `other`.
+pub(crate) const ROUTES: &[&str] = &[
+    "/api/v1/frames",
+    "/api/v1/frames/{id}",
+    "/api/v1/frames/{id}/retry",
+    "/api/v1/frames/{id}/reconstruction.png",
+    "/api/v1/frames/{id}/original",
+    "/api/v1/frames/{id}/thumbnail.jpg",
+    "/api/v1/frames/{id}/patches",
+    "/api/v1/frames/{id}/same-size.jpg",
+    "/api/v1/labels",
+    "/api/v1/cameras",
+    "/api/v1/nodes",
+    "/api/v1/summary",
+    "/api/v1/series",
+    "/api/v1/history",
+    "/api/v1/drift",
+    "/api/v1/retention",
+    "/api/v1/events",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
 
 /// What handlers need.
 #[derive(Clone)]
@@ -102,6 +126,10 @@ fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn(security_headers))
+        .layer(middleware::from_fn_with_state(
+            app.metrics.http.clone(),
+            observe,
+        ))
         .with_state(app)
 }
 

@@ -6,8 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use daemon::metrics::CONTENT_TYPE;
+
 use super::{App, error::ApiError};
-use crate::Readiness;
+use crate::{Readiness, clock::now_ms};
 
 /// The process answers.
 pub(super) async fn livez() -> &'static str {
@@ -32,8 +34,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
     let queued = app.catalogue.queued().await?;
     app.metrics.queued.set(queued as i64);
+    let since = app.catalogue.queued_since().await?;
+    let age = since.map_or(0, |ms| (now_ms() - ms).max(0) / 1000);
+    app.metrics.queue_oldest_age_seconds.set(age);
     let text = app.metrics.encode();
     let text = text.map_err(|_| ApiError::unavailable("the metrics could not be written"))?;
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

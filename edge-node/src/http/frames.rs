@@ -9,8 +9,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use daemon::{
+    boot::SPANS,
+    trace::{self, TRACEPARENT},
+};
 use patchwire_proto::limits::{MAX_SIDE, check_id};
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, Span, field::Empty, info_span};
 use uuid::Uuid;
 
 use super::error::HttpError;
@@ -66,18 +71,39 @@ pub(super) async fn post(
     params: Result<Query<Params>, QueryRejection>,
     request: Request,
 ) -> Response {
-    match accept(&node, params, request).await {
+    let span = info_span!(
+        target: SPANS, "accept frame", otel.kind = "server", frame = Empty, camera = Empty,
+        http.response.status_code = Empty, otel.status_code = Empty,
+    );
+    let came = request.headers().get(TRACEPARENT);
+    let came = came.and_then(|value| value.to_str().ok()).unwrap_or("");
+    trace::continues(&span, came);
+    // Without a collector of its own, the node hands on what came.
+    let mut traceparent = trace::traceparent(&span);
+    if traceparent.is_empty() && trace::is_traceparent(came) {
+        traceparent = came.to_owned();
+    }
+    let accepted = accept(&node, params, request, traceparent);
+    match accepted.instrument(span.clone()).await {
         Ok(accepted) => {
             let task = TaskKind::from(accepted.task);
-            node.metrics.accepted.get_or_create(&task.into()).inc();
+            node.metrics.accepted.get_or_create(&task).inc();
+            span.record("http.response.status_code", 202);
+            let Accepted {
+                frame_id, camera, ..
+            } = &accepted;
+            tracing::debug!(frame = %frame_id, camera, "frame accepted");
             (StatusCode::ACCEPTED, Json(accepted)).into_response()
         }
         Err(error) => {
-            node.metrics
-                .refused
-                .get_or_create(&error.refusal().into())
-                .inc();
-            error.into_response()
+            node.metrics.refused.get_or_create(&error.refusal()).inc();
+            let response = error.into_response();
+            let status = response.status();
+            span.record("http.response.status_code", status.as_u16());
+            if status.is_server_error() {
+                span.record("otel.status_code", "ERROR");
+            }
+            response
         }
     }
 }
@@ -86,12 +112,14 @@ async fn accept(
     node: &Arc<Node>,
     params: Result<Query<Params>, QueryRejection>,
     request: Request,
+    traceparent: String,
 ) -> Result<Accepted, HttpError> {
     let Query(params) = params.map_err(|error| HttpError::bad_request(error.body_text()))?;
     let camera = params
         .camera
         .ok_or_else(|| HttpError::bad_request("camera is missing in the query"))?;
     check_id("camera", &camera).map_err(HttpError::bad_request)?;
+    Span::current().record("camera", &camera);
     let task = task(params.task.as_deref())?;
     let content_type = text_header(request.headers(), header::CONTENT_TYPE.as_str())?;
     let raw_size = raw_size(request.headers())?;
@@ -104,6 +132,7 @@ async fn accept(
         body,
         content_type,
         raw_size,
+        traceparent,
         permit,
     };
     let stored = Arc::clone(node).submit(submission).await?;

@@ -22,13 +22,26 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{StatusCode, Uri},
+    middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use daemon::metrics::observe;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 pub(crate) use self::error::HttpError;
 use crate::node::Node;
+
+/// What the metrics know of routes.
+pub(crate) const ROUTES: &[&str] = &[
+    "/v1/frames",
+    "/v1/frames/{id}",
+    "/v1/encoder",
+    "/v1/status",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     let most = node.config.http.max_body_bytes;
@@ -47,6 +60,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TraceLayer::new_for_http())
+        .layer(from_fn_with_state(node.metrics.http.clone(), observe))
         .with_state(node)
 }
 

@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use daemon::metrics::CONTENT_TYPE;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -102,7 +103,9 @@ pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<Response, H
         .last_ack
         .map_or(-1, |at| at.elapsed().as_secs() as i64);
     node.metrics.last_ack_age_seconds.set(age);
+    let waited = node.spool.oldest_age().await?;
+    let waited = waited.map_or(0, |age| age.as_secs() as i64);
+    node.metrics.spool_oldest_age_seconds.set(waited);
     let text = node.metrics.encode().map_err(HttpError::internal)?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

@@ -1,12 +1,15 @@
 //! What the spool tells.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use patchwire_proto::v1::EncodedFrame;
 use prost::Message as _;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Entry, FrameState, Spool, SpoolError};
+use super::{Entry, FrameState, Spool, SpoolError, now_ms};
+use crate::metrics::SpoolCall;
 
 impl Spool {
     /// The oldest frame after place `seq`; damaged rows on the way are quarantined.
@@ -14,6 +17,11 @@ impl Spool {
     /// # Errors
     /// When the database fails.
     pub async fn next_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
+        let reading = self.read_after(seq);
+        self.metrics.spool.time(SpoolCall::Read, reading).await
+    }
+
+    async fn read_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
         let mut seq = seq;
         loop {
             let sql = "SELECT seq, frame_id, crc32c, payload FROM spool \
@@ -36,6 +44,17 @@ impl Spool {
             }
             self.quarantine_damaged(seq).await?;
         }
+    }
+
+    /// How long the oldest frame has waited; `None` when none waits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_age(&self) -> Result<Option<Duration>, SpoolError> {
+        let sql = "SELECT created_ms FROM spool ORDER BY seq LIMIT 1";
+        let row = sqlx::query(sql).fetch_optional(&self.readers).await?;
+        let age_ms = row.map(|row| now_ms() - row.get::<i64, _>(0));
+        Ok(age_ms.map(|ms| Duration::from_millis(ms.max(0) as u64)))
     }
 
     /// What became of a frame; `None` if it never came, or left too long ago.

@@ -8,7 +8,10 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, Spool, SpoolError, now_ms};
-use crate::{config::OnFull, metrics::DropCause};
+use crate::{
+    config::OnFull,
+    metrics::{DropCause, SpoolCall},
+};
 
 /// SQLite's result code for a file at `max_page_count` or a disk without room.
 const SQLITE_FULL: &str = "13";
@@ -32,6 +35,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`], [`SpoolError::TooLarge`], or a failed database; nothing is stored.
     pub async fn push(&self, frame: &EncodedFrame) -> Result<(), SpoolError> {
+        let calls = &self.metrics.spool;
+        calls.time(SpoolCall::Push, self.push_now(frame)).await
+    }
+
+    async fn push_now(&self, frame: &EncodedFrame) -> Result<(), SpoolError> {
         let payload = frame.encode_to_vec();
         let bytes = payload.len();
         if bytes as u64 > self.max_bytes / 2 {
@@ -103,11 +111,16 @@ impl Spool {
     /// # Errors
     /// When the database fails; the frame stays.
     pub async fn settle(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
+        let settling = self.settle_now(frame_id, state);
+        self.metrics.spool.time(SpoolCall::Settle, settling).await
+    }
+
+    async fn settle_now(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
         let result = self.remove(&mut connection, frame_id, &state).await;
         let gone = match settled(connection, result).await {
             Err(SpoolError::Full) => {
-                tracing::warn!(%frame_id, ?state, "spool full, settled a frame without a trace");
+                tracing::warn!(frame = %frame_id, ?state, "spool full, settled a frame without a trace");
                 let mut connection = self.writer.acquire().await?;
                 let result = forget(&mut connection, frame_id).await;
                 settled(connection, result).await?

@@ -107,7 +107,8 @@ impl Uplink {
             if self.proved_itself() {
                 failures = 0;
             }
-            self.metrics.connected.set(0);
+            self.link_gauges_off();
+            self.metrics.failures.inc();
             let text = one_line(&error);
             if self.link.borrow().last_error.as_ref() != Some(&text) {
                 tracing::warn!(
@@ -131,8 +132,18 @@ impl Uplink {
                 () = time::sleep(Duration::from_millis(wait)) => {}
             }
         }
-        self.metrics.connected.set(0);
+        self.link_gauges_off();
         self.link.send_modify(|link| link.up_since = None);
+    }
+
+    fn link_gauges_off(&self) {
+        for gauge in [
+            &self.metrics.connected,
+            &self.metrics.unacked,
+            &self.metrics.window,
+        ] {
+            gauge.set(0);
+        }
     }
 
     /// Whether the stream that just ended brought an ack or stood for long, so that calling again
@@ -147,6 +158,7 @@ impl Uplink {
     async fn stream(&self) -> Result<std::convert::Infallible, LinkError> {
         let (outbound, mut session) = self.open().await?;
         self.metrics.connected.set(1);
+        self.metrics.window.set(session.window as i64);
         self.link.send_modify(|link| {
             link.up_since = Some(Instant::now());
             link.last_error = None;
@@ -179,10 +191,12 @@ impl Uplink {
                     if let Some(status) = status.take() {
                         told = Some(status);
                         permit.send(EdgeMessage { body: Some(edge_message::Body::Status(status)) });
-                    } else if let Some(frame) = next.take() {
-                        session.departs(&frame)?;
+                    } else if let Some(mut frame) = next.take() {
+                        let bytes = session.departs(&mut frame)?;
                         permit.send(EdgeMessage { body: Some(edge_message::Body::Frame(frame)) });
                         self.metrics.sent.inc();
+                        self.metrics.sent_bytes.inc_by(bytes as u64);
+                        self.metrics.unacked.set(session.in_flight.len() as i64);
                     }
                 }
                 () = self.spool.arrival(), if next.is_none() => {}
@@ -283,19 +297,23 @@ impl Uplink {
             .map_err(|error| LinkError::Protocol(error.to_string()))?;
         let reason = one_line(&ack.reason);
         let (status, state) = verdict(ack)?;
-        session.arrived(id)?;
+        let sent = session.arrived(id)?;
+        self.metrics.unacked.set(session.in_flight.len() as i64);
+        let seconds = sent.elapsed().as_secs_f64();
+        self.metrics.ack_seconds.observe(seconds);
         if let FrameState::Rejected { reason } = &state {
-            tracing::warn!(%id, reason, "the cloud rejected a frame, quarantined it");
+            tracing::warn!(frame = %id, reason, "the cloud rejected a frame, quarantined it");
         }
+        tracing::debug!(frame = %id, ?state, "ack");
         self.spool.settle(id, state).await?;
-        self.metrics.acks.get_or_create(&status.into()).inc();
+        self.metrics.acks.get_or_create(&status).inc();
         let notice =
             Some(reason).filter(|reason| status == AckKind::Accepted && !reason.is_empty());
         self.link.send_modify(|link| {
             link.last_ack = Some(Instant::now());
             if link.notice != notice {
                 if let Some(notice) = &notice {
-                    tracing::warn!(%id, notice, "the cloud has a frame that it cannot decode");
+                    tracing::warn!(frame = %id, notice, "the cloud has a frame that it cannot decode");
                 }
                 link.notice = notice;
             }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use daemon::{boot::SPANS, trace};
 use patchwire_proto::{
     limits,
     v1::{CloudMessage, EncodedFrame},
@@ -9,6 +10,7 @@ use patchwire_proto::{
 use prost::Message as _;
 use tokio::time;
 use tonic::Streaming;
+use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::link::LinkError;
@@ -24,9 +26,17 @@ pub(super) struct Session {
     pub(super) window: usize,
     pub(super) max_message_bytes: usize,
     pub(super) takes_status: bool,
-    pub(super) in_flight: HashMap<Uuid, usize>,
+    pub(super) in_flight: HashMap<Uuid, Sent>,
     pub(super) in_flight_bytes: usize,
     pub(super) last_progress: time::Instant,
+}
+
+/// A frame on its way.
+pub(super) struct Sent {
+    at: time::Instant,
+    bytes: usize,
+    /// Held until the ack.
+    _span: Span,
 }
 
 impl Session {
@@ -37,25 +47,43 @@ impl Session {
                 && self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes
     }
 
-    pub(super) fn departs(&mut self, frame: &EncodedFrame) -> Result<(), LinkError> {
+    /// Puts a frame into the window, and tells its bytes. Its trace goes on from the span that lasts until its ack.
+    pub(super) fn departs(&mut self, frame: &mut EncodedFrame) -> Result<usize, LinkError> {
         let id = limits::frame_id(&frame.frame_id)
             .map_err(|error| LinkError::Protocol(format!("spooled {error}")))?;
+        let now = time::Instant::now();
         if self.in_flight.is_empty() {
-            self.last_progress = time::Instant::now();
+            self.last_progress = now;
         }
-        self.in_flight_bytes += frame.encoded_len();
-        self.in_flight.insert(id, frame.encoded_len());
-        Ok(())
+        let span = if frame.traceparent.is_empty() {
+            Span::none()
+        } else {
+            info_span!(target: SPANS, parent: None, "deliver frame", otel.kind = "producer", frame = %id)
+        };
+        trace::continues(&span, &frame.traceparent);
+        let own = trace::traceparent(&span);
+        if !own.is_empty() {
+            frame.traceparent = own;
+        }
+        let bytes = frame.encoded_len();
+        self.in_flight_bytes += bytes;
+        let sent = Sent {
+            at: now,
+            bytes,
+            _span: span,
+        };
+        self.in_flight.insert(id, sent);
+        Ok(bytes)
     }
 
-    /// Takes an acknowledged frame out of the window.
-    pub(super) fn arrived(&mut self, id: Uuid) -> Result<(), LinkError> {
-        let bytes = self.in_flight.remove(&id).ok_or_else(|| {
+    /// Takes an acknowledged frame out of the window, and tells when it was sent.
+    pub(super) fn arrived(&mut self, id: Uuid) -> Result<time::Instant, LinkError> {
+        let sent = self.in_flight.remove(&id).ok_or_else(|| {
             LinkError::Protocol(format!("it acknowledged {id}, which is not in flight"))
         })?;
-        self.in_flight_bytes -= bytes;
+        self.in_flight_bytes -= sent.bytes;
         self.last_progress = time::Instant::now();
-        Ok(())
+        Ok(sent.at)
     }
 
     /// When the next ack is overdue, and after how long.

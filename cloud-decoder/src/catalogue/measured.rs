@@ -1,0 +1,132 @@
+//! A catalogue whose calls are counted and timed.
+
+use std::sync::Arc;
+
+use tonic::async_trait;
+use uuid::Uuid;
+
+use super::{
+    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Metric, Page, Series, Span,
+    SqliteCatalogue,
+};
+use crate::{
+    frame::{Frame, NewFrame, Quality, Work},
+    metrics::{Access, Metrics},
+};
+
+/// Passes each call on.
+pub(crate) struct Measured {
+    pub(crate) inner: Arc<SqliteCatalogue>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Measured {
+    async fn read<T>(
+        &self,
+        call: impl Future<Output = Result<T, CatalogueError>>,
+    ) -> Result<T, CatalogueError> {
+        self.metrics.catalogue.time(Access::Read, call).await
+    }
+
+    async fn write<T>(
+        &self,
+        call: impl Future<Output = Result<T, CatalogueError>>,
+    ) -> Result<T, CatalogueError> {
+        self.metrics.catalogue.time(Access::Write, call).await
+    }
+}
+
+#[async_trait]
+impl Catalogue for Measured {
+    async fn insert(&self, frames: Vec<NewFrame>) -> Result<Vec<Option<Frame>>, CatalogueError> {
+        self.write(self.inner.insert(frames)).await
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Frame>, CatalogueError> {
+        self.read(self.inner.get(id)).await
+    }
+
+    async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError> {
+        self.read(self.inner.list(page)).await
+    }
+
+    async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
+        self.write(self.inner.claim()).await
+    }
+
+    async fn decoded(
+        &self,
+        id: Uuid,
+        quality: Quality,
+        work: Work,
+        bytes: u64,
+    ) -> Result<Option<Frame>, CatalogueError> {
+        let call = self.inner.decoded(id, quality, work, bytes);
+        self.write(call).await
+    }
+
+    async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        self.write(self.inner.retry(id, delay_ms)).await
+    }
+
+    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        self.write(self.inner.put_back(id, delay_ms)).await
+    }
+
+    async fn failed_for(&self, reason: &str, limit: u32) -> Result<Vec<Uuid>, CatalogueError> {
+        self.read(self.inner.failed_for(reason, limit)).await
+    }
+
+    async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError> {
+        self.write(self.inner.failed(id, reason)).await
+    }
+
+    async fn requeue(&self, id: Uuid, bytes: u64) -> Result<Option<Frame>, CatalogueError> {
+        self.write(self.inner.requeue(id, bytes)).await
+    }
+
+    async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError> {
+        self.read(self.inner.oldest(limit)).await
+    }
+
+    async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError> {
+        self.write(self.inner.remove(frames)).await
+    }
+
+    async fn kept(&self) -> Result<Kept, CatalogueError> {
+        self.read(self.inner.kept()).await
+    }
+
+    async fn due(&self, before_ms: i64, bytes: u64) -> Result<Kept, CatalogueError> {
+        self.read(self.inner.due(before_ms, bytes)).await
+    }
+
+    async fn queued(&self) -> Result<u64, CatalogueError> {
+        self.read(self.inner.queued()).await
+    }
+
+    async fn queued_since(&self) -> Result<Option<i64>, CatalogueError> {
+        self.read(self.inner.queued_since()).await
+    }
+
+    async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError> {
+        self.read(self.inner.cameras()).await
+    }
+
+    async fn series(
+        &self,
+        camera: &str,
+        metric: Metric,
+        limit: u32,
+    ) -> Result<Series, CatalogueError> {
+        self.read(self.inner.series(camera, metric, limit)).await
+    }
+
+    async fn history(&self, span: &Span) -> Result<History, CatalogueError> {
+        self.read(self.inner.history(span)).await
+    }
+
+    async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
+        self.read(self.inner.latents(camera, limit)).await
+    }
+}
