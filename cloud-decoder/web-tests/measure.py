@@ -35,7 +35,7 @@ def fill(folder: Path, count: int):
     """Copies of one decoded frame, five seconds apart, with figures that vary."""
     pair = Pair(folder)
     first = pair.send("gate", "lake.jpg")
-    while pair.cloud.json(f"/api/v1/frames/{first}")["state"] != "decoded":
+    while not pair.cloud.json("/api/v1/frames?state=decoded")["frames"]:
         time.sleep(0.2)
     pair.stop()
     database = sqlite3.connect(folder / "cloud/catalogue.sqlite")

@@ -52,8 +52,6 @@ pub struct Page {
     pub camera: Option<String>,
     /// Only frames in this state.
     pub state: Option<FrameState>,
-    /// Only frames with a label.
-    pub labelled: bool,
     /// Frames that arrived before this one.
     pub before: Option<Uuid>,
     /// Most frames to return.
@@ -132,6 +130,21 @@ pub struct Series {
     pub values: Vec<f64>,
 }
 
+/// The likeliest class of a frame.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Seen {
+    /// The frame.
+    pub frame: Uuid,
+    /// The camera's id.
+    pub camera: String,
+    /// When the frame was captured, milliseconds since the Unix epoch.
+    pub captured_ms: i64,
+    /// Name of the class.
+    pub label: String,
+    /// Its softmax, 0 to 1.
+    pub score: f64,
+}
+
 /// What a frame's latents say of its scene.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct LatentSample {
@@ -157,6 +170,9 @@ pub trait Catalogue: Send + Sync {
 
     /// A page of frames, newest arrival first; `None` when `page.before` is not kept.
     async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError>;
+
+    /// The likeliest classes of a page of frames with a label; `None` when `page.before` is not kept.
+    async fn labels(&self, page: &Page) -> Result<Option<Vec<Seen>>, CatalogueError>;
 
     /// Takes the oldest queued frame for decoding and counts the attempt. The claim lapses after
     /// [`CLAIM_MS`], so that the frame of a worker that died is taken again.

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Camera, CatalogueError};
+use super::{Camera, CatalogueError, Seen};
 use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work};
 
 #[derive(FromRow)]
@@ -151,6 +151,33 @@ impl TryFrom<CameraRow> for Camera {
             last_decoded: row.last_decoded.as_deref().map(uuid).transpose()?,
             camera: row.camera_id,
             node: row.node_id,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct SeenRow {
+    frame_id: Vec<u8>,
+    camera_id: String,
+    captured_ms: i64,
+    label: String,
+    score: f64,
+}
+
+impl TryFrom<SeenRow> for Seen {
+    type Error = CatalogueError;
+
+    fn try_from(row: SeenRow) -> Result<Self, CatalogueError> {
+        let frame = Uuid::from_slice(&row.frame_id).map_err(|_| CatalogueError::Row {
+            id: hex::encode(&row.frame_id),
+            what: "the id is not 16 bytes",
+        })?;
+        Ok(Self {
+            frame,
+            camera: row.camera_id,
+            captured_ms: row.captured_ms,
+            label: row.label,
+            score: row.score,
         })
     }
 }

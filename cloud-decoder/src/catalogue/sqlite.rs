@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{
     CLAIM_MS, Camera, Catalogue, CatalogueError, History, Kept, LatentSample, MAX_CAMERAS, Metric,
-    Page, Series, Span, history,
-    row::{CameraRow, FrameRow},
+    Page, Seen, Series, Span, history,
+    row::{CameraRow, FrameRow, SeenRow},
     undo, write,
 };
 use crate::{
@@ -82,38 +82,30 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError> {
-        let mut before = i64::MAX;
-        if let Some(id) = page.before {
-            let row: Option<(i64,)> = sqlx::query_as("SELECT seq FROM frames WHERE frame_id = ?")
-                .bind(id.as_bytes().as_slice())
-                .fetch_optional(&self.readers)
-                .await?;
-            let Some((seq,)) = row else { return Ok(None) };
-            before = seq;
-        }
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM frames WHERE seq < ");
-        query.push_bind(before);
-        if let Some(camera) = &page.camera {
-            query.push(" AND camera_id = ").push_bind(camera);
-        }
-        if let Some(state) = page.state {
-            // Spelled out, because a partial index is not used for a value that is bound.
-            query.push(match state {
-                FrameState::Queued => " AND state = 'queued'",
-                FrameState::Decoded => " AND state = 'decoded'",
-                FrameState::Labelled => " AND state = 'labelled'",
-                FrameState::Failed => " AND state = 'failed'",
-            });
-        }
-        if page.labelled {
-            query.push(" AND label_scores IS NOT NULL");
-        }
+        let Some(mut query) = self.page("*", page).await? else {
+            return Ok(None);
+        };
         query
             .push(" ORDER BY seq DESC LIMIT ")
             .push_bind(page.limit);
         let rows: Vec<FrameRow> = query.build_query_as().fetch_all(&self.readers).await?;
         let frames: Result<Vec<_>, _> = rows.into_iter().map(Frame::try_from).collect();
         frames.map(Some)
+    }
+
+    async fn labels(&self, page: &Page) -> Result<Option<Vec<Seen>>, CatalogueError> {
+        // Written by this service, most likely class first.
+        let columns = "frame_id, camera_id, captured_ms, label_scores ->> '$[0].label' AS label,
+             CAST(label_scores ->> '$[0].score' AS REAL) AS score";
+        let Some(mut query) = self.page(columns, page).await? else {
+            return Ok(None);
+        };
+        query
+            .push(" AND label_scores IS NOT NULL ORDER BY seq DESC LIMIT ")
+            .push_bind(page.limit);
+        let rows: Vec<SeenRow> = query.build_query_as().fetch_all(&self.readers).await?;
+        let seen: Result<Vec<_>, _> = rows.into_iter().map(Seen::try_from).collect();
+        seen.map(Some)
     }
 
     async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
@@ -282,6 +274,41 @@ impl Catalogue for SqliteCatalogue {
 
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
         history::latents(&self.readers, camera, limit).await
+    }
+}
+
+impl SqliteCatalogue {
+    /// What a page selects, but for its order; `None` when the frame that it begins after is not kept.
+    async fn page(
+        &self,
+        columns: &str,
+        page: &Page,
+    ) -> Result<Option<QueryBuilder<Sqlite>>, CatalogueError> {
+        let mut before = i64::MAX;
+        if let Some(id) = page.before {
+            let row: Option<(i64,)> = sqlx::query_as("SELECT seq FROM frames WHERE frame_id = ?")
+                .bind(id.as_bytes().as_slice())
+                .fetch_optional(&self.readers)
+                .await?;
+            let Some((seq,)) = row else { return Ok(None) };
+            before = seq;
+        }
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+        query.push(columns).push(" FROM frames WHERE seq < ");
+        query.push_bind(before);
+        if let Some(camera) = page.camera.clone() {
+            query.push(" AND camera_id = ").push_bind(camera);
+        }
+        if let Some(state) = page.state {
+            // Spelled out, because a partial index is not used for a value that is bound.
+            query.push(match state {
+                FrameState::Queued => " AND state = 'queued'",
+                FrameState::Decoded => " AND state = 'decoded'",
+                FrameState::Labelled => " AND state = 'labelled'",
+                FrameState::Failed => " AND state = 'failed'",
+            });
+        }
+        Ok(Some(query))
     }
 }
 

@@ -34,34 +34,11 @@ pub(super) async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    let (frames, next) = page(&app, query, false).await?;
+    let page = page(query)?;
+    let frames = app.catalogue.list(&page).await?;
+    let (frames, next) = cut(frames, page.limit, |frame| frame.new.id)?;
     let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
     Ok(Json(json!({ "frames": frames, "next": next })))
-}
-
-/// A page, and the `before` of the next.
-async fn page(
-    app: &App,
-    query: ListQuery,
-    labelled: bool,
-) -> Result<(Vec<Frame>, Option<Uuid>), ApiError> {
-    let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
-    let page = Page {
-        camera: camera(query.camera)?,
-        state: query.state,
-        labelled,
-        before: query.before.as_deref().map(frame_id).transpose()?,
-        limit: limit + 1,
-    };
-    let Some(mut frames) = app.catalogue.list(&page).await? else {
-        return Err(ApiError::bad_request(
-            "before is not the id of a frame here",
-        ));
-    };
-    let more = frames.len() > limit as usize;
-    frames.truncate(limit as usize);
-    let next = frames.last().filter(|_| more).map(|frame| frame.new.id);
-    Ok((frames, next))
 }
 
 /// The likeliest class of labelled frames, newest arrival first; `next` as for frames.
@@ -70,20 +47,34 @@ pub(super) async fn labels(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    let (frames, next) = page(&app, query, true).await?;
-    let labels = frames.iter().filter_map(|frame| {
-        let best = frame.new.label.as_ref()?.scores.first()?;
-        Some(json!({
-            "frame": frame.new.id,
-            "camera": frame.new.camera_id,
-            "captured_ms": frame.new.captured_ms,
-            "label": best.label,
-            "score": best.score,
-        }))
-    });
-    Ok(Json(
-        json!({ "labels": labels.collect::<Vec<_>>(), "next": next }),
-    ))
+    let page = page(query)?;
+    let labels = app.catalogue.labels(&page).await?;
+    let (labels, next) = cut(labels, page.limit, |seen| seen.frame)?;
+    Ok(Json(json!({ "labels": labels, "next": next })))
+}
+
+/// One more than asked for, so that it is known whether a page follows.
+fn page(query: ListQuery) -> Result<Page, ApiError> {
+    Ok(Page {
+        camera: camera(query.camera)?,
+        state: query.state,
+        before: query.before.as_deref().map(frame_id).transpose()?,
+        limit: limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)? + 1,
+    })
+}
+
+/// A page without the one more, and the `before` of the next.
+fn cut<T>(
+    page: Option<Vec<T>>,
+    limit: u32,
+    id: impl Fn(&T) -> Uuid,
+) -> Result<(Vec<T>, Option<Uuid>), ApiError> {
+    let missing = || ApiError::bad_request("before is not the id of a frame here");
+    let mut page = page.ok_or_else(missing)?;
+    let more = page.len() >= limit as usize;
+    page.truncate(limit as usize - 1);
+    let next = page.last().filter(|_| more).map(id);
+    Ok((page, next))
 }
 
 /// One frame's record.
