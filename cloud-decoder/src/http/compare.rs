@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use quality::PATCH;
@@ -13,7 +13,7 @@ use super::{
     App,
     error::ApiError,
     frames::{FrameId, find},
-    images::cached,
+    images::{caching, known},
 };
 use crate::{
     compare::{Kept, MAX_PIXELS},
@@ -32,13 +32,10 @@ pub(super) async fn patches(
         return Err(ApiError::not_found(format!("frame {id} is not decoded")));
     }
     let original = original(&app, &frame).await?;
-    let caching = match cached(
-        &format!("{id}-patches-{}", frame.work.finished_ms),
-        &headers,
-    ) {
-        Ok(caching) => caching,
-        Err(known) => return Ok(known),
-    };
+    let caching = caching(&format!("{id}-patches-{}", frame.work.finished_ms));
+    if known(&headers, &caching) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
     let rebuilt = Kept {
         media_type: "image/png".to_owned(),
         data: object(&app, &frame, Kind::Reconstruction).await?,
@@ -70,10 +67,10 @@ pub(super) async fn same_size(
         )));
     }
     let original = original(&app, &frame).await?;
-    let caching = match cached(&format!("{id}-same-size"), &headers) {
-        Ok(caching) => caching,
-        Err(known) => return Ok(known),
-    };
+    let caching = caching(&format!("{id}-same-size"));
+    if known(&headers, &caching) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
     let bytes = usize::try_from(frame.new.latent_bits / 8).unwrap_or(usize::MAX);
     let size = (frame.new.width, frame.new.height);
     let made = app.compare.same_size(original, size, bytes).await?;

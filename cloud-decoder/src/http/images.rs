@@ -77,10 +77,10 @@ async fn image(
     request: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = frame.new.id;
-    let caching = match cached(&format!("{id}-{kind:?}"), request) {
-        Ok(caching) => caching,
-        Err(known) => return Ok(known),
-    };
+    let caching = caching(&format!("{id}-{kind:?}"));
+    if known(request, &caching) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
     let Some(object) = app.objects.open(kind, id).await? else {
         return Err(ApiError::not_found(format!(
             "the image of frame {id} is gone"
@@ -93,22 +93,21 @@ async fn image(
     Ok((caching, content, Body::from_stream(object.pieces)).into_response())
 }
 
-/// What lets a browser keep an answer that never changes, or the answer to one that has it.
-pub(super) fn cached(
-    name: &str,
-    request: &HeaderMap,
-) -> Result<[(header::HeaderName, String); 2], Response> {
-    let etag = format!("\"{name}\"");
-    let caching = [
+/// `Cache-Control` and `ETag` of an answer that never changes.
+pub(super) type Caching = [(header::HeaderName, String); 2];
+
+/// What lets browsers keep an answer of this name.
+pub(super) fn caching(name: &str) -> Caching {
+    [
         (header::CACHE_CONTROL, IMMUTABLE.to_owned()),
-        (header::ETAG, etag.clone()),
-    ];
-    let known = request
+        (header::ETAG, format!("\"{name}\"")),
+    ]
+}
+
+/// Whether a browser has the answer already.
+pub(super) fn known(request: &HeaderMap, [_, (_, etag)]: &Caching) -> bool {
+    request
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|tags| tags == "*" || tags.contains(&etag));
-    match known {
-        true => Err((StatusCode::NOT_MODIFIED, caching).into_response()),
-        false => Ok(caching),
-    }
+        .is_some_and(|tags| tags == "*" || tags.contains(etag))
 }
