@@ -6,8 +6,8 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Metric, Page, Series, Span,
-    SqliteCatalogue,
+    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Metric, Page, Seen, Series,
+    Span, SqliteCatalogue,
 };
 use crate::{
     frame::{Frame, NewFrame, Quality, Work},
@@ -48,6 +48,10 @@ impl Catalogue for Measured {
 
     async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError> {
         self.read(self.inner.list(page)).await
+    }
+
+    async fn labels(&self, page: &Page) -> Result<Option<Vec<Seen>>, CatalogueError> {
+        self.read(self.inner.labels(page)).await
     }
 
     async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
