@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Measure how fast this machine encodes and decodes, next to what its instructions could do.
     Bench(BenchArgs),
+    /// Make a certificate authority of your own, and certificates for the cloud and its nodes.
+    Certs(CertsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +53,12 @@ pub(crate) struct SendArgs {
     /// Address of the edge node.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) edge: String,
+    /// File of the token that the edge node asks for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificates (PEM) of those who may have signed that of an https edge node [default: the system's].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Camera that the frames are from, 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'.
     #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
     pub(crate) camera: String,
@@ -158,6 +166,27 @@ pub(crate) struct BenchArgs {
     /// Write the figures as JSON; "-" is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CertsArgs {
+    /// Folder to make them in: ca.pem, cloud.pem, NODE.pem, and a .key beside each; what is there stays.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Names and addresses that the cloud is called by, besides localhost.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cloud: Vec<String>,
+    /// Nodes, by node_id.
+    #[arg(long = "node", value_name = "NODE", value_parser = parse_node)]
+    pub(crate) nodes: Vec<String>,
+    /// Days that the certificates are good.
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+}
+
+fn parse_node(text: &str) -> Result<String, String> {
+    patchwire_proto::limits::check_id("node_id", text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -1,10 +1,11 @@
 //! Client of an edge node's HTTP API.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -69,15 +70,30 @@ pub(crate) enum Delivery {
 }
 
 impl Edge {
-    /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet.
-    pub(crate) fn new(url: &str) -> Result<Self> {
+    /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet. `ca` are those who
+    /// may have signed its certificate, in place of the system's; `token` is the file of a token.
+    pub(crate) fn new(url: &str, ca: Option<&PathBuf>, token: Option<&PathBuf>) -> Result<Self> {
         let base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
         ensure!(
-            base.scheme() == "http" && base.has_host(),
-            "{url} is not of the form http://HOST:PORT"
+            matches!(base.scheme(), "http" | "https") && base.has_host(),
+            "{url} is not of the form http://HOST:PORT or https://HOST:PORT"
         );
-        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
-        Ok(Self { http, base })
+        let mut http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
+        if let Some(path) = ca {
+            let bundle = Certificate::from_pem_bundle(&daemon::files::read(path)?);
+            let bundle = bundle.with_context(|| format!("{} is not PEM", path.display()))?;
+            http = http.tls_certs_only(bundle);
+        }
+        if let Some(path) = token {
+            let bearer = format!("Bearer {}", daemon::tokens::from_file(path)?);
+            let mut value = HeaderValue::try_from(bearer)?;
+            value.set_sensitive(true);
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+        }
+        Ok(Self {
+            http: http.build()?,
+            base,
+        })
     }
 
     /// Posts an image file's bytes. An edge node that is overloaded (429, 503) or not there is asked

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod certs;
 mod demo;
 mod edge;
 mod evaluate;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Certs(args) => certs::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,7 +31,7 @@ impl Pair {
             .await
             .context("the edge node does not start")?;
         Ok(Self {
-            node: Edge::new(&format!("http://{}", edge.http_addr))?,
+            node: Edge::new(&format!("http://{}", edge.http_addr), None, None)?,
             watch: Watch::subscribe(cloud.grpc_addr).await?,
             edge,
             cloud,

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
             files.push(path.clone());
         }
     }
-    let edge = Edge::new(&args.edge)?;
+    let edge = Edge::new(&args.edge, args.ca.as_ref(), args.token_file.as_ref())?;
     let mut sent = post(&edge, files, &args).await?;
     if args.wait {
         wait(&edge, &mut sent).await?;

@@ -5,9 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon::{config::within, effective::Origins};
+use daemon::{config::within, effective::Origins, exposure};
 pub use daemon::{
     config::{ConfigError, Log, LogFormat},
+    tls::Tls,
+    tokens::Auth,
     trace::Trace,
 };
 use schemars::JsonSchema;
@@ -17,6 +19,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Whether other machines may be served without TLS and tokens.
+    pub insecure: bool,
+    /// Certificate of both doors.
+    pub tls: Tls,
+    /// Who may use them.
+    pub auth: Auth,
     /// Dashboard and HTTP API.
     pub http: Http,
     /// Uplink of the edge nodes, catalogue, health and reflection.
@@ -51,6 +59,8 @@ pub struct Http {
 pub struct Grpc {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// PEM certificates, one of which must have signed each client's: mutual TLS. None is asked of clients when absent.
+    pub client_ca: Option<PathBuf>,
     /// Largest message taken, in bytes.
     pub max_message_bytes: usize,
     /// Most frames of one stream in flight without an ack.
@@ -100,6 +110,9 @@ impl Retention {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            insecure: false,
+            tls: Tls::default(),
+            auth: Auth::default(),
             http: Http::default(),
             grpc: Grpc::default(),
             data_dir: PathBuf::from("cloud-data"),
@@ -125,6 +138,7 @@ impl Default for Grpc {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 50051).into(),
+            client_ca: None,
             max_message_bytes: patchwire_proto::limits::MAX_MESSAGE_BYTES,
             window: 32,
         }
@@ -189,6 +203,27 @@ impl Config {
         within("decode.threads", decode.threads as u64, 0, 1024)?;
         within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;
         within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)?;
-        self.retention.check()
+        self.retention.check()?;
+        self.check_security()
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        self.tls.check()?;
+        if self.grpc.client_ca.is_some() && !self.tls.on() {
+            let reason = "needs tls.cert and tls.key".into();
+            return Err(ConfigError::Value {
+                key: "grpc.client_ca",
+                reason,
+            });
+        }
+        let guarded = self.tls.on() && self.auth.tokens.is_some();
+        let needed = "tls.cert, tls.key and auth.tokens";
+        for (key, listen) in [
+            ("http.listen", self.http.listen),
+            ("grpc.listen", self.grpc.listen),
+        ] {
+            exposure::check(key, listen, guarded, self.insecure, needed)?;
+        }
+        Ok(())
     }
 }

@@ -37,6 +37,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use daemon::{
+    tls::{Acceptor, Protocol},
+    tokens::{Gate, Kind},
+};
 use rayon::ThreadPoolBuilder;
 use tokio::{
     net::TcpListener,
@@ -62,6 +66,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 const MAX_WATCHERS: usize = 256;
 /// Services whose health follows readiness; the empty name is the server as a whole.
 const SERVICES: [&str; 3] = ["", "patchwire.v1.Uplink", "patchwire.v1.Catalogue"];
+
+/// The kinds of tokens that the service knows.
+pub const TOKENS: [Kind; 2] = [Kind::Node, Kind::Viewer];
 
 /// Whether frames can be decoded.
 #[derive(Clone, Debug)]
@@ -134,6 +141,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .context("decode threads cannot be started")?;
     let pool = Arc::new(pool);
 
+    let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
+    let http_acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
+    let client_ca = config.grpc.client_ca.as_deref();
+    let grpc_acceptor = Acceptor::new(&config.tls, client_ca, Protocol::Http2).context("tls")?;
+
     let lock = open_data_dir(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new(&config));
     let objects = Objects::local(&config.data_dir.join("objects"))?.measured(metrics.clone());
@@ -170,6 +182,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             max_message_bytes: config.grpc.max_message_bytes,
             window: config.grpc.window,
         },
+        gate.clone(),
         stop.clone(),
     );
     let catalogue_api = grpc::CatalogueService {
@@ -177,6 +190,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         changes: changes.clone(),
         metrics: metrics.clone(),
         watchers: watchers.clone(),
+        gate: gate.clone(),
         shutdown: stop.clone(),
     };
     let repair = Arc::new(repair::Repair {
@@ -204,6 +218,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         retention: config.retention,
         repair: repair.clone(),
         watchers,
+        door: http::Entrance::new(gate.clone(), &config),
         shutdown: stop.clone(),
     };
     let worker = decode::Worker {
@@ -237,13 +252,18 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         Ok(())
     });
     tasks.spawn(async {
-        http::serve(http_listener, app).await;
+        http::serve(http_listener, http_acceptor, app).await;
         Ok(())
     });
+    let door = grpc::Door {
+        listener: grpc_listener,
+        acceptor: grpc_acceptor,
+        gate,
+        max_message_bytes: config.grpc.max_message_bytes,
+    };
     tasks.spawn(grpc::serve(
-        grpc_listener,
+        door,
         uplink,
-        config.grpc.max_message_bytes,
         catalogue_api,
         health_service,
         stop.clone(),
@@ -256,6 +276,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         health,
         stop.clone(),
     ));
+    if config.insecure {
+        tracing::warn!("insecure is set: who reaches the ports may read and send frames");
+    }
     tracing::info!(%http_addr, %grpc_addr, data = %config.data_dir.display(), "listening");
     Ok(Running {
         http_addr,

@@ -50,8 +50,10 @@ fn main() -> ExitCode {
         |(config, _)| (&config.log, &config.trace),
         |command, (config, origins)| match command {
             None => serve(config),
-            Some(Command::Healthcheck) => boot::healthcheck(config.http.listen),
-            Some(Command::Config { schema }) => boot::print_config(&config, &origins, schema),
+            Some(command) => {
+                let (listen, tls) = (config.http.listen, config.tls.on());
+                command.run(&config, &origins, listen, tls, &cloud_decoder::TOKENS)
+            }
         },
     )
 }

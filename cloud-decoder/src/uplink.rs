@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Display,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use daemon::{boot::SPANS, metrics::Raised, trace};
+use daemon::{boot::SPANS, metrics::Raised, tokens::Gate, trace};
 use patchwire_proto::{
     limits,
     v1::{
@@ -29,6 +30,7 @@ use crate::{
     check,
     decoders::Decoders,
     frame::NewFrame,
+    grpc::{Guest, revoked},
     metrics::{Metrics, Outcome},
     nodes::{Call, Nodes},
     store::Store,
@@ -57,6 +59,7 @@ struct Shared {
     window: u32,
     streams: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
+    gate: Gate,
     shutdown: CancellationToken,
 }
 
@@ -75,6 +78,7 @@ impl UplinkService {
         metrics: Arc<Metrics>,
         nodes: Nodes,
         limits: Limits,
+        gate: Gate,
         shutdown: CancellationToken,
     ) -> Self {
         let in_flight = IN_FLIGHT_BYTES.max(limits.max_message_bytes as u32);
@@ -89,6 +93,7 @@ impl UplinkService {
                 window: limits.window,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 in_flight: Arc::new(Semaphore::new(in_flight as usize)),
+                gate,
                 shutdown,
             }),
         }
@@ -104,6 +109,7 @@ impl Uplink for UplinkService {
         request: Request<Streaming<EdgeMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let shared = self.shared.clone();
+        let guest = request.extensions().get::<Guest>().cloned();
         let Ok(slot) = shared.streams.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted(format!(
                 "{MAX_STREAMS} uplink streams are open, which is the most allowed"
@@ -113,7 +119,8 @@ impl Uplink for UplinkService {
         tokio::spawn(async move {
             let raised = Raised::new(&shared.metrics.uplinks);
             let stop = shared.shutdown.clone();
-            let served = serve_node(shared, request.into_inner(), acks.clone(), stop).await;
+            let inbound = request.into_inner();
+            let served = serve_node(shared, guest, inbound, acks.clone(), stop).await;
             if let Err(status) = served {
                 tracing::info!(%status, "uplink ended");
                 // The node may be gone, and then has no use for the status.
@@ -129,6 +136,7 @@ type Acks = mpsc::Sender<Result<CloudMessage, Status>>;
 
 async fn serve_node(
     shared: Arc<Shared>,
+    guest: Option<Guest>,
     mut inbound: Streaming<EdgeMessage>,
     acks: Acks,
     stop: CancellationToken,
@@ -141,6 +149,15 @@ async fn serve_node(
         },
     };
     limits::check_hello(&hello).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    if let Some(Guest(Some(holder))) = &guest
+        && holder.name != hello.node_id
+    {
+        return Err(Status::permission_denied(format!(
+            "the token is that of node {}, the hello that of {}",
+            holder.name, hello.node_id
+        )));
+    }
+    let mut revoked = pin!(revoked(shared.gate.clone(), guest));
     let node: Arc<str> = hello.node_id.as_str().into();
     let call = welcome(&shared, hello, &acks).await?;
 
@@ -150,6 +167,7 @@ async fn serve_node(
         let message = tokio::select! {
             biased;
             () = stop.cancelled() => break Ok(()),
+            status = &mut revoked => break Err(status),
             Some(stored) = storing.join_next() => match stored {
                 Ok(Ok(())) => continue,
                 Ok(Err(status)) => break Err(status),

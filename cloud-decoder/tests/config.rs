@@ -90,3 +90,35 @@ fn the_effective_configuration_is_printed_and_reads_back() {
         assert!(schema["properties"][key].is_object(), "{key}: {schema}");
     }
 }
+
+#[test]
+fn what_other_machines_reach_wants_tls_and_tokens() {
+    let load = |settings: &[(&str, &str)]| {
+        let flags = settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
+        Config::load(None, [], flags.collect::<Vec<_>>()).map_err(|error| error.to_string())
+    };
+    let (http, grpc) = (("http.listen", "0.0.0.0:1"), ("grpc.listen", "192.0.2.1:1"));
+    let (cert, key) = (("tls.cert", "c"), ("tls.key", "k"));
+    let tokens = ("auth.tokens", "t");
+    for (settings, part) in [
+        (
+            &[http][..],
+            "http.listen is 0.0.0.0:1, which other machines",
+        ),
+        (&[grpc], "grpc.listen is 192.0.2.1:1, which other machines"),
+        (&[http, tokens], "http.listen"),
+        (&[grpc, cert, key], "grpc.listen"),
+        (&[key], "tls.key goes with tls.cert"),
+        (&[("grpc.client_ca", "c")], "grpc.client_ca needs tls.cert"),
+    ] {
+        let error = load(settings).expect_err(part);
+        assert!(error.contains(part) && !error.contains('\n'), "{error}");
+    }
+    for settings in [
+        &[http, grpc, cert, key, tokens][..],
+        &[http, grpc, ("insecure", "true")],
+        &[cert, key, ("grpc.client_ca", "c")],
+    ] {
+        load(settings).expect("a configuration");
+    }
+}

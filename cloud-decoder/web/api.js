@@ -2,6 +2,7 @@
 
 async function get(path, method = "GET") {
   const response = await fetch(`/api/v1/${path}`, { method });
+  if (response.status === 401) location.assign("/login.html");
   const body = await response.json();
   if (!response.ok) throw new Error(body.error);
   return body;
@@ -50,6 +51,7 @@ export function follow({ ready, frame, lost }) {
     lost();
     // The browser only tries again by itself when the connection broke, not when it was refused.
     if (source.readyState === EventSource.CLOSED) {
+      summary().catch(() => {}); // Refused for want of a login, it goes there.
       setTimeout(() => follow({ ready, frame, lost }), 3000);
     }
   });

@@ -4,9 +4,11 @@ use std::{
     future::Future,
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::{
     config::{ConfigError, Log, LogFormat},
     effective::{self, Origins},
     health,
+    tokens::{self, Kind},
     trace::{Trace, Traces},
 };
 
@@ -31,7 +34,7 @@ const EX_USAGE: u8 = 64;
 pub const SPANS: &str = "patchwire";
 
 /// What every service's binary does other than serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Ask the running service whether it is ready, and exit with 0 or 1
     Healthcheck,
@@ -41,21 +44,16 @@ pub enum Command {
         #[arg(long)]
         schema: bool,
     },
-}
-
-/// Prints a service's configuration, or its schema.
-///
-/// # Errors
-/// Standard output is closed.
-pub fn print_config<C: JsonSchema + Serialize>(
-    config: &C,
-    origins: &Origins,
-    schema: bool,
-) -> anyhow::Result<()> {
-    match schema {
-        true => effective::print_schema::<C>(),
-        false => effective::print(config, origins),
-    }
+    /// Make a token: prints it, this once, and the line for the file that auth.tokens names
+    Token {
+        /// What it is for
+        kind: Kind,
+        /// Whose it is; a node's token is good for the node of this name alone
+        name: String,
+        /// Append the line to this file in place of printing it
+        #[arg(long, value_name = "FILE")]
+        add_to: Option<PathBuf>,
+    },
 }
 
 /// The whole of a service's `main`: parses the command line, makes command and configuration of it,
@@ -112,14 +110,52 @@ pub fn main<A: Parser, K, C>(
     }
 }
 
-/// One sentence on stdout when the service whose HTTP is configured with the address `listen` is ready.
-///
-/// # Errors
-/// It is not ready, or does not say so in time.
+impl Command {
+    /// Does what is asked of a service with this configuration, whose HTTP listens on `listen` with or without
+    /// `tls`, and that knows tokens of `kinds`.
+    ///
+    /// # Errors
+    /// The service is not ready, or does not say so in time; the token cannot be made or kept; standard
+    /// output is closed.
+    pub fn run<C: JsonSchema + Serialize>(
+        self,
+        config: &C,
+        origins: &Origins,
+        listen: SocketAddr,
+        tls: bool,
+        kinds: &[Kind],
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Healthcheck => healthcheck(listen, tls),
+            Self::Config { schema: true } => effective::print_schema::<C>(),
+            Self::Config { schema: false } => effective::print(config, origins),
+            Self::Token { kind, name, add_to } => token(kind, &name, add_to.as_deref(), kinds),
+        }
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
-pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
-    let addr = health::check(listen).await?;
+async fn healthcheck(listen: SocketAddr, tls: bool) -> anyhow::Result<()> {
+    let addr = health::check(listen, tls).await?;
     writeln!(io::stdout(), "{addr} is ready")?;
+    Ok(())
+}
+
+fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyhow::Result<()> {
+    let allowed: Vec<_> = kinds.iter().map(Kind::to_string).collect();
+    ensure!(
+        kinds.contains(&kind),
+        "a {kind}'s token is of no use here, allowed are {}",
+        allowed.join(" and ")
+    );
+    let (token, holder) = tokens::generate(kind, name).map_err(anyhow::Error::msg)?;
+    if let Some(file) = add_to {
+        let added = tokens::append(file, &holder);
+        added.with_context(|| format!("{} cannot be written", file.display()))?;
+        writeln!(io::stdout(), "{token}")?;
+    } else {
+        writeln!(io::stdout(), "{token}\n{holder}")?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Accepts HTTP connections.
 //!
 //! `axum::serve` has no timeout for a request's head, no bound on connections, and leaves
-//! connections running after a shutdown; [`serve`] has all three. HTTP/1.1 only.
+//! connections running after a shutdown; [`serve`] has all three, and TLS. HTTP/1.1 only.
 
 use std::{pin::pin, time::Duration};
 
@@ -18,6 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::Acceptor;
+
 /// Wait after an accept failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,7 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Open connections; further ones wait to be accepted.
     pub max_connections: usize,
-    /// Longest that a request's head may take to arrive.
+    /// Longest that a TLS handshake, and then a request's head, may take to arrive.
     pub head_timeout: Duration,
     /// Longest that requests in progress may take after the stop.
     pub drain: Duration,
@@ -34,7 +36,13 @@ pub struct Limits {
 
 /// Serves `router` until `stop`, then finishes requests in progress for at most
 /// [`drain`](Limits::drain) and aborts the rest.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -44,8 +52,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         };
         match accepted {
             Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(connection(stream, router, limits.head_timeout, stop));
+                let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+                let served = connection(stream, acceptor, router, limits.head_timeout, stop);
+                connections.spawn(served);
             }
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
@@ -64,6 +73,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
 
 async fn connection(
     stream: TcpStream,
+    acceptor: Acceptor,
     router: Router,
     head_timeout: Duration,
     stop: CancellationToken,
@@ -72,6 +82,15 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot disable Nagle's algorithm");
     }
+    let accepted = tokio::select! {
+        accepted = time::timeout(head_timeout, acceptor.accept(stream)) => accepted,
+        () = stop.cancelled() => return,
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => return tracing::debug!("a TLS handshake took longer than {head_timeout:?}"),
+    };
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)

@@ -1,14 +1,18 @@
 //! What the two services share and what has nothing to do with frames: reading the configuration,
-//! the start and end of the process, its health as seen from outside, its metrics, and the loop that
-//! accepts HTTP connections.
+//! the start and end of the process, its health as seen from outside, its metrics, the loop that
+//! accepts HTTP connections, and what keeps strangers out: TLS and tokens.
 #![forbid(unsafe_code)]
 
 pub mod boot;
 pub mod config;
 pub mod effective;
+pub mod exposure;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod tls;
+pub mod tokens;
 pub mod trace;
 
 /// A foreign error's text on one line of bounded length.

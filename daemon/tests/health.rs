@@ -10,6 +10,7 @@ use axum::{Router, http::StatusCode, routing::get};
 use daemon::{
     health::{HealthError, TIMEOUT, check},
     http::{Limits, serve},
+    tls::Acceptor,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 use tokio_util::sync::CancellationToken;
@@ -30,12 +31,14 @@ async fn listener(on: &str) -> (TcpListener, SocketAddr) {
 async fn service(on: &str, answer: (StatusCode, &'static str)) -> SocketAddr {
     let (listener, addr) = listener(on).await;
     let router = Router::new().route("/readyz", get(async move || answer));
-    tokio::spawn(serve(listener, router, LIMITS, CancellationToken::new()));
+    let acceptor = Acceptor::default();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, acceptor, router, LIMITS, stop));
     addr
 }
 
 async fn refusal(addr: SocketAddr) -> HealthError {
-    let error = check(addr).await.expect_err("not ready");
+    let error = check(addr, false).await.expect_err("not ready");
     assert!(!error.to_string().contains('\n'), "{error}");
     error
 }
@@ -43,7 +46,7 @@ async fn refusal(addr: SocketAddr) -> HealthError {
 #[tokio::test]
 async fn a_ready_service_is_found_on_loopback_if_it_listens_on_all_addresses() {
     let addr = service("0.0.0.0:0", (StatusCode::OK, "ready\n")).await;
-    let asked = check(addr).await.expect("ready");
+    let asked = check(addr, false).await.expect("ready");
     assert_eq!(asked, SocketAddr::from(([127, 0, 0, 1], addr.port())));
 }
 

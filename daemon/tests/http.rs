@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
-use daemon::http::{Limits, serve};
+use daemon::{
+    http::{Limits, serve},
+    tls::Acceptor,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -32,7 +35,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let addr = listener.local_addr().expect("address");
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let task = tokio::spawn(serve(
+            listener,
+            Acceptor::default(),
+            router,
+            limits,
+            stop.clone(),
+        ));
         Self { addr, stop, task }
     }
 

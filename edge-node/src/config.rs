@@ -4,17 +4,19 @@
 //! section and its key: `EDGE_NODE_UPLINK__ENDPOINT`.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use daemon::config::{within, wrong};
-use daemon::effective::Origins;
 pub use daemon::{
     config::{ConfigError, Log, LogFormat},
+    tls::Tls,
+    tokens::Auth,
     trace::Trace,
 };
+use daemon::{effective::Origins, exposure, tls};
 use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
 use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use schemars::JsonSchema;
@@ -32,8 +34,14 @@ pub struct Config {
     pub threads: usize,
     /// Longest that a shutdown waits for requests in progress, in seconds.
     pub shutdown_s: u64,
+    /// Whether other machines may be served, and the cloud called on another machine, without TLS and tokens.
+    pub insecure: bool,
     /// The HTTP side.
     pub http: Http,
+    /// Certificate of the HTTP side.
+    pub tls: Tls,
+    /// Who may use the HTTP side.
+    pub auth: Auth,
     /// What is loaded into the chip.
     pub programs: Programs,
     /// Bits a patch.
@@ -115,8 +123,12 @@ pub enum OnFull {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Uplink {
-    /// The cloud decoder's gRPC address, `http://HOST:PORT`.
+    /// The cloud decoder's gRPC address, `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoint: String,
+    /// File of this node's token, read at each connect.
+    pub token_file: Option<PathBuf>,
+    /// How an `https` cloud is known, and this node to it.
+    pub tls: UplinkTls,
     /// Most frames sent and not yet acknowledged; the cloud may ask for fewer.
     pub window: u32,
     /// Largest message either way in bytes; the cloud may take less.
@@ -131,6 +143,20 @@ pub struct Uplink {
     pub backoff_max_ms: u64,
 }
 
+/// How an `https` cloud is known, and this node to it. The files are read at each connect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UplinkTls {
+    /// PEM certificates of those whose signature the cloud's certificate must have; the system's when absent.
+    pub ca: Option<PathBuf>,
+    /// This node's certificate in PEM, for mutual TLS.
+    pub cert: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
+    /// Name that the cloud's certificate must have; the endpoint's when absent.
+    pub server_name: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -138,6 +164,9 @@ impl Default for Config {
             originals_share: 0.01,
             threads: 0,
             shutdown_s: 10,
+            insecure: false,
+            tls: Tls::default(),
+            auth: Auth::default(),
             http: Http::default(),
             programs: Programs::default(),
             rate: Rate::default(),
@@ -177,6 +206,8 @@ impl Default for Uplink {
     fn default() -> Self {
         Self {
             endpoint: "http://127.0.0.1:50051".into(),
+            token_file: None,
+            tls: UplinkTls::default(),
             window: 32,
             max_message_bytes: MAX_MESSAGE_BYTES,
             connect_timeout_s: 5,
@@ -276,19 +307,77 @@ impl Config {
             uplink.backoff_min_ms,
             3_600_000,
         )?;
-        let plain = uplink.endpoint.starts_with("http://");
-        if !plain || tonic::transport::Endpoint::from_shared(uplink.endpoint.clone()).is_err() {
+        self.check_security()
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        self.tls.check()?;
+        exposure::check(
+            "http.listen",
+            self.http.listen,
+            self.tls.on() && self.auth.tokens.is_some(),
+            self.insecure,
+            "tls.cert, tls.key and auth.tokens",
+        )?;
+        let uplink = &self.uplink;
+        let uri = uplink.endpoint.parse::<axum::http::Uri>().ok();
+        let (scheme, host) = uri
+            .as_ref()
+            .map_or((None, None), |u| (u.scheme_str(), u.host()));
+        let (Some(scheme @ ("http" | "https")), Some(host)) = (scheme, host) else {
             return Err(wrong(
                 "uplink.endpoint",
                 &uplink.endpoint,
-                "addresses of the form http://HOST:PORT",
+                "addresses of the form http://HOST:PORT and https://HOST:PORT",
             ));
+        };
+        let UplinkTls {
+            ca,
+            cert,
+            key,
+            server_name,
+        } = &uplink.tls;
+        tls::pair(
+            "uplink.tls.key",
+            cert.as_ref(),
+            "uplink.tls.cert",
+            key.as_ref(),
+        )?;
+        if scheme == "https" {
+            return Ok(());
         }
-        Ok(())
+        let told = ca.is_some() || cert.is_some() || server_name.is_some();
+        if told {
+            let reason = "is for an endpoint that begins with https://".into();
+            return Err(ConfigError::Value {
+                key: "uplink.tls",
+                reason,
+            });
+        }
+        if self.insecure || is_this_machine(host) {
+            return Ok(());
+        }
+        let reason = format!(
+            "is {:?}, which sends frames readable over the network: use https://, or set insecure = true if \
+             something else protects the way",
+            uplink.endpoint
+        );
+        Err(ConfigError::Value {
+            key: "uplink.endpoint",
+            reason,
+        })
     }
 
     /// Longest that a shutdown waits for requests in progress.
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_s)
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }

@@ -23,6 +23,10 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use daemon::{
+    tls::{Acceptor, Protocol},
+    tokens::{Gate, Kind},
+};
 use patchwire_proto::v1;
 use tokio::{
     net::TcpListener,
@@ -33,6 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, ConfigError};
 use self::{encode::Encoder, metrics::Metrics, node::Node, spool::Spool, uplink::Uplink};
+
+/// The kinds of tokens that a node knows.
+pub const TOKENS: [Kind; 2] = [Kind::Sender, Kind::Viewer];
 
 /// A node that runs.
 #[must_use = "a node is stopped by `shutdown`"]
@@ -64,6 +71,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("spool {}", config.spool.path.display()))?;
     let spool = Arc::new(spool);
+    let acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
+    let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
@@ -86,8 +95,14 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         encoder,
         rate,
         metrics,
+        gate,
         config: config.clone(),
     });
+    if config.insecure {
+        tracing::warn!(
+            "insecure is set: who reaches the ports or the network may read and send frames"
+        );
+    }
     tracing::info!(http = %http_addr, endpoint = config.uplink.endpoint, "edge node is up");
     let router = http::router(Arc::clone(&node));
     let limits = daemon::http::Limits {
@@ -97,7 +112,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     };
     Ok(Running {
         http_addr,
-        http: tokio::spawn(daemon::http::serve(listener, router, limits, stop.clone())),
+        http: tokio::spawn(daemon::http::serve(
+            listener,
+            acceptor,
+            router,
+            limits,
+            stop.clone(),
+        )),
         uplink: tokio::spawn(uplink.run(stop.clone())),
         expiry: tokio::spawn(node.expire()),
         stop,

@@ -63,11 +63,9 @@ fn main() -> ExitCode {
         |(config, _)| (&config.log, &config.trace),
         |command, (config, origins)| match command {
             None => serve(config),
-            Some(Command::Service(boot::Command::Healthcheck)) => {
-                boot::healthcheck(config.http.listen)
-            }
-            Some(Command::Service(boot::Command::Config { schema })) => {
-                boot::print_config(&config, &origins, schema)
+            Some(Command::Service(command)) => {
+                let (listen, tls) = (config.http.listen, config.tls.on());
+                command.run(&config, &origins, listen, tls, &edge_node::TOKENS)
             }
             Some(Command::Spool { action }) => spool_commands::run(action, &config.spool),
         },

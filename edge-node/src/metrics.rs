@@ -40,6 +40,8 @@ pub struct Metrics {
     encode_threads: Gauge,
     /// Frames that the encoder failed on.
     pub encode_failures: Counter,
+    /// Requests without the right token.
+    pub unauthorized: Counter,
     /// Bits a patch of the newest frame.
     pub rate_bits: Gauge,
     /// Bits of latents made.
@@ -157,6 +159,7 @@ impl Metrics {
             encode_busy: gauge(r, "encode_busy", "Frames that have a thread of the encoder"),
             encode_threads: gauge(r, "encode_threads", "Threads of the encoder"),
             encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
+            unauthorized: counter(r, "unauthorized", "Requests without the right token"),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(r, "originals_skipped", "Originals too large to travel"),

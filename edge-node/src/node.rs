@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, metrics::Raised};
+use daemon::{boot::SPANS, metrics::Raised, tokens::Gate};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -41,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) gate: Gate,
 }
 
 /// A frame as it came.

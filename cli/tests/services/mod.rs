@@ -1,4 +1,5 @@
 //! The two real binaries as child processes.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,6 +35,12 @@ fn binaries() -> &'static Path {
         assert!(built.success(), "the services do not build");
         folder.to_owned()
     })
+}
+
+/// A binary of this build.
+pub(crate) async fn binary(name: &str) -> PathBuf {
+    let folder = tokio::task::spawn_blocking(binaries).await;
+    folder.expect("the build ends").join(name)
 }
 
 /// A running service; killed when dropped.
@@ -94,11 +101,9 @@ impl Service {
         Self::start("edge-node", &[&settings, further].concat(), log).await
     }
 
-    async fn start(name: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
-        let program = tokio::task::spawn_blocking(binaries)
-            .await
-            .expect("the build ends");
-        let mut child = tokio::process::Command::new(program.join(name))
+    /// The service `name` with these variables, whose log goes to `log`.
+    pub(crate) async fn start(name: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
+        let mut child = tokio::process::Command::new(binary(name).await)
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -146,7 +151,7 @@ impl Service {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("temporary folders are UTF-8")
 }
 

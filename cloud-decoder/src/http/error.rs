@@ -2,9 +2,10 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
     response::{IntoResponse, Response},
 };
+use daemon::tokens::Refusal;
 use serde_json::json;
 
 use crate::{
@@ -70,6 +71,19 @@ impl ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Missing | Refusal::Unknown => StatusCode::UNAUTHORIZED,
+            Refusal::Kind(_) => StatusCode::FORBIDDEN,
+        };
+        Self {
+            status,
+            message: refusal.to_string(),
+        }
+    }
+}
+
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
         Self::internal(&error, "the catalogue could not be read")
@@ -99,6 +113,11 @@ impl From<RepairError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self.message }))).into_response()
+        let mut response = (self.status, Json(json!({ "error": self.message }))).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }

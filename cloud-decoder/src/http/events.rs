@@ -6,6 +6,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
     response::{
         IntoResponse, Response,
@@ -16,12 +17,15 @@ use daemon::metrics::Raised;
 use futures::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-use super::{App, error::ApiError};
+use super::{App, entrance::Visitor, error::ApiError};
 use crate::frame::FrameJson;
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-pub(super) async fn events(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn events(
+    State(app): State<App>,
+    Extension(visitor): Extension<Visitor>,
+) -> Result<Response, ApiError> {
     let Ok(slot) = app.watchers.clone().try_acquire_owned() else {
         return Err(ApiError::unavailable("too many event streams are open"));
     };
@@ -39,7 +43,8 @@ pub(super) async fn events(State(app): State<App>) -> Result<Response, ApiError>
             };
             Ok::<_, Infallible>(event)
         })
-        .take_until(app.shutdown.clone().cancelled_owned());
+        .take_until(app.shutdown.clone().cancelled_owned())
+        .take_until(Box::pin(app.door.clone().over(visitor)));
     // From this event on nothing is missed. Browsers drop events without data.
     let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("live")) });
     Ok(Sse::new(hello.chain(events))

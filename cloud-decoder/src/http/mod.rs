@@ -2,6 +2,7 @@
 
 mod assets;
 mod compare;
+mod entrance;
 mod error;
 mod events;
 mod fleet;
@@ -14,13 +15,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use daemon::{http::Limits, metrics::observe};
+use daemon::{http::Limits, metrics::observe, tls::Acceptor};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -62,6 +63,7 @@ pub(crate) const ROUTES: &[&str] = &[
     "/api/v1/drift",
     "/api/v1/retention",
     "/api/v1/events",
+    "/api/v1/session",
     "/livez",
     "/readyz",
     "/metrics",
@@ -84,18 +86,20 @@ pub(crate) struct App {
     pub(crate) retention: Retention,
     pub(crate) repair: Arc<Repair>,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) door: Entrance,
     pub(crate) shutdown: CancellationToken,
 }
 
-pub(crate) use stats::DecoderInfo;
+pub(crate) use self::{entrance::Entrance, stats::DecoderInfo};
 
 /// Serves until `shutdown`, then until the last request is answered or the drain is over.
-pub(crate) async fn serve(listener: TcpListener, app: App) {
+pub(crate) async fn serve(listener: TcpListener, acceptor: Acceptor, app: App) {
     let stop = app.shutdown.clone();
-    daemon::http::serve(listener, router(app), LIMITS, stop).await;
+    daemon::http::serve(listener, acceptor, router(app), LIMITS, stop).await;
 }
 
 fn router(app: App) -> Router {
+    let viewers = middleware::from_fn_with_state(app.clone(), entrance::viewers);
     let api = Router::new()
         .route("/frames", get(frames::list))
         .route("/frames/{id}", get(frames::one))
@@ -116,12 +120,21 @@ fn router(app: App) -> Router {
         .route("/history", get(fleet::history))
         .route("/drift", get(fleet::drift))
         .route("/retention", get(stats::retention))
-        .route("/events", get(events::events));
+        .route("/events", get(events::events))
+        .layer(viewers.clone());
+    let session = get(entrance::session)
+        .post(entrance::login)
+        .delete(entrance::logout)
+        .layer(DefaultBodyLimit::max(1024));
+    let mut metrics = get(probes::metrics);
+    if !app.door.open_metrics {
+        metrics = metrics.layer(viewers);
+    }
     Router::new()
-        .nest("/api/v1", api)
+        .nest("/api/v1", api.route("/session", session))
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
-        .route("/metrics", get(probes::metrics))
+        .route("/metrics", metrics)
         .fallback(assets::serve)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(bounded))

@@ -1,6 +1,8 @@
 //! A running service with a tiny decoder, and a node that talks to it.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod secrets;
+
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use bytes::Bytes;

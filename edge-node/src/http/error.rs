@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use daemon::tokens;
 use serde_json::json;
 
 use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
@@ -72,6 +73,16 @@ impl HttpError {
     }
 }
 
+impl From<tokens::Refusal> for HttpError {
+    fn from(refusal: tokens::Refusal) -> Self {
+        let status = match refusal {
+            tokens::Refusal::Missing | tokens::Refusal::Unknown => StatusCode::UNAUTHORIZED,
+            tokens::Refusal::Kind(_) => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, refusal)
+    }
+}
+
 impl From<IntakeError> for HttpError {
     fn from(error: IntakeError) -> Self {
         use IntakeError as E;
@@ -105,6 +116,12 @@ impl From<SpoolError> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(json!({ "error": self.sentence }))).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()

@@ -10,8 +10,10 @@
 //! | `GET /readyz`          | 200 while frames can be stored                                     |
 //! | `GET /metrics`         | OpenMetrics text                                                   |
 //!
-//! Whatever is refused is told as `{"error": "one sentence"}`.
+//! Where the node has tokens, frames need a sender's, what became of them a sender's or a viewer's, the rest but
+//! the probes a viewer's. Whatever is refused is told as `{"error": "one sentence"}`.
 
+mod auth;
 mod error;
 mod frames;
 mod status;
@@ -22,11 +24,11 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{StatusCode, Uri},
-    middleware::from_fn_with_state,
+    middleware::{self, from_fn_with_state},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use daemon::metrics::observe;
+use daemon::{metrics::observe, tokens::Kind};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 pub(crate) use self::error::HttpError;
@@ -45,17 +47,25 @@ pub(crate) const ROUTES: &[&str] = &[
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     let most = node.config.http.max_body_bytes;
+    let needs = |kinds: &'static [Kind]| {
+        middleware::from_fn_with_state((Arc::clone(&node), kinds), auth::needs)
+    };
+    let sender = needs(&[Kind::Sender]);
+    let either = needs(&[Kind::Sender, Kind::Viewer]);
+    let viewer = needs(&[Kind::Viewer]);
+    let mut metrics = get(status::metrics);
+    if !node.config.auth.open_metrics {
+        metrics = metrics.layer(viewer.clone());
+    }
+    let frames = post(frames::post).layer(DefaultBodyLimit::max(most));
     Router::new()
-        .route(
-            "/v1/frames",
-            post(frames::post).layer(DefaultBodyLimit::max(most)),
-        )
-        .route("/v1/frames/{id}", get(frames::get))
-        .route("/v1/encoder", get(status::encoder))
-        .route("/v1/status", get(status::status))
+        .route("/v1/frames", frames.layer(sender))
+        .route("/v1/frames/{id}", get(frames::get).layer(either))
+        .route("/v1/encoder", get(status::encoder).layer(viewer.clone()))
+        .route("/v1/status", get(status::status).layer(viewer))
         .route("/livez", get(status::live))
         .route("/readyz", get(status::ready))
-        .route("/metrics", get(status::metrics))
+        .route("/metrics", metrics)
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use daemon::files::FileError;
 use serde::Serialize;
 
 use crate::spool::SpoolError;
@@ -47,6 +48,8 @@ pub(super) enum LinkError {
     Protocol(String),
     #[error("the cloud acknowledged nothing for {0:?}")]
     Stalled(Duration),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
 }

@@ -6,6 +6,7 @@
 //! cloud knows frames by their id, so a frame sent twice is kept once. A cloud that takes it is told
 //! how the spool fares, in front of the frames that wait.
 
+mod identity;
 mod link;
 mod session;
 
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Streaming, transport::Endpoint};
+use tonic::{Request, Streaming, transport::Endpoint};
 
 use crate::{
     config,
@@ -229,13 +230,18 @@ impl Uplink {
         };
         outbound.try_send(hello).map_err(|_| LinkError::Closed)?;
         let welcome = async {
-            let mut client = UplinkClient::new(self.endpoint.connect().await?)
+            let loaded = identity::load(&self.config, self.endpoint.clone()).await?;
+            let (endpoint, authorization) = loaded;
+            let mut client = UplinkClient::new(endpoint.connect().await?)
                 .max_decoding_message_size(self.config.max_message_bytes)
                 .max_encoding_message_size(self.config.max_message_bytes);
-            let mut inbound = client
-                .stream(ReceiverStream::new(messages))
-                .await?
-                .into_inner();
+            let mut request = Request::new(ReceiverStream::new(messages));
+            if let Some(authorization) = authorization {
+                request
+                    .metadata_mut()
+                    .insert("authorization", authorization);
+            }
+            let mut inbound = client.stream(request).await?.into_inner();
             let first = inbound.message().await?.ok_or(LinkError::Closed)?;
             Ok::<_, LinkError>((inbound, first))
         };

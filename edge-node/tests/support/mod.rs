@@ -20,7 +20,10 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Status, Streaming};
+use tonic::{
+    Request, Status, Streaming,
+    transport::{Server, ServerTlsConfig},
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,7 @@ pub struct Cloud {
 
 #[derive(Clone, Default)]
 struct Seen {
+    authorizations: Arc<Mutex<Vec<Option<String>>>>,
     frames: Arc<Mutex<Vec<EncodedFrame>>>,
     hellos: Arc<Mutex<Vec<Hello>>>,
     statuses: Arc<Mutex<Vec<NodeStatus>>>,
@@ -69,7 +73,21 @@ impl Cloud {
     pub async fn start_without_status(
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::open(([127, 0, 0, 1], 0).into(), 8, false, judge).await
+        Self::open(
+            Server::builder(),
+            ([127, 0, 0, 1], 0).into(),
+            8,
+            false,
+            judge,
+        )
+        .await
+    }
+
+    /// One that accepts everything, behind TLS.
+    pub async fn start_tls(tls: ServerTlsConfig) -> Self {
+        let builder = Server::builder().tls_config(tls).expect("TLS");
+        let addr = ([127, 0, 0, 1], 0).into();
+        Self::open(builder, addr, 8, true, |_, _| Verdict::Accept).await
     }
 
     pub async fn start_at(
@@ -77,10 +95,11 @@ impl Cloud {
         window: u32,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::open(addr, window, true, judge).await
+        Self::open(Server::builder(), addr, window, true, judge).await
     }
 
     async fn open(
+        mut builder: Server,
         addr: SocketAddr,
         window: u32,
         takes_status: bool,
@@ -97,7 +116,7 @@ impl Cloud {
         };
         let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
         let server = tokio::spawn(async move {
-            tonic::transport::Server::builder()
+            builder
                 .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
@@ -112,6 +131,11 @@ impl Cloud {
 
     pub fn statuses(&self) -> Vec<NodeStatus> {
         self.seen.statuses.lock().expect("lock").clone()
+    }
+
+    /// The header `authorization` of each stream.
+    pub fn authorizations(&self) -> Vec<Option<String>> {
+        self.seen.authorizations.lock().expect("lock").clone()
     }
 
     pub fn hellos(&self) -> Vec<Hello> {
@@ -133,6 +157,10 @@ impl uplink_server::Uplink for Service {
         &self,
         request: Request<Streaming<EdgeMessage>>,
     ) -> Result<tonic::Response<Self::StreamStream>, Status> {
+        let header = request.metadata().get("authorization");
+        let header = header.map(|value| value.to_str().expect("text").to_owned());
+        let authorizations = &self.seen.authorizations;
+        authorizations.lock().expect("lock").push(header);
         let mut inbound = request.into_inner();
         let (outbound, messages) = mpsc::channel(64);
         let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);

@@ -1,48 +1,39 @@
-//! The gRPC catalogue, and the server that carries it beside uplink, health and reflection.
+//! The gRPC catalogue.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use daemon::metrics::Raised;
-use futures::{Stream, StreamExt};
+use daemon::{metrics::Raised, tokens::Gate};
+use futures::{FutureExt, Stream, StreamExt};
 use patchwire_proto::{
-    FILE_DESCRIPTOR_SET, limits,
+    limits,
     v1::{
         FrameRecord, GetFrameRequest, ListFramesRequest, ListFramesResponse, WatchFramesRequest,
-        catalogue_server::{Catalogue as CatalogueApi, CatalogueServer},
-        uplink_server::UplinkServer,
+        catalogue_server::Catalogue as CatalogueApi,
     },
 };
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status, async_trait,
-    transport::{Server, server::TcpIncoming},
-};
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
+
+use super::guard::{self, Guest};
 
 use crate::{
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
     metrics::Metrics,
-    uplink::UplinkService,
 };
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
-/// Largest request of the catalogue in bytes: a camera id and a page token.
-const MAX_REQUEST_BYTES: usize = 4096;
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_STREAMS_PER_CONNECTION: u32 = 64;
 
 pub(crate) struct CatalogueService {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) gate: Gate,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -102,6 +93,7 @@ impl CatalogueApi for CatalogueService {
         &self,
         request: Request<WatchFramesRequest>,
     ) -> Result<Response<Self::WatchFramesStream>, Status> {
+        let guest = request.extensions().get::<Guest>().cloned();
         let camera = camera(request.into_inner().camera_id)?;
         let Ok(slot) = self.watchers.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted("too many watchers"));
@@ -123,6 +115,10 @@ impl CatalogueApi for CatalogueService {
                 std::future::ready(item)
             })
             .take_until(self.shutdown.clone().cancelled_owned());
+        let revoked = guard::revoked(self.gate.clone(), guest)
+            .map(Err)
+            .into_stream();
+        let records = futures::stream::select(records, revoked);
         Ok(Response::new(Box::pin(end_after_error(records))))
     }
 }
@@ -153,39 +149,4 @@ fn camera(id: String) -> Result<Option<String>, Status> {
 fn internal(error: CatalogueError) -> Status {
     tracing::error!(%error, "catalogue");
     Status::internal("the catalogue could not be read")
-}
-
-/// Serves until `shutdown`, then until the last stream has ended.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    uplink: UplinkService,
-    max_message_bytes: usize,
-    catalogue: CatalogueService,
-    health: HealthServer<impl Health>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    let uplink = UplinkServer::new(uplink)
-        .max_decoding_message_size(max_message_bytes)
-        .max_encoding_message_size(max_message_bytes);
-    let catalogue = CatalogueServer::new(catalogue)
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(max_message_bytes);
-    Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .add_service(uplink)
-        .add_service(catalogue)
-        .add_service(health)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown.cancelled_owned(),
-        )
-        .await?;
-    Ok(())
 }

@@ -1,0 +1,88 @@
+//! The gRPC server: uplink, catalogue, health and reflection behind one door.
+
+mod catalogue;
+mod guard;
+mod incoming;
+
+use std::time::Duration;
+
+use daemon::{
+    tls::Acceptor,
+    tokens::{Gate, Kind},
+};
+use patchwire_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{catalogue_server::CatalogueServer, uplink_server::UplinkServer},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use crate::uplink::UplinkService;
+
+pub(crate) use self::{
+    catalogue::CatalogueService,
+    guard::{Guest, revoked},
+};
+
+/// Largest request of the catalogue in bytes: a camera id and a page token.
+const MAX_REQUEST_BYTES: usize = 4096;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_STREAMS_PER_CONNECTION: u32 = 64;
+
+/// Where and to whom the server listens.
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) gate: Gate,
+    pub(crate) max_message_bytes: usize,
+}
+
+/// Serves until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
+/// tokens where there are some.
+pub(crate) async fn serve(
+    door: Door,
+    uplink: UplinkService,
+    catalogue: CatalogueService,
+    health: HealthServer<impl Health>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Door {
+        listener,
+        acceptor,
+        gate,
+        max_message_bytes,
+    } = door;
+    let guard = |kind| guard::Guard {
+        gate: gate.clone(),
+        kind,
+        metrics: catalogue.metrics.clone(),
+    };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let uplink = UplinkServer::new(uplink)
+        .max_decoding_message_size(max_message_bytes)
+        .max_encoding_message_size(max_message_bytes);
+    let (nodes, viewers) = (guard(Kind::Node), guard(Kind::Viewer));
+    let catalogue = CatalogueServer::new(catalogue)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(max_message_bytes);
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .add_service(InterceptedService::new(uplink, nodes))
+        .add_service(InterceptedService::new(catalogue, viewers.clone()))
+        .add_service(health)
+        .add_service(InterceptedService::new(reflection, viewers))
+        .serve_with_incoming_shutdown(
+            incoming::incoming(listener, acceptor, shutdown.clone()),
+            shutdown.cancelled_owned(),
+        )
+        .await?;
+    Ok(())
+}

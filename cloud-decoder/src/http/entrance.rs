@@ -1,0 +1,215 @@
+//! Who may look: viewers with a token in `authorization`, or with the cookie that the login page got for one.
+//!
+//! The cookie is not the token but a session's random value, of which the service keeps the SHA-256 in memory:
+//! what lies in a browser's files is worth nothing after a logout, a restart or a week.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json,
+    extract::{Request, State, rejection::JsonRejection},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{AUTHORIZATION, COOKIE, SET_COOKIE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use daemon::tokens::{self, Gate, Holder, Kind, Refusal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::{App, error::ApiError};
+use crate::Config;
+
+/// How long a login lasts.
+const SESSION: Duration = Duration::from_secs(7 * 86_400);
+/// Most logins at once; the oldest ends for one more.
+const MAX_SESSIONS: usize = 1024;
+const COOKIE_NAME: &str = "patchwire-session";
+
+/// The door to everything that shows frames or figures.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    gate: Gate,
+    sessions: Arc<Mutex<HashMap<[u8; 32], Session>>>,
+    /// Whether the cookie may travel with TLS alone.
+    secure: bool,
+    pub(super) open_metrics: bool,
+}
+
+#[derive(Clone)]
+struct Session {
+    holder: Holder,
+    until: Instant,
+}
+
+/// Who asked, in a request's extensions; nobody in particular where no token is needed.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    holder: Option<Holder>,
+    until: Option<Instant>,
+}
+
+impl Entrance {
+    pub(crate) fn new(gate: Gate, config: &Config) -> Self {
+        Self {
+            gate,
+            sessions: Arc::default(),
+            secure: config.tls.on(),
+            open_metrics: config.auth.open_metrics,
+        }
+    }
+
+    fn visitor(&self, method: &Method, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+        let header = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if self.gate.is_open() || header.is_some() {
+            let holder = self.gate.check(header, &[Kind::Viewer])?;
+            return Ok(Visitor {
+                holder,
+                until: None,
+            });
+        }
+        let session = cookie(headers).and_then(|value| self.session(value));
+        let session = session.ok_or(Refusal::Missing)?;
+        if !method.is_safe() && from_elsewhere(headers) {
+            return Err(Refusal::Missing);
+        }
+        Ok(Visitor {
+            holder: Some(session.holder),
+            until: Some(session.until),
+        })
+    }
+
+    fn session(&self, value: &str) -> Option<Session> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.get(&tokens::digest(value))?.clone();
+        let good = session.until > Instant::now() && self.gate.knows(&session.holder);
+        good.then_some(session)
+    }
+
+    /// Begins a session and gives the value of its cookie.
+    fn begin(&self, holder: Holder) -> Result<String, ApiError> {
+        let value = tokens::random().map_err(ApiError::unavailable)?;
+        let until = Instant::now() + SESSION;
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, s| s.until > Instant::now() && self.gate.knows(&s.holder));
+        if sessions.len() >= MAX_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, s)| s.until);
+            if let Some(key) = oldest.map(|(key, _)| *key) {
+                sessions.remove(&key);
+            }
+        }
+        sessions.insert(tokens::digest(&value), Session { holder, until });
+        Ok(value)
+    }
+
+    fn end(&self, value: &str) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.remove(&tokens::digest(value));
+    }
+
+    fn set_cookie(&self, value: &str, max_age: Duration) -> [(axum::http::HeaderName, String); 1] {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let seconds = max_age.as_secs();
+        let cookie = format!(
+            "{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
+        );
+        [(SET_COOKIE, cookie)]
+    }
+
+    /// Waits until the visitor may look no longer.
+    pub(super) async fn over(self, visitor: Visitor) {
+        let expired = async {
+            match visitor.until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.gate.revoked(visitor.holder.as_ref()) => {}
+            () = expired => {}
+        }
+    }
+}
+
+/// Goes on with requests of viewers, and knows in its extensions whose they are.
+pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    match app.door.visitor(request.method(), request.headers()) {
+        Ok(visitor) => {
+            request.extensions_mut().insert(visitor);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            app.metrics.unauthorized.inc();
+            ApiError::from(refusal).into_response()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    token: String,
+}
+
+/// `POST /api/v1/session`: a cookie for a viewer's token.
+pub(super) async fn login(
+    State(app): State<App>,
+    login: Result<Json<Login>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let Json(Login { token }) = login.map_err(|_| {
+        ApiError::bad_request("a login is JSON of the form {\"token\": \"...\"}, of 1 KiB at most")
+    })?;
+    let holder = app.door.gate.check_token(token.trim(), &[Kind::Viewer]);
+    let holder = holder.inspect_err(|_| {
+        app.metrics.unauthorized.inc();
+    })?;
+    let Some(holder) = holder else {
+        return Err(ApiError::bad_request("no token is needed here"));
+    };
+    tracing::info!(viewer = holder.name, "logged in");
+    let value = app.door.begin(holder)?;
+    let cookie = app.door.set_cookie(&value, SESSION);
+    Ok((StatusCode::NO_CONTENT, cookie).into_response())
+}
+
+/// `DELETE /api/v1/session`: the cookie is good no more.
+pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> Response {
+    if let Some(value) = cookie(&headers) {
+        app.door.end(value);
+    }
+    let cookie = app.door.set_cookie("", Duration::ZERO);
+    (StatusCode::NO_CONTENT, cookie).into_response()
+}
+
+/// `GET /api/v1/session`: whether a token is needed, and who is logged in.
+pub(super) async fn session(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+) -> Json<Value> {
+    let visitor = app.door.visitor(&method, &headers).ok();
+    let viewer = visitor.and_then(|v| v.holder).map(|holder| holder.name);
+    Json(json!({ "needed": !app.door.gate.is_open(), "viewer": viewer }))
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(COOKIE).iter();
+    let mut pairs = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+}
+
+/// Whether a browser says that a page of another origin asks: `SameSite` lets other ports of this host through.
+fn from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| site != "same-origin")
+}
