@@ -83,6 +83,9 @@ impl Edge {
             let bundle = Certificate::from_pem_bundle(&daemon::files::read(path)?);
             let bundle = bundle.with_context(|| format!("{} is not PEM", path.display()))?;
             http = http.tls_certs_only(bundle);
+        } else if base.scheme() == "http" {
+            // The system's certificates are not asked for: an image from scratch has none.
+            http = http.tls_certs_only([]);
         }
         if let Some(path) = token {
             let bearer = format!("Bearer {}", daemon::tokens::from_file(path)?);
