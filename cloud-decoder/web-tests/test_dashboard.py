@@ -125,6 +125,9 @@ def test_the_same_bytes_as_jpeg(pair, open_page):
     sizes = [cell.inner_text() for cell in table.locator("tbody td:nth-child(2)").all()]
     number = [float(size.split()[0]) for size in sizes]
     assert number[1] <= number[0], sizes
+    # At a quarter of a bit per pixel JPEG is bad, and no worse than this.
+    psnr = float(table.locator("tbody tr:nth-child(2) td:nth-child(3)").inner_text().split()[0])
+    assert 15 < psnr < 40
     assert shown(page.locator(".slider .over"))
 
 
