@@ -15,7 +15,7 @@ use crate::{
 
 /// Tasks that post frames, and frames that each posts a second.
 const SENDERS: u64 = 4;
-const FRAMES_PER_S: f64 = 6.0;
+const FRAMES_PER_S: f64 = 3.75;
 /// Time between two lines about how it goes.
 const REPORT: Duration = Duration::from_secs(10);
 /// Pause of a camera whose edge node is not there.
