@@ -242,14 +242,14 @@ pub(crate) fn binaries() -> Result<PathBuf> {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
+    // Tests have built the whole workspace before; with the features of two packages alone much were built anew.
+    let which: &[_] = match profile {
+        "dev" => &["--workspace", "--bins"],
+        _ => &["--package", "edge-node", "--package", "cloud-decoder"],
+    };
     let built = std::process::Command::new(cargo)
-        .args([
-            "build",
-            "--package",
-            "edge-node",
-            "--package",
-            "cloud-decoder",
-        ])
+        .arg("build")
+        .args(which)
         .args(["--profile", profile, "--target-dir"])
         .arg(folder.parent().context("a target folder")?)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
