@@ -100,25 +100,24 @@ impl CatalogueApi for CatalogueService {
         };
         let held = (slot, Raised::new(&self.metrics.watchers));
         let changes = BroadcastStream::new(self.changes.subscribe());
-        let records = changes
-            .filter_map(move |change| {
-                let _held = &held;
-                let item = match change {
-                    Ok(frame) => camera
-                        .as_ref()
-                        .is_none_or(|camera| *camera == frame.new.camera_id)
-                        .then(|| Ok(FrameRecord::from(&*frame))),
-                    Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Err(Status::data_loss(
-                        format!("{missed} changes were missed, list the frames again"),
-                    ))),
-                };
-                std::future::ready(item)
-            })
-            .take_until(self.shutdown.clone().cancelled_owned());
+        let records = changes.filter_map(move |change| {
+            let _held = &held;
+            let item = match change {
+                Ok(frame) => camera
+                    .as_ref()
+                    .is_none_or(|camera| *camera == frame.new.camera_id)
+                    .then(|| Ok(FrameRecord::from(&*frame))),
+                Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Err(Status::data_loss(
+                    format!("{missed} changes were missed, list the frames again"),
+                ))),
+            };
+            std::future::ready(item)
+        });
         let revoked = guard::revoked(self.gate.clone(), guest)
             .map(Err)
             .into_stream();
-        let records = futures::stream::select(records, revoked);
+        let records = futures::stream::select(records, revoked)
+            .take_until(self.shutdown.clone().cancelled_owned());
         Ok(Response::new(Box::pin(end_after_error(records))))
     }
 }
