@@ -132,7 +132,10 @@ impl Objects {
     /// The store failed.
     pub async fn delete_one(&self, kind: Kind, frame: Uuid) -> Result<(), ObjectError> {
         let key = key(kind, frame);
-        let delete = async { Ok(found(self.store.delete(&key).await)?.unwrap_or(())) };
+        let delete = async {
+            found(self.store.delete(&key).await)?;
+            Ok(())
+        };
         self.time(ObjectCall::Delete, delete).await
     }
 
