@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Show what a program or a decoder is made of.
     Inspect(InspectArgs),
+    /// Write programs and decoders as ONNX models, for other engines.
+    Export(ExportArgs),
     /// Measure how fast this machine encodes and decodes, next to what its instructions could do.
     Bench(BenchArgs),
     /// Make a certificate authority of your own, and certificates for the cloud and its nodes.
@@ -159,10 +161,23 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Write each model to DIR/NAME.onnx.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) onnx: PathBuf,
+    /// Programs and decoders [default: the three that are shipped].
+    #[arg(value_name = "FILE.nqe|FILE.safetensors")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Seconds for each measurement.
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
+    /// Leave out the services: only the encoder and the decoder.
+    #[arg(long)]
+    pub(crate) networks: bool,
     /// Write the figures as JSON; "-" is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

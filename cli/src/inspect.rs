@@ -8,11 +8,8 @@ use purenet::Decoder;
 
 use crate::args::InspectArgs;
 use crate::frames::read_bounded;
-use crate::models::MAX_MODEL_BYTES;
+use crate::models::{MAX_MODEL_BYTES, is_program};
 use crate::terminal::{grouped, out, table};
-
-/// How a program file starts.
-const NQE_MAGIC: &[u8] = b"NQE1";
 
 /// Columns of the drawn memory map.
 const MAP_WIDTH: u64 = 64;
@@ -56,7 +53,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
 }
 
 fn describe(bytes: &[u8]) -> Result<()> {
-    let text = if bytes.starts_with(NQE_MAGIC) {
+    let text = if is_program(bytes) {
         program(&Program::from_bytes(bytes)?)?
     } else {
         decoder(&Decoder::from_safetensors(bytes)?)?

@@ -7,6 +7,7 @@ mod certs;
 mod demo;
 mod edge;
 mod evaluate;
+mod export;
 mod frames;
 mod inspect;
 mod latents;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Decode(args) => latents::decode(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Certs(args) => certs::run(&args),
     };

@@ -12,6 +12,11 @@ use crate::frames::read_bounded;
 /// Most bytes of a program or decoder file; the shipped decoder is far smaller.
 pub(crate) const MAX_MODEL_BYTES: u64 = 1 << 30;
 
+/// Whether a file begins as a program does; if not, it may be a decoder.
+pub(crate) fn is_program(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"NQE1")
+}
+
 /// Emulator for the compression program in `path`, or for the shipped one.
 pub(crate) fn compressor(path: Option<&Path>) -> Result<Emulator> {
     emulator(path, patchwire_models::COMPRESS, Task::Compress)

@@ -8,7 +8,7 @@ use std::path::Path;
 fn help_is_as_agreed() {
     let mut help = String::new();
     for command in [
-        "", "demo", "send", "encode", "decode", "evaluate", "inspect", "bench", "certs",
+        "", "demo", "send", "encode", "decode", "evaluate", "inspect", "export", "bench", "certs",
     ] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()

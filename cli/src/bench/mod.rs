@@ -44,7 +44,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let report = Report {
         encoder,
         decoder: networks::decoder(&decoder, decoder_peak, threads, span)?,
-        pair: load::measure(span)?,
+        pair: if args.networks {
+            Vec::new()
+        } else {
+            load::measure(span)?
+        },
         peaks,
     };
     terminal::report(args.json.as_deref(), &report, &table(&report))
@@ -116,5 +120,9 @@ fn table(report: &Report) -> String {
             terminal::figure(row.rss_mb, 0),
         ]);
     }
-    format!("{peaks}\n{encoder}\n{decoder}\n{pair}")
+    let mut text = format!("{peaks}\n{encoder}\n{decoder}");
+    if !report.pair.is_empty() {
+        text += &format!("\n{pair}");
+    }
+    text
 }

@@ -7,59 +7,87 @@ use std::collections::HashSet;
 /// Most hidden units of the first stage.
 const MAX_HIDDEN: usize = 4096;
 
-/// The `stages` metadata, as it is written.
-#[derive(Debug, Deserialize)]
+/// The network of a decoder: the `stages` metadata, as it is written (`docs/formats.md`, "Decoder").
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Layout {
-    pub(crate) stages: Vec<StageLayout>,
-    pub(crate) base: Option<BaseLayout>,
+pub struct Layout {
+    /// What happens one after the other; the first is [`StageLayout::PatchLinear`], and only it.
+    pub stages: Vec<StageLayout>,
+    /// The skip connection from the first stage to the frame, if there is one.
+    pub base: Option<BaseLayout>,
 }
 
-/// One stage, as it is written.
-#[derive(Debug, Deserialize)]
+/// One stage. Where it has a name, its tensors begin with it.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum StageLayout {
+pub enum StageLayout {
+    /// Latents to the first feature map, patch by patch.
     PatchLinear {
+        /// Prefix of its tensors.
         name: String,
+        /// Latent bits a patch.
         bits: usize,
+        /// Fewer bits that suffice too, increasing.
         #[serde(default)]
         prefixes: Vec<usize>,
+        /// Units of the layer before the last one, which ends in max(0, x); none: there is only the last one.
         hidden: Option<usize>,
+        /// Positions along the side of a patch.
         grid: usize,
+        /// Channels of a position.
         channels: usize,
     },
+    /// A convolution.
     Conv {
+        /// Prefix of its tensors.
         name: String,
+        /// Input channels.
         #[serde(rename = "in")]
         input: usize,
+        /// Output channels.
         #[serde(rename = "out")]
         output: usize,
+        /// Rows and columns of a kernel.
         kernel: usize,
+        /// Whether max(0, x) follows.
         relu: bool,
     },
+    /// x + conv2(max(0, conv1(x))).
     Residual {
+        /// Prefix of `.conv1` and `.conv2`.
         name: String,
+        /// Channels of all three maps.
         channels: usize,
+        /// Rows and columns of a kernel.
         kernel: usize,
     },
+    /// Channels to positions, PyTorch's order.
     PixelShuffle {
+        /// By which sides grow.
         factor: usize,
     },
+    /// x + conv(frame of the base, unshuffled to the positions of x).
     Join {
+        /// Prefix of its tensors.
         name: String,
+        /// Values of a position's pixels.
         #[serde(rename = "in")]
         input: usize,
+        /// Channels of x.
         channels: usize,
+        /// Rows and columns of a kernel.
         kernel: usize,
     },
 }
 
-/// The skip connection from the first stage to the frame.
-#[derive(Debug, Deserialize)]
+/// The skip connection: the first stage's output, pixel-shuffled to a frame.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BaseLayout {
-    pub(crate) channels: usize,
-    pub(crate) factor: usize,
+pub struct BaseLayout {
+    /// Channels of the first stage's output.
+    pub channels: usize,
+    /// By which its sides grow.
+    pub factor: usize,
 }
 
 /// Shape of a feature map, per patch.

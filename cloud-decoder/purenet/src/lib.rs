@@ -2,7 +2,8 @@
 //!
 //! A [`Decoder`] is loaded from a safetensors file whose metadata describes the network, stage by stage
 //! (`docs/formats.md`, "Decoder"), and turns the latents of one frame into RGB. Loading is strict: a file
-//! that is not exactly such a network is refused with a [`ModelError`] that names the stage or tensor.
+//! that is not exactly such a network is refused with a [`ModelError`] that names the stage or tensor. A [`Model`] is the same
+//! file with its description and weights to read, for other engines.
 //!
 //! A frame passes through the network one row of patches at a time: each stage computes what its input suffices for and lets
 //! go of the rest, so that memory grows with the width of a frame and not with its height. Activations are `f32`, channels
@@ -18,6 +19,7 @@ mod error;
 mod forward;
 mod layout;
 mod loader;
+mod model;
 mod rows;
 mod simd;
 mod transforms;
@@ -25,6 +27,8 @@ mod winograd;
 
 pub use decoder::Decoder;
 pub use error::{DecodeError, ModelError};
+pub use layout::{BaseLayout, Layout, StageLayout};
+pub use model::Model;
 
 /// Side of a patch, in pixels.
 pub const PATCH: usize = 32;

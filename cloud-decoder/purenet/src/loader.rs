@@ -47,6 +47,13 @@ pub(crate) enum Stage {
     },
 }
 
+/// A safetensors file whose metadata is read.
+pub(crate) struct File<'a> {
+    pub(crate) program: [u8; 32],
+    pub(crate) layout: Layout,
+    pub(crate) tensors: HashMap<String, TensorView<'a>>,
+}
+
 /// Reads tensors and keeps account of them.
 struct Loader<'a> {
     tensors: HashMap<String, TensorView<'a>>,
@@ -55,8 +62,9 @@ struct Loader<'a> {
     macs_per_patch: u64,
 }
 
-impl Network {
-    pub(crate) fn load(bytes: &[u8]) -> Result<Self, ModelError> {
+impl<'a> File<'a> {
+    /// Reads the metadata; the network and its tensors are not checked yet.
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().as_ref();
         let entry = |key| {
@@ -70,13 +78,27 @@ impl Network {
             });
         }
         let program = parse_id(entry("program")?).ok_or(ModelError::Program)?;
-        let layout: Layout = serde_json::from_str(entry("stages")?).map_err(ModelError::Stages)?;
-        let shapes = layout.shapes()?;
-
+        let layout = serde_json::from_str(entry("stages")?).map_err(ModelError::Stages)?;
         let tensors = SafeTensors::deserialize(bytes)?
             .tensors()
             .into_iter()
             .collect();
+        Ok(Self {
+            program,
+            layout,
+            tensors,
+        })
+    }
+}
+
+impl Network {
+    pub(crate) fn load(bytes: &[u8]) -> Result<Self, ModelError> {
+        let File {
+            program,
+            layout,
+            tensors,
+        } = File::open(bytes)?;
+        let shapes = layout.shapes()?;
         let mut loader = Loader {
             tensors,
             packed: 0,
@@ -237,29 +259,34 @@ impl Loader<'_> {
                 expected,
             });
         }
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                let (values, _) = view.data().as_chunks();
-                values.iter().map(|&v| f32::from_le_bytes(v)).collect()
-            }
-            Dtype::F16 => {
-                let (values, _) = view.data().as_chunks();
-                values
-                    .iter()
-                    .map(|&v| f16::from_le_bytes(v).to_f32())
-                    .collect()
-            }
-            other => {
-                return Err(ModelError::TensorType {
-                    tensor,
-                    found: other.to_string(),
-                });
-            }
-        };
-        match values.iter().find(|value| !value.is_finite()) {
-            Some(&value) => Err(ModelError::TensorValue { tensor, value }),
-            None => Ok(values),
+        values(tensor, &view)
+    }
+}
+
+/// The values of a tensor, finite and in f32.
+pub(crate) fn values(tensor: String, view: &TensorView<'_>) -> Result<Vec<f32>, ModelError> {
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => {
+            let (values, _) = view.data().as_chunks();
+            values.iter().map(|&v| f32::from_le_bytes(v)).collect()
         }
+        Dtype::F16 => {
+            let (values, _) = view.data().as_chunks();
+            values
+                .iter()
+                .map(|&v| f16::from_le_bytes(v).to_f32())
+                .collect()
+        }
+        other => {
+            return Err(ModelError::TensorType {
+                tensor,
+                found: other.to_string(),
+            });
+        }
+    };
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(ModelError::TensorValue { tensor, value }),
+        None => Ok(values),
     }
 }
 

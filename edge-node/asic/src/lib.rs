@@ -26,6 +26,7 @@
 mod banks;
 mod bits;
 mod builder;
+mod dense;
 mod emulator;
 mod error;
 pub mod format;
@@ -46,6 +47,7 @@ mod sinks;
 mod wiring;
 
 pub use builder::ProgramBuilder;
+pub use dense::Dense;
 pub use emulator::{Emulator, Kernel};
 pub use error::{Field, FrameError, ProgramError};
 pub use id::{ParseIdError, ProgramId};

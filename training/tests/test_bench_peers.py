@@ -1,0 +1,23 @@
+"""The comparison measures every engine. How fast is not judged here."""
+
+import json
+
+import bench_peers
+
+
+def test_every_engine_is_measured(tmp_path, capsys):
+    bench_peers.main(["--rounds", "1", "--seconds", "0", "--json", str(tmp_path / "report.json")])
+    report = json.loads((tmp_path / "report.json").read_text())
+    single = {(row["task"], row["engine"].split(",")[0]) for row in report["rows"] if row["threads"] == 1}
+    for task in ("compression", "classification", "decoder"):
+        assert (task, "Patchwire") in single
+    for peer in [("compression", "ONNX Runtime int8"), ("classification", "ONNX Runtime int8")]:
+        assert peer in single
+    assert {("decoder", "ONNX Runtime fp32"), ("decoder", "ONNX Runtime u8s8")} <= single
+    assert sum(task == "decoder" for task, _ in single) == 4
+    assert sum(task == "image codec" for task, _ in single) == 3
+    for row in report["rows"]:
+        assert row["per_s"] > 0 and row["ours"] > 0, row
+    # Coarse, as 8 bits are, but the same picture.
+    assert all(db > 20 for db in report["psnr_to_fp32"].values()), report["psnr_to_fp32"]
+    assert len(capsys.readouterr().out.splitlines()) == 6 + len(report["rows"])
