@@ -214,7 +214,7 @@ async fn uplink_a_revoked_node_is_cut_off_and_stays_out() {
     );
     let mut up = opened.await.expect("stream");
     acked(&mut up.down).await.expect("ack");
-    let stored = cloud.objects();
+    let stored = cloud.latents();
 
     revoke(&guarded.file, "node-1");
     let status = acked(&mut up.down).await.expect_err("revoked");
@@ -234,7 +234,7 @@ async fn uplink_a_revoked_node_is_cut_off_and_stays_out() {
         again.await.map(|_| ()).expect_err("revoked").code(),
         Code::Unauthenticated
     );
-    assert_eq!(cloud.objects(), stored);
+    assert_eq!(cloud.latents(), stored);
 }
 
 #[tokio::test]

@@ -184,6 +184,7 @@ async fn crashes(seed: u64, on_full: OnFull) {
             }
             _ => {
                 spool.close().await;
+                drop(spool);
                 spool = open(&settings(dir.path(), on_full)).await;
             }
         }

@@ -172,7 +172,16 @@ impl Cloud {
         self.object_sizes().iter().sum()
     }
 
+    /// Files of latents, which ingest alone writes.
+    pub fn latents(&self) -> usize {
+        self.sizes_below("objects/latents").len()
+    }
+
     fn object_sizes(&self) -> Vec<u64> {
+        self.sizes_below("objects")
+    }
+
+    fn sizes_below(&self, folder: &str) -> Vec<u64> {
         fn sizes(folder: &Path, found: &mut Vec<u64>) {
             for entry in fs::read_dir(folder).expect("objects") {
                 let entry = entry.expect("entry");
@@ -183,14 +192,14 @@ impl Cloud {
             }
         }
         let mut found = Vec::new();
-        sizes(&self.config.data_dir.join("objects"), &mut found);
+        sizes(&self.config.data_dir.join(folder), &mut found);
         found
     }
 }
 
 /// An edge node's end of the uplink.
 pub struct Node {
-    up: mpsc::Sender<EdgeMessage>,
+    up: Option<mpsc::Sender<EdgeMessage>>,
     down: Streaming<CloudMessage>,
     pub welcome: Option<Welcome>,
 }
@@ -212,7 +221,7 @@ impl Node {
             UplinkClient::new(cloud.channel().await).max_encoding_message_size(64 << 20);
         let down = client.stream(ReceiverStream::new(outbound)).await;
         Self {
-            up,
+            up: Some(up),
             down: down.expect("stream").into_inner(),
             welcome: None,
         }
@@ -220,7 +229,13 @@ impl Node {
 
     pub async fn send(&self, body: EdgeBody) {
         let message = EdgeMessage { body: Some(body) };
-        self.up.send(message).await.expect("uplink is open");
+        let up = self.up.as_ref().expect("not hung up");
+        up.send(message).await.expect("uplink is open");
+    }
+
+    /// Ends the stream from this side.
+    pub fn hang_up(&mut self) {
+        self.up = None;
     }
 
     pub async fn next(&mut self) -> Result<Option<CloudBody>, Status> {
