@@ -20,8 +20,8 @@ use patchwire_proto::v1::EncodedFrame;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use uuid::Uuid;
 
-const SEEDS: [u64; 4] = [1, 2, 3, 5];
-const ACTIONS: usize = 24;
+const SEEDS: [u64; 2] = [1, 5];
+const ACTIONS: usize = 16;
 const LOG_HEADER: usize = 32;
 const PAGE: usize = 4096;
 const LOG_PAGE: usize = PAGE + 24;
