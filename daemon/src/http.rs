@@ -18,10 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::Acceptor;
-
-/// Wait after an accept failed, for example for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::{connections, tls::Acceptor};
 
 /// What clients can take of a server.
 #[derive(Clone, Copy, Debug)]
@@ -43,31 +40,32 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let mut connections = JoinSet::new();
+    let mut open = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let room = open.len() < limits.max_connections;
+        let stream = tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept(), if connections.len() < limits.max_connections => accepted,
+            Some(_) = open.join_next() => continue,
+            stream = connections::next(&listener), if room => stream,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-                let served = connection(stream, acceptor, router, limits.head_timeout, stop);
-                connections.spawn(served);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed");
-                time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        open.spawn(connection(
+            stream,
+            acceptor,
+            router,
+            limits.head_timeout,
+            stop,
+        ));
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async { while open.join_next().await.is_some() {} };
     if time::timeout(limits.drain, drained).await.is_err() {
-        let (open, drain) = (connections.len(), limits.drain);
-        tracing::warn!(open, "aborting connections after {drain:?}");
-        connections.shutdown().await;
+        tracing::warn!(
+            open = open.len(),
+            "aborting connections after {:?}",
+            limits.drain
+        );
+        open.shutdown().await;
     }
 }
 
@@ -78,18 +76,9 @@ async fn connection(
     head_timeout: Duration,
     stop: CancellationToken,
 ) {
-    // Small events must not wait for more of them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot disable Nagle's algorithm");
-    }
-    let accepted = tokio::select! {
-        accepted = time::timeout(head_timeout, acceptor.accept(stream)) => accepted,
-        () = stop.cancelled() => return,
-    };
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!("a TLS handshake took longer than {head_timeout:?}"),
+    let handshake = connections::handshake(&acceptor, stream, head_timeout);
+    let Some(Some(stream)) = stop.run_until_cancelled(handshake).await else {
+        return;
     };
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

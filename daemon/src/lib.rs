@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod config;
+pub mod connections;
 pub mod effective;
 pub mod exposure;
 pub mod files;

@@ -6,7 +6,7 @@ use crate::layout::Shape;
 pub(crate) const MARGIN: usize = 2;
 
 /// Consecutive rows of a feature map, channels last, in a ring. The map has [`MARGIN`] positions of zeros on all sides;
-/// rows are counted without them, [`Rows::lines`] with them.
+/// rows are counted without them, lines with them.
 pub(crate) struct Rows {
     /// One slot a row. The margins of a slot are never written, and so stay zero.
     ring: Vec<f32>,

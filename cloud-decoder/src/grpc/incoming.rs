@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use daemon::tls::{Acceptor, Stream};
+use daemon::{
+    connections,
+    tls::{Acceptor, Stream},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +25,6 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 const MAX_CONNECTIONS: usize = 1024;
 /// Longest that a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Wait after an accept failed, for example for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that holds its place.
 pub(super) struct Connection {
@@ -52,18 +52,12 @@ async fn accept(
     while let Ok(place) = places.clone().acquire_owned().await {
         let stream = tokio::select! {
             () = ready.closed() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
-                    time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+            stream = connections::next(&listener) => stream,
         };
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
-            if let Some(stream) = handshake(&acceptor, stream).await {
+            let handshake = connections::handshake(&acceptor, stream, HANDSHAKE);
+            if let Some(stream) = handshake.await {
                 let connection = Connection {
                     stream,
                     _place: place,
@@ -73,18 +67,6 @@ async fn accept(
             }
         });
     }
-}
-
-async fn handshake(acceptor: &Acceptor, stream: TcpStream) -> Option<Stream> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot disable Nagle's algorithm");
-    }
-    match time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took longer than {HANDSHAKE:?}"),
-    }
-    None
 }
 
 impl Connected for Connection {
