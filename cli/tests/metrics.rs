@@ -108,7 +108,11 @@ fn label((key, values): (&String, &BTreeSet<String>)) -> String {
 
 async fn scrape(service: &Service) -> BTreeMap<String, Metric> {
     let url = format!("http://{}/metrics", service.http);
-    let answer = reqwest::get(url).await.expect("the service answers");
+    let answer = testing::client()
+        .get(url)
+        .send()
+        .await
+        .expect("the service answers");
     families(&answer.text().await.expect("a text"))
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use services::{Service, eventually};
+use services::Service;
+use testing::eventually;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 /// For eight frames through encoder and decoder on a busy machine without optimized services.
@@ -21,7 +22,7 @@ async fn post(edge: &Service, i: usize) -> String {
         edge.http,
         i % 2
     );
-    let response = reqwest::Client::new()
+    let response = testing::client()
         .post(url)
         .header("content-type", "image/jpeg")
         .body(std::fs::read(photograph).expect("sample is readable"))
@@ -67,7 +68,9 @@ async fn each_is_there_once(cloud: &Service, ids: &[String]) {
         let path = frame["images"]["reconstruction"]
             .as_str()
             .expect("a reconstruction");
-        let response = reqwest::get(format!("http://{}{path}", cloud.http))
+        let response = testing::client()
+            .get(format!("http://{}{path}", cloud.http))
+            .send()
             .await
             .expect("the cloud answers");
         let png = response.bytes().await.expect("an image");

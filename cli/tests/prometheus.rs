@@ -12,7 +12,8 @@ use std::{
 };
 
 use serde_json::Value;
-use services::{Service, eventually};
+use services::Service;
+use testing::eventually;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,7 +118,7 @@ impl Prometheus {
         let address = address.expect("prometheus listens");
         let ready = format!("http://{address}/-/ready");
         eventually("prometheus is ready", PATIENCE, async || {
-            let answer = reqwest::get(&ready).await.ok()?;
+            let answer = testing::client().get(&ready).send().await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
@@ -129,7 +130,7 @@ impl Prometheus {
 
     /// The `data` of an answer of its API.
     async fn api(&self, path: &str, query: &[(&str, &str)]) -> Value {
-        let request = reqwest::Client::new()
+        let request = testing::client()
             .get(format!("http://{}/api/v1/{path}", self.address))
             .query(query);
         let answer = request.send().await.expect("prometheus answers");

@@ -13,7 +13,8 @@ use std::{
 use common::{fails, patchwire, photographs, succeeds};
 use reqwest::Client;
 use serde_json::Value;
-use services::{Service, binary, eventually, text};
+use services::{Service, binary, text};
+use testing::eventually;
 
 const DELIVERY: Duration = Duration::from_secs(60);
 

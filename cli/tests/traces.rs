@@ -22,7 +22,8 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 use serde_json::Value;
-use services::{Service, eventually};
+use services::Service;
+use testing::eventually;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -107,7 +108,7 @@ fn hex(bytes: &[u8]) -> String {
 
 async fn post(edge: &Service) -> String {
     let photograph = fs::read(&common::photographs()[0]).expect("a sample");
-    let response = reqwest::Client::new()
+    let response = testing::client()
         .post(format!("http://{}/v1/frames?camera=gate", edge.http))
         .header("content-type", "image/jpeg")
         .header("traceparent", format!("00-{TRACE}-{CAMERA_SPAN}-01"))

@@ -8,21 +8,6 @@ use serde_json::Value;
 use support::{Cloud, Node, PROGRAM, frame, hello, label_only, sealed, with_original};
 use tonic::Code;
 
-/// Polls until an answer is as wanted.
-async fn eventually(cloud: &Cloud, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let poll = async {
-        loop {
-            let answer = cloud.json(path).await;
-            if wanted(&answer) {
-                return answer;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let found = tokio::time::timeout(support::LIMIT, poll).await;
-    found.unwrap_or_else(|_| panic!("{path} never became what was waited for"))
-}
-
 fn captured(mut frame: EncodedFrame, ms: i64) -> EncodedFrame {
     frame.captured_unix_ms = ms;
     sealed(frame)
@@ -56,7 +41,7 @@ async fn nodes_tell_their_programs_and_their_backlog() {
     };
     node.send(EdgeBody::Status(status)).await;
     let told = |answer: &Value| answer["nodes"][0]["spool"].is_object();
-    let nodes = eventually(&cloud, "/api/v1/nodes", told).await;
+    let nodes = cloud.wanted("/api/v1/nodes", told).await;
     let first = &nodes["nodes"][0];
     assert_eq!(
         (&first["node"], &first["connected"]),
@@ -71,7 +56,7 @@ async fn nodes_tell_their_programs_and_their_backlog() {
 
     drop(node);
     let gone = |answer: &Value| answer["nodes"][0]["connected"] == false;
-    let nodes = eventually(&cloud, "/api/v1/nodes", gone).await;
+    let nodes = cloud.wanted("/api/v1/nodes", gone).await;
     assert_eq!(
         nodes["nodes"][0]["spool"]["frames"], 12,
         "what it told last"
@@ -220,10 +205,11 @@ async fn labels_page_and_frames_are_found_by_state() {
     };
     assert_eq!(of("labelled").await, 3);
     assert_eq!(of("failed").await, 0);
-    eventually(&cloud, "/api/v1/frames?state=decoded", |page| {
-        page["frames"].as_array().expect("frames").len() == 3
-    })
-    .await;
+    cloud
+        .wanted("/api/v1/frames?state=decoded", |page| {
+            page["frames"].as_array().expect("frames").len() == 3
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -322,7 +308,7 @@ async fn a_reconstruction_is_compared_with_its_original() {
     );
     let bytes = jpeg.bytes().await.expect("body");
     assert_eq!(bytes[..2], [0xff, 0xd8]);
-    let again = reqwest::Client::new()
+    let again = testing::client()
         .get(cloud.url(&format!("/api/v1/frames/{id}/same-size.jpg")))
         .header("if-none-match", &headers["etag"])
         .send()

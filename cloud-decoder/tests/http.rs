@@ -33,7 +33,7 @@ async fn errors_are_json_with_one_sentence() {
         assert!(message.contains(part), "{path}: {message}");
     }
     for path in ["/api/v1/frames", "/"] {
-        let post = reqwest::Client::new().post(cloud.url(path)).send().await;
+        let post = testing::client().post(cloud.url(path)).send().await;
         let post = post.expect("answer");
         assert_eq!(post.status(), 405, "{path}");
         let body: Value = post.json().await.expect("JSON");
@@ -74,7 +74,7 @@ async fn images_are_cached_for_good() {
             .expect("text")
             .contains("immutable")
     );
-    let again = reqwest::Client::new()
+    let again = testing::client()
         .get(cloud.url(&path))
         .header("if-none-match", &headers["etag"])
         .send()

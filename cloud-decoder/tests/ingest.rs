@@ -383,9 +383,10 @@ async fn a_disk_that_fails_for_a_while_costs_no_attempt() {
         let count = line.and_then(|line| line.rsplit(' ').next());
         count.expect("the metric").parse::<f64>().expect("a number")
     };
-    while failed_attempts().await < 2.0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    testing::eventually("two attempts failed", support::LIMIT, async || {
+        (failed_attempts().await >= 2.0).then_some(())
+    })
+    .await;
     std::fs::remove_file(&pictures).expect("file");
     cloud.until(id, "decoded").await;
 }

@@ -30,7 +30,7 @@ fn file(cloud: &Cloud, folder: &str, frame: Uuid) -> PathBuf {
 
 async fn retry(cloud: &Cloud, id: Uuid) -> (u16, serde_json::Value) {
     let url = cloud.url(&format!("/api/v1/frames/{id}/retry"));
-    let response = reqwest::Client::new().post(url).send().await.expect("HTTP");
+    let response = testing::client().post(url).send().await.expect("HTTP");
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
 }

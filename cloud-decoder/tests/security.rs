@@ -1,6 +1,6 @@
 //! Each door of the cloud: without the right certificate or token no byte is stored and no frame is readable.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use cloud_decoder::Config;
 use daemon::tokens::Kind;
@@ -12,6 +12,7 @@ use patchwire_proto::v1::{
 };
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use testing::Authority;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,7 +28,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use support::{
     Cloud, LIMIT, frame, hello,
-    secrets::{Authority, add, revoke, write},
+    secrets::{add, files, revoke, trusting, write},
     with_original,
 };
 
@@ -72,7 +73,7 @@ impl Guarded {
     }
 
     async fn request(&self, method: Method, path: &str, token: Option<&str>) -> reqwest::Response {
-        let mut request = reqwest::Client::new().request(method, self.cloud.url(path));
+        let mut request = testing::client().request(method, self.cloud.url(path));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -92,17 +93,12 @@ impl Guarded {
         acked(&mut uplink.down).await.expect("ack");
         let id = uuid::Uuid::from_slice(&sent.frame_id).expect("id");
         let path = format!("/api/v1/frames/{id}");
-        let decoded = async {
-            loop {
-                let answer = self.request(Method::GET, &path, Some(&self.viewer)).await;
-                let record: Value = answer.json().await.expect("JSON");
-                if record["state"] == "decoded" {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, decoded).await.expect("decoded");
+        testing::eventually("the frame is decoded", LIMIT, async || {
+            let answer = self.request(Method::GET, &path, Some(&self.viewer)).await;
+            let record: Value = answer.json().await.expect("JSON");
+            (record["state"] == "decoded").then_some(())
+        })
+        .await;
         id.to_string()
     }
 }
@@ -241,7 +237,7 @@ async fn uplink_a_revoked_node_is_cut_off_and_stays_out() {
 async fn uplink_with_mutual_tls_a_token_alone_is_not_enough() {
     let (ours, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("folder");
-    let (tls, ca) = (ours.files(folder.path()), ours.pem.clone());
+    let (tls, ca) = (files(&ours, folder.path()), ours.pem.clone());
     let ca = write(folder.path(), "clients.pem", &ca);
     let guarded = Guarded::start_with(|config| {
         config.tls = tls;
@@ -253,7 +249,7 @@ async fn uplink_with_mutual_tls_a_token_alone_is_not_enough() {
     let plain = Endpoint::from_shared(plain).expect("URL").connect_lazy();
     let mut channels = vec![plain];
     for identity in [None, Some(other.sign())] {
-        channels.push(secure_channel(cloud, ours.client(identity)));
+        channels.push(secure_channel(cloud, trusting(&ours, identity)));
     }
     for channel in channels {
         let opened = open(
@@ -271,7 +267,7 @@ async fn uplink_with_mutual_tls_a_token_alone_is_not_enough() {
     }
     assert_eq!(cloud.objects(), 0);
 
-    let good = secure_channel(cloud, ours.client(Some(ours.sign())));
+    let good = secure_channel(cloud, trusting(&ours, Some(ours.sign())));
     let none = open(good.clone(), None, "node-1", frame("gate", 32, 32)).await;
     let status = none.map(|_| ()).expect_err("a certificate without a token");
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
@@ -433,7 +429,7 @@ async fn http_metrics_are_open_if_told_to_be_and_an_event_stream_ends_with_its_t
 async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
     let guarded = Guarded::start().await;
     let id = guarded.decoded().await;
-    let client = reqwest::Client::new();
+    let client = testing::client();
     let url = |path: &str| guarded.cloud.url(path);
     let login = async |token: &str| {
         let request = client.post(url("/api/v1/session"));
@@ -504,7 +500,7 @@ async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
 async fn https_serves_who_trusts_it_and_the_cookie_is_for_it_alone() {
     let (ours, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("folder");
-    let tls = ours.files(folder.path());
+    let tls = files(&ours, folder.path());
     let guarded = Guarded::start_with(|config| config.tls = tls).await;
     let addr = guarded.cloud.running.http_addr;
     let client = |ca: &str| {

@@ -15,13 +15,13 @@ use daemon::{
     http::{Limits, serve},
     tls::{Acceptor, Protocol, Tls},
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 use tempfile::TempDir;
+use testing::Authority;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -31,31 +31,6 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An authority, and a folder with a certificate of it.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("key");
-        let mut params = CertificateParams::new(Vec::new()).expect("params");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("certificate").pem();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
-    }
-
-    /// PEM of a certificate for `localhost` and of its key.
-    fn sign(&self) -> (String, String) {
-        let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["localhost".into()]).expect("params");
-        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
-        (certificate.pem(), key.serialize_pem())
-    }
-}
 
 fn put(folder: &Path, (cert, key): &(String, String)) -> Tls {
     let (cert_path, key_path) = (folder.join("cert.pem"), folder.join("cert.key"));

@@ -8,8 +8,8 @@ use edge_node::{
     Config, Running,
     config::{Tls, UplinkTls},
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::{Client, Method, RequestBuilder};
+use testing::Authority;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -21,33 +21,10 @@ use support::{Cloud, PATIENCE, Verdict, answer, config, eventually, free_addr, p
 
 mod support;
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("key");
-        let mut params = CertificateParams::new(Vec::new()).expect("params");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("certificate").pem();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
-    }
-
-    /// PEM of a certificate for `localhost` and of its key.
-    fn sign(&self) -> (String, String) {
-        let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["localhost".into()]).expect("params");
-        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    fn server(&self) -> ServerTlsConfig {
-        let (cert, key) = self.sign();
-        ServerTlsConfig::new().identity(Identity::from_pem(cert, key))
-    }
+/// Of a server with a certificate of this authority.
+fn server(authority: &Authority) -> ServerTlsConfig {
+    let (cert, key) = authority.sign();
+    ServerTlsConfig::new().identity(Identity::from_pem(cert, key))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -64,7 +41,7 @@ fn add(file: &Path, kind: Kind, name: &str) -> String {
 
 fn request(node: &Running, method: Method, path: &str, token: Option<&str>) -> RequestBuilder {
     let url = format!("http://{}{path}", node.http_addr);
-    let request = Client::new().request(method, url);
+    let request = testing::client().request(method, url);
     match token {
         Some(token) => request.bearer_auth(token),
         None => request,
@@ -209,7 +186,7 @@ async fn last_error(node: &Running) -> String {
 #[tokio::test]
 async fn uplink_neither_frame_nor_token_goes_to_a_cloud_without_the_right_certificate() {
     let (ours, other) = (Authority::new(), Authority::new());
-    let impostor = Cloud::start_tls(other.server()).await;
+    let impostor = Cloud::start_tls(server(&other)).await;
     let plain = Cloud::start(|_, _| Verdict::Accept).await;
     for cloud in [&impostor, &plain] {
         let dir = tempfile::tempdir().expect("dir");
@@ -231,7 +208,7 @@ async fn uplink_neither_frame_nor_token_goes_to_a_cloud_without_the_right_certif
 async fn uplink_the_token_goes_along_and_is_read_again_at_each_connect() {
     let ours = Authority::new();
     let dir = tempfile::tempdir().expect("dir");
-    let cloud = Cloud::start_tls(ours.server()).await;
+    let cloud = Cloud::start_tls(server(&ours)).await;
     let config = calling(dir.path(), &cloud, &ours.pem);
     let token = config.uplink.token_file.clone().expect("named");
     let node = edge_node::start(config.clone()).await.expect("start");
@@ -258,9 +235,7 @@ async fn uplink_the_token_goes_along_and_is_read_again_at_each_connect() {
 async fn uplink_mutual_tls_needs_this_nodes_certificate() {
     let ours = Authority::new();
     let dir = tempfile::tempdir().expect("dir");
-    let mutual = ours
-        .server()
-        .client_ca_root(Certificate::from_pem(&ours.pem));
+    let mutual = server(&ours).client_ca_root(Certificate::from_pem(&ours.pem));
     let cloud = Cloud::start_tls(mutual).await;
     let mut config = calling(dir.path(), &cloud, &ours.pem);
     let node = edge_node::start(config.clone()).await.expect("start");

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
 
 /// The folder of this build's binaries, with the two services built in the same profile.
 fn binaries() -> &'static Path {
@@ -136,7 +135,9 @@ impl Service {
 
     /// GET `path` as JSON.
     pub(crate) async fn get(&self, path: &str) -> serde_json::Value {
-        let response = reqwest::get(format!("http://{}{path}", self.http))
+        let response = testing::client()
+            .get(format!("http://{}{path}", self.http))
+            .send()
             .await
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(
@@ -153,21 +154,4 @@ impl Service {
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("temporary folders are UTF-8")
-}
-
-/// Waits until `condition` gives a value.
-#[allow(dead_code, reason = "each test binary uses a part")]
-pub(crate) async fn eventually<T>(
-    what: &str,
-    within: Duration,
-    condition: impl AsyncFn() -> Option<T>,
-) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(value) = condition().await {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
-        sleep(POLL).await;
-    }
 }

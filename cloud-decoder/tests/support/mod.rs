@@ -119,7 +119,7 @@ impl Cloud {
     }
 
     pub async fn http(&self, path: &str) -> reqwest::Response {
-        let get = reqwest::get(self.url(path));
+        let get = testing::client().get(self.url(path)).send();
         timeout(LIMIT, get).await.expect("in time").expect("HTTP")
     }
 
@@ -131,18 +131,16 @@ impl Cloud {
 
     /// Polls a frame's record until it has the state.
     pub async fn until(&self, id: Uuid, state: &str) -> Value {
-        let poll = async {
-            loop {
-                let frame = self.json(&format!("/api/v1/frames/{id}")).await;
-                if frame["state"] == state {
-                    return frame;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, poll)
-            .await
-            .unwrap_or_else(|_| panic!("frame {id} never became {state}"))
+        let path = format!("/api/v1/frames/{id}");
+        self.wanted(&path, |frame| frame["state"] == state).await
+    }
+
+    /// Polls an answer until it is as wanted.
+    pub async fn wanted(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        testing::eventually(path, LIMIT, async || {
+            Some(self.json(path).await).filter(&wanted)
+        })
+        .await
     }
 
     pub async fn channel(&self) -> Channel {

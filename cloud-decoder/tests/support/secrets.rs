@@ -5,50 +5,26 @@ use std::path::{Path, PathBuf};
 
 use cloud_decoder::config::Tls;
 use daemon::tokens::{Kind, append, generate};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use testing::Authority;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub pem: String,
+/// Files of a new certificate of this authority.
+pub fn files(authority: &Authority, folder: &Path) -> Tls {
+    let (cert, key) = authority.sign();
+    Tls {
+        cert: Some(write(folder, "cert.pem", &cert)),
+        key: Some(write(folder, "cert.key", &key)),
+    }
 }
 
-impl Authority {
-    pub fn new() -> Self {
-        let key = KeyPair::generate().expect("key");
-        let mut params = CertificateParams::new(Vec::new()).expect("params");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("certificate").pem();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
-    }
-
-    /// PEM of a certificate for `localhost` and of its key.
-    pub fn sign(&self) -> (String, String) {
-        let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["localhost".into()]).expect("params");
-        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// Files of a new certificate.
-    pub fn files(&self, folder: &Path) -> Tls {
-        let (cert, key) = self.sign();
-        Tls {
-            cert: Some(write(folder, "cert.pem", &cert)),
-            key: Some(write(folder, "cert.key", &key)),
-        }
-    }
-
-    /// Of a client that trusts this authority.
-    pub fn client(&self, identity: Option<(String, String)>) -> ClientTlsConfig {
-        let config = ClientTlsConfig::new()
-            .domain_name("localhost")
-            .ca_certificate(Certificate::from_pem(&self.pem));
-        match identity {
-            None => config,
-            Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
-        }
+/// Of a gRPC client that trusts this authority.
+pub fn trusting(authority: &Authority, identity: Option<(String, String)>) -> ClientTlsConfig {
+    let config = ClientTlsConfig::new()
+        .domain_name("localhost")
+        .ca_certificate(Certificate::from_pem(&authority.pem));
+    match identity {
+        None => config,
+        Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
     }
 }
 

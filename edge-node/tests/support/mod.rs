@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use edge_node::{Config, Running};
@@ -292,7 +292,7 @@ pub fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
 }
 
 pub fn post(node: &Running, query: &str) -> RequestBuilder {
-    reqwest::Client::new().post(format!("http://{}/v1/frames?{query}", node.http_addr))
+    testing::client().post(format!("http://{}/v1/frames?{query}", node.http_addr))
 }
 
 pub fn post_raw(
@@ -328,7 +328,7 @@ pub async fn answer(response: Response) -> (u16, Value) {
 
 pub async fn get(node: &Running, path: &str) -> (u16, Value) {
     let url = format!("http://{}{path}", node.http_addr);
-    answer(reqwest::get(url).await.expect("an answer")).await
+    answer(testing::client().get(url).send().await.expect("an answer")).await
 }
 
 pub async fn state(node: &Running, id: &str) -> String {
@@ -362,12 +362,5 @@ pub async fn metric(node: &Running, series: &str) -> f64 {
 
 /// Waits until `condition` holds; fails after [`PATIENCE`].
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    testing::eventually(what, PATIENCE, async || condition().await.then_some(())).await;
 }

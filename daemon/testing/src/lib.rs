@@ -1,0 +1,60 @@
+//! What the tests of both services share. Everything panics where a test is to fail.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::time::{Instant, sleep};
+
+/// Pause before a condition is looked at again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate.
+    pub pem: String,
+}
+
+impl Authority {
+    /// A new one.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("key");
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("certificate").pem();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    /// PEM of a certificate for `localhost` and of its key.
+    pub fn sign(&self) -> (String, String) {
+        let key = KeyPair::generate().expect("key");
+        let params = CertificateParams::new(vec!["localhost".into()]).expect("params");
+        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// An HTTP client without TLS: reading the system's certificates takes longer than most requests here.
+pub fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().tls_certs_only([]);
+    client.build().expect("client")
+}
+
+/// Looks at `condition` until it gives a value.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        sleep(POLL).await;
+    }
+}
