@@ -4,7 +4,8 @@ mod common;
 mod services;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use services::Service;
@@ -16,9 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Posts sample photograph `i` and gives the id of the accepted frame.
 async fn post(edge: &Service, i: usize) -> String {
+    post_task(edge, i, "both").await
+}
+
+async fn post_task(edge: &Service, i: usize, task: &str) -> String {
     let photograph = &common::photographs()[i];
     let url = format!(
-        "http://{}/v1/frames?camera=gate-{}&task=both",
+        "http://{}/v1/frames?camera=gate-{}&task={task}",
         edge.http,
         i % 2
     );
@@ -82,6 +87,43 @@ async fn each_is_there_once(cloud: &Service, ids: &[String]) {
         let expected = (frame["width"].as_u64(), frame["height"].as_u64());
         assert_eq!((Some(size.0.into()), Some(size.1.into())), expected);
     }
+}
+
+/// A counter of an edge node.
+async fn counter(edge: &Service, name: &str) -> u64 {
+    let url = format!("http://{}/metrics", edge.http);
+    let response = reqwest::get(url).await.expect("the edge node answers");
+    let text = response.text().await.expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in\n{text}"))
+}
+
+#[tokio::test]
+async fn streams_that_grow_old_are_followed_by_others_and_each_frame_arrives_once() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let data = folder.path().join("cloud");
+    let age = [("CLOUD_DECODER_GRPC__MAX_CONNECTION_AGE_S", "1")];
+    let cloud = Service::cloud_with(&data, ANY_PORT, &age, Stdio::inherit()).await;
+    let edge = Service::edge(&folder.path().join("spool.sqlite"), &cloud.grpc).await;
+
+    let mut sent = BTreeSet::new();
+    let deadline = Instant::now() + PATIENCE;
+    while counter(&edge, "edge_node_uplink_drained_total").await < 3 {
+        assert!(Instant::now() < deadline, "no three streams were drained");
+        sent.insert(post_task(&edge, sent.len() % 8, "classify").await);
+    }
+    eventually("every frame arrives", PATIENCE, async || {
+        let arrived = cloud.get("/api/v1/summary").await["frames"].as_u64();
+        (arrived >= Some(sent.len() as u64)).then_some(())
+    })
+    .await;
+    let arrived = cloud.get("/api/v1/summary").await["frames"].as_u64();
+    assert_eq!(arrived, Some(sent.len() as u64), "each once");
+    let acks = "edge_node_uplink_acks_total{status=\"accepted\"}";
+    assert_eq!(counter(&edge, acks).await, sent.len() as u64);
+    let sends = counter(&edge, "edge_node_uplink_frames_sent_total").await;
+    assert_eq!(sends, sent.len() as u64, "none was sent twice");
 }
 
 #[tokio::test]

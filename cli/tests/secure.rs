@@ -113,7 +113,8 @@ async fn frames_travel_and_are_seen_with_certificates_and_tokens_and_no_log_has_
     let without_token = String::from_utf8_lossy(&without.stdout).into_owned();
     assert!(
         without_token.contains("401: a token is needed"),
-        "{without_token}"
+        "{without_token}, {}",
+        String::from_utf8_lossy(&without.stderr)
     );
 
     let root = reqwest::Certificate::from_pem(&fs::read(path("pki/ca.pem")).expect("ca"));

@@ -12,11 +12,14 @@ use crate::{
 };
 
 /// A frame's row, its latent container and its original; either of these may be empty.
-pub(crate) type Parts = (NewFrame, Bytes, Bytes);
+pub type Parts = (NewFrame, Bytes, Bytes);
 
 /// Takes a frame of at most `max_pixels` apart, or says in one sentence why it will never be accepted. Whether there is
 /// a decoder for it is not asked: that may come later.
-pub(crate) fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+///
+/// # Errors
+/// That sentence.
+pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
     let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
     let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
     let pixels = u64::from(frame.width) * u64::from(frame.height);

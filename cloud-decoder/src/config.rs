@@ -5,12 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daemon::{config::within, effective::Origins, exposure};
 pub use daemon::{
     config::{ConfigError, Log, LogFormat},
     tls::Tls,
     tokens::Auth,
     trace::Trace,
+};
+use daemon::{
+    config::{rate_within, within},
+    effective::Origins,
+    exposure,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,6 +69,18 @@ pub struct Grpc {
     pub max_message_bytes: usize,
     /// Most frames of one stream in flight without an ack.
     pub window: u32,
+    /// Frames a second that one node may send, on average; any number when absent. One that sends more is read no
+    /// faster.
+    pub node_rate: Option<f64>,
+    /// Frames that one node may send at once before `node_rate` holds it back.
+    pub node_burst: u32,
+    /// Age at which a connection takes no more calls and an uplink stream is asked to come again, in seconds; of
+    /// streams a tenth more or less, so that they do not all come at once.
+    pub max_connection_age_s: u64,
+    /// Longest that a stream which was asked to come again may take, in seconds.
+    pub connection_grace_s: u64,
+    /// Age at which a connection without a call is closed, in seconds.
+    pub idle_timeout_s: u64,
 }
 
 /// Section `decode`.
@@ -141,6 +157,11 @@ impl Default for Grpc {
             client_ca: None,
             max_message_bytes: patchwire_proto::limits::MAX_MESSAGE_BYTES,
             window: 32,
+            node_rate: None,
+            node_burst: 64,
+            max_connection_age_s: 3600,
+            connection_grace_s: 30,
+            idle_timeout_s: 300,
         }
     }
 }
@@ -199,6 +220,18 @@ impl Config {
             1 << 30,
         )?;
         within("grpc.window", grpc.window.into(), 1, 1024)?;
+        if let Some(rate) = grpc.node_rate {
+            rate_within("grpc.node_rate", rate)?;
+        }
+        within("grpc.node_burst", grpc.node_burst.into(), 1, 1_000_000)?;
+        within(
+            "grpc.max_connection_age_s",
+            grpc.max_connection_age_s,
+            1,
+            365 * 86_400,
+        )?;
+        within("grpc.connection_grace_s", grpc.connection_grace_s, 1, 3600)?;
+        within("grpc.idle_timeout_s", grpc.idle_timeout_s, 1, 86_400)?;
         within("decode.workers", decode.workers as u64, 1, 64)?;
         within("decode.threads", decode.threads as u64, 0, 1024)?;
         within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;

@@ -229,12 +229,6 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
 impl From<&Frame> for v1::FrameRecord {
     fn from(frame: &Frame) -> Self {
         let new = &frame.new;
-        let state = match frame.state {
-            FrameState::Queued => v1::FrameState::Queued,
-            FrameState::Decoded => v1::FrameState::Decoded,
-            FrameState::Labelled => v1::FrameState::Labelled,
-            FrameState::Failed => v1::FrameState::Failed,
-        };
         Self {
             frame_id: new.id.as_bytes().to_vec().into(),
             node_id: new.node_id.clone(),
@@ -243,7 +237,7 @@ impl From<&Frame> for v1::FrameRecord {
             received_unix_ms: new.received_ms,
             width: new.width,
             height: new.height,
-            state: state.into(),
+            state: v1::FrameState::from(frame.state).into(),
             failure: frame.failure.clone(),
             latent_bits: new.latent_bits,
             bits_per_pixel: frame.bits_per_pixel(),
@@ -273,6 +267,17 @@ impl From<&Frame> for v1::FrameRecord {
             }),
             encode_ns: new.encode_ns,
             decode_ns: frame.work.decode_ns,
+        }
+    }
+}
+
+impl From<FrameState> for v1::FrameState {
+    fn from(state: FrameState) -> Self {
+        match state {
+            FrameState::Queued => Self::Queued,
+            FrameState::Decoded => Self::Decoded,
+            FrameState::Labelled => Self::Labelled,
+            FrameState::Failed => Self::Failed,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 pub mod catalogue;
 mod changes;
-mod check;
+pub mod check;
 mod clock;
 mod compare;
 pub mod config;
@@ -18,12 +18,14 @@ mod drift;
 pub mod frame;
 mod grpc;
 mod http;
+mod idle;
 mod metrics;
 mod nodes;
 pub mod objects;
 mod picture;
 mod repair;
 mod retention;
+mod share;
 mod store;
 mod turn;
 mod uplink;
@@ -181,6 +183,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             max_pixels: config.decode.max_pixels,
             max_message_bytes: config.grpc.max_message_bytes,
             window: config.grpc.window,
+            shares: share::Shares::new(config.grpc.node_rate, config.grpc.node_burst),
+            age: Duration::from_secs(config.grpc.max_connection_age_s),
+            grace: Duration::from_secs(config.grpc.connection_grace_s),
         },
         gate.clone(),
         stop.clone(),
@@ -259,7 +264,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         listener: grpc_listener,
         acceptor: grpc_acceptor,
         gate,
-        max_message_bytes: config.grpc.max_message_bytes,
+        limits: grpc::Limits {
+            max_message_bytes: config.grpc.max_message_bytes,
+            connection_age: Duration::from_secs(config.grpc.max_connection_age_s),
+            idle: Duration::from_secs(config.grpc.idle_timeout_s),
+        },
     };
     tasks.spawn(grpc::serve(
         door,

@@ -53,6 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) ingest_in_flight: Gauge,
     pub(crate) unauthorized: Counter,
     pub(crate) uplinks: Gauge,
+    pub(crate) drained: Counter,
+    pub(crate) held_back: Counter,
     pub(crate) watchers: Gauge,
     pub(crate) queued: Gauge,
     pub(crate) queue_oldest_age_seconds: Gauge,
@@ -100,6 +102,16 @@ impl Metrics {
                 "Requests and calls without the right token",
             ),
             uplinks: gauge(r, "uplinks", "Open uplink streams"),
+            drained: counter(
+                r,
+                "uplinks_drained",
+                "Uplink streams that were asked to come again",
+            ),
+            held_back: counter(
+                r,
+                "frames_held_back",
+                "Frames that waited because their node sends more than its rate",
+            ),
             watchers: gauge(r, "watchers", "Open event streams"),
             queued: gauge(r, "queued_frames", "Frames waiting for the decoder"),
             queue_oldest_age_seconds: gauge(

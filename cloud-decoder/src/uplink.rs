@@ -1,24 +1,19 @@
 //! The uplink: an edge node's stream of encoded frames, each acked once it is durable.
 
-use std::{
-    fmt::Display,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt::Display, pin::pin, sync::Arc, time::Duration};
 
 use daemon::{boot::SPANS, metrics::Raised, tokens::Gate, trace};
 use patchwire_proto::{
     limits,
     v1::{
-        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Welcome,
+        Ack, AckStatus, CloudMessage, Drain, EdgeMessage, EncodedFrame, Hello, Welcome,
         cloud_message::Body as CloudBody, edge_message::Body as EdgeBody, uplink_server::Uplink,
     },
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +28,7 @@ use crate::{
     grpc::{Guest, revoked},
     metrics::{Metrics, Outcome},
     nodes::{Call, Nodes},
+    share::{self, Shares},
     store::Store,
     turn::{Order, Turn},
 };
@@ -57,6 +53,9 @@ struct Shared {
     max_pixels: u64,
     max_message_bytes: usize,
     window: u32,
+    shares: Shares,
+    age: Duration,
+    grace: Duration,
     streams: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
     gate: Gate,
@@ -70,6 +69,11 @@ pub(crate) struct Limits {
     pub(crate) max_pixels: u64,
     pub(crate) max_message_bytes: usize,
     pub(crate) window: u32,
+    pub(crate) shares: Shares,
+    /// Age at which a stream is asked to come again, give or take a tenth.
+    pub(crate) age: Duration,
+    /// Longest that it may take to do so.
+    pub(crate) grace: Duration,
 }
 
 impl UplinkService {
@@ -91,6 +95,9 @@ impl UplinkService {
                 max_pixels: limits.max_pixels,
                 max_message_bytes: limits.max_message_bytes,
                 window: limits.window,
+                shares: limits.shares,
+                age: limits.age,
+                grace: limits.grace,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 in_flight: Arc::new(Semaphore::new(in_flight as usize)),
                 gate,
@@ -115,7 +122,8 @@ impl Uplink for UplinkService {
                 "{MAX_STREAMS} uplink streams are open, which is the most allowed"
             )));
         };
-        let (acks, outbound) = mpsc::channel(shared.window as usize + 1);
+        // Room for what is sent unasked, too: the welcome and the drain.
+        let (acks, outbound) = mpsc::channel(shared.window as usize + 2);
         tokio::spawn(async move {
             let raised = Raised::new(&shared.metrics.uplinks);
             let stop = shared.shutdown.clone();
@@ -159,7 +167,15 @@ async fn serve_node(
     }
     let mut revoked = pin!(revoked(shared.gate.clone(), guest));
     let node: Arc<str> = hello.node_id.as_str().into();
+    let Some(_place) = shared.shares.enter(node.clone()) else {
+        let most = share::MAX_STREAMS;
+        return Err(Status::resource_exhausted(format!(
+            "node {node} has {most} streams open, which is the most allowed"
+        )));
+    };
     let call = welcome(&shared, hello, &acks).await?;
+    let mut deadline = Instant::now() + shared.age.mul_f64(rand::random_range(0.9..=1.1));
+    let mut draining = false;
 
     let mut storing: JoinSet<Result<(), Status>> = JoinSet::new();
     let mut order = Order::default();
@@ -173,6 +189,18 @@ async fn serve_node(
                 Ok(Err(status)) => break Err(status),
                 Err(panic) => break Err(Status::internal(panic.to_string())),
             },
+            () = sleep_until(deadline) => {
+                if draining {
+                    break Err(Status::unavailable("the stream did not end when it was asked to"));
+                }
+                draining = true;
+                deadline = Instant::now() + shared.grace;
+                shared.metrics.drained.inc();
+                let body = Some(CloudBody::Drain(Drain {}));
+                // A node that leaves no room for this does not listen; the grace will end.
+                acks.try_send(Ok(CloudMessage { body })).ok();
+                continue;
+            }
             message = inbound.message(), if storing.len() < shared.window as usize => message,
         };
         let frame = match message {
@@ -193,7 +221,14 @@ async fn serve_node(
             Ok(None) => break Ok(()),
             Err(status) => break Err(status),
         };
-        // Not reading on until there is room is what holds a fast node back.
+        // Not reading on is what holds a fast node back, and so is the wait for room.
+        if let Some(wait) = shared.shares.wait(&node) {
+            shared.metrics.held_back.inc();
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                () = sleep(wait) => {}
+            }
+        }
         let room = room(&shared, &frame).await?;
         let (shared, node, acks) = (shared.clone(), node.clone(), acks.clone());
         let turn = order.next();

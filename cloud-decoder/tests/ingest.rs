@@ -7,7 +7,10 @@ use std::io::Cursor;
 use cloud_decoder::objects::{Kind, Objects};
 use patchwire_proto::{
     latent::LatentFrame,
-    v1::{AckStatus, EncodedFrame, Hello, edge_message::Body as EdgeBody},
+    v1::{
+        AckStatus, EncodedFrame, FrameState, Hello, ListFramesRequest,
+        cloud_message::Body as CloudBody, edge_message::Body as EdgeBody,
+    },
 };
 use support::{
     BITS, Cloud, Node, PROGRAM, frame, hello, label, label_only, sealed, with_original,
@@ -224,6 +227,98 @@ async fn the_welcome_tells_the_limits_and_a_larger_message_ends_the_stream() {
 }
 
 #[tokio::test]
+async fn an_old_stream_is_asked_to_come_again_and_what_it_sends_meanwhile_is_acked() {
+    let cloud = Cloud::start_with(|c| c.grpc.max_connection_age_s = 1).await;
+    let mut node = cloud.node().await;
+    let first = node.accepted(frame("gate", 40, 40)).await;
+    let drain = node.next().await.expect("stream is up");
+    assert!(matches!(drain, Some(CloudBody::Drain(_))), "{drain:?}");
+    let second = node.accepted(frame("gate", 40, 40)).await;
+    node.hang_up();
+    assert_eq!(node.next().await.expect("a clean end"), None);
+    let mut again = cloud.node().await;
+    let third = again.accepted(frame("gate", 40, 40)).await;
+    for id in [first, second, third] {
+        cloud.until(id, "decoded").await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_end_when_asked_to_is_ended() {
+    let cloud = Cloud::start_with(|c| {
+        c.grpc.max_connection_age_s = 1;
+        c.grpc.connection_grace_s = 1;
+    })
+    .await;
+    let mut node = cloud.node().await;
+    let drain = node.next().await.expect("stream is up");
+    assert!(matches!(drain, Some(CloudBody::Drain(_))), "{drain:?}");
+    let status = node.next().await.expect_err("ended");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
+
+#[tokio::test]
+async fn a_node_over_its_rate_is_held_back_and_loses_nothing() {
+    let cloud = Cloud::start_with(|c| {
+        c.grpc.node_rate = Some(20.0);
+        c.grpc.node_burst = 5;
+    })
+    .await;
+    let mut node = cloud.node().await;
+    for _ in 0..20 {
+        node.send(EdgeBody::Frame(label_only("gate"))).await;
+    }
+    for _ in 0..20 {
+        assert_eq!(node.next_ack().await.status(), AckStatus::Accepted);
+    }
+    let metrics = cloud.http("/metrics").await.text().await.expect("text");
+    let held = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("cloud_decoder_frames_held_back_total "))
+        .expect("a count");
+    assert!(held.parse::<u32>().expect("a number") > 0, "{held}");
+}
+
+#[tokio::test]
+async fn a_node_takes_no_more_than_its_share_of_streams() {
+    let cloud = Cloud::start().await;
+    let mut nodes = Vec::new();
+    for _ in 0..32 {
+        nodes.push(cloud.node().await);
+    }
+    let mut one_more = Node::open(&cloud).await;
+    one_more.send(EdgeBody::Hello(hello())).await;
+    let status = one_more.next().await.expect_err("refused");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let mut other = Node::open(&cloud).await;
+    let name = Hello {
+        node_id: "node-2".to_owned(),
+        ..hello()
+    };
+    other.send(EdgeBody::Hello(name)).await;
+    assert!(matches!(
+        other.next().await,
+        Ok(Some(CloudBody::Welcome(_)))
+    ));
+    // A place that is given back is there for the next.
+    drop(nodes.pop());
+    let again = async {
+        loop {
+            let mut node = Node::open(&cloud).await;
+            node.send(EdgeBody::Hello(hello())).await;
+            if node.next().await.is_ok() {
+                break node;
+            }
+        }
+    };
+    let again = tokio::time::timeout(support::LIMIT, again).await;
+    again
+        .expect("a place")
+        .accepted(frame("gate", 40, 40))
+        .await;
+}
+
+#[tokio::test]
 async fn many_frames_in_flight_are_each_acked_once() {
     let cloud = Cloud::start_with(|c| c.grpc.window = 8).await;
     let mut node = cloud.node().await;
@@ -282,8 +377,27 @@ async fn a_frame_that_cannot_be_decoded_fails_with_the_reason_after_its_attempts
     let picture = format!("/api/v1/frames/{id}/reconstruction.png");
     assert_eq!(cloud.http(&picture).await.status(), 404);
     // Others go on.
-    let id = node.accepted(frame("gate", 64, 64)).await;
-    cloud.until(id, "decoded").await;
+    let other = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(other, "decoded").await;
+
+    // What was given up is found by its state.
+    let failed = cloud.json("/api/v1/frames?state=failed&camera=gate").await;
+    let ids: Vec<_> = failed["frames"]
+        .as_array()
+        .expect("frames")
+        .iter()
+        .collect();
+    assert_eq!(ids.len(), 1, "{failed}");
+    assert_eq!(ids[0]["id"], id.to_string());
+    assert_eq!(ids[0]["failure"], failure);
+    let request = ListFramesRequest {
+        state: FrameState::Failed.into(),
+        ..ListFramesRequest::default()
+    };
+    let failed = cloud.catalogue().await.list_frames(request).await;
+    let failed = failed.expect("page").into_inner().frames;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].failure, failure);
 }
 
 /// A frame of 64x64 pixels by another program, or at another rate.

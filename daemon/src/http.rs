@@ -1,7 +1,7 @@
 //! Accepts HTTP connections.
 //!
-//! `axum::serve` has no timeout for a request's head, no bound on connections, and leaves
-//! connections running after a shutdown; [`serve`] has all three, and TLS. HTTP/1.1 only.
+//! `axum::serve` has no timeout for a request's head or for a client that does not read, no bound on
+//! connections, and leaves connections running after a shutdown; [`serve`] has all of these, and TLS. HTTP/1.1 only.
 
 use std::{pin::pin, time::Duration};
 
@@ -16,6 +16,7 @@ use tokio::{
     task::JoinSet,
     time,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{connections, tls::Acceptor};
@@ -27,6 +28,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Longest that a TLS handshake, and then a request's head, may take to arrive.
     pub head_timeout: Duration,
+    /// Longest that a client may take nothing of an answer that waits for it.
+    pub stall_timeout: Duration,
     /// Longest that requests in progress may take after the stop.
     pub drain: Duration,
 }
@@ -49,13 +52,7 @@ pub async fn serve(
             stream = connections::next(&listener), if room => stream,
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        open.spawn(connection(
-            stream,
-            acceptor,
-            router,
-            limits.head_timeout,
-            stop,
-        ));
+        open.spawn(connection(stream, acceptor, router, limits, stop));
     }
     drop(listener);
     let drained = async { while open.join_next().await.is_some() {} };
@@ -73,17 +70,22 @@ async fn connection(
     stream: TcpStream,
     acceptor: Acceptor,
     router: Router,
-    head_timeout: Duration,
+    limits: Limits,
     stop: CancellationToken,
 ) {
-    let handshake = connections::handshake(&acceptor, stream, head_timeout);
+    let handshake = connections::handshake(&acceptor, stream, limits.head_timeout);
     let Some(Some(stream)) = stop.run_until_cancelled(handshake).await else {
         return;
     };
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stall_timeout));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .header_read_timeout(limits.head_timeout)
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router),
+        );
     let mut serving = pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,

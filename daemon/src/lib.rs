@@ -12,6 +12,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod rate;
 pub mod tls;
 pub mod tokens;
 pub mod trace;

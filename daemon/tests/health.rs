@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 const LIMITS: Limits = Limits {
     max_connections: 8,
     head_timeout: Duration::from_secs(20),
+    stall_timeout: Duration::from_secs(20),
     drain: Duration::ZERO,
 };
 

@@ -21,6 +21,7 @@ const LONG: Duration = Duration::from_secs(600);
 const LIMITS: Limits = Limits {
     max_connections: 8,
     head_timeout: LONG,
+    stall_timeout: LONG,
     drain: LONG,
 };
 
@@ -192,5 +193,40 @@ async fn a_head_that_does_not_arrive_is_given_up() {
     let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
     read.expect("given up in time").expect("closed");
     server.stop.cancel();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_more_is_closed() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let server = Server::start(hello(), limits).await;
+    let mut stream = server.client().await;
+    closed(&mut stream).await;
+    server.stop.cancel();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_given_up() {
+    let limits = Limits {
+        stall_timeout: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let route = get(async || {
+        let piece = bytes::Bytes::from_static(&[0; 1 << 16]);
+        let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+        axum::body::Body::from_stream(endless)
+    });
+    let server = Server::start(Router::new().route("/", route), limits).await;
+    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+    ask(&mut stream).await;
+    // The head shows that the answer has begun; then nothing is read.
+    let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
+    assert!(read.expect("in time").expect("a head") > 0);
+    server.stop.cancel();
+    // It would wait for the answer to be read, and does not.
     server.ended().await;
 }

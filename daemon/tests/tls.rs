@@ -57,6 +57,7 @@ async fn server(tls: &Tls, client_ca: Option<&Path>, limits: Limits) -> SocketAd
 const LIMITS: Limits = Limits {
     max_connections: 8,
     head_timeout: Duration::from_secs(60),
+    stall_timeout: Duration::from_secs(60),
     drain: Duration::ZERO,
 };
 

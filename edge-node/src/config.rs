@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use daemon::config::{within, wrong};
+use daemon::config::{rate_within, within, wrong};
 pub use daemon::{
     config::{ConfigError, Log, LogFormat},
     tls::Tls,
@@ -68,6 +68,10 @@ pub struct Http {
     pub max_pixels: u64,
     /// Frames handled at once; one more is answered 429.
     pub max_concurrent: usize,
+    /// Frames a second that one camera may post, on average; any number when absent. One more is answered 429.
+    pub camera_rate: Option<f64>,
+    /// Frames that one camera may post at once before `camera_rate` holds it back.
+    pub camera_burst: u32,
     /// Open connections; further ones wait to be accepted.
     pub max_connections: usize,
     /// Longest that a request may take to arrive, in seconds.
@@ -185,6 +189,8 @@ impl Default for Http {
             max_body_bytes: 64 << 20,
             max_pixels: 64_000_000,
             max_concurrent: 8,
+            camera_rate: None,
+            camera_burst: 20,
             max_connections: 256,
             request_timeout_s: 30,
         }
@@ -271,6 +277,10 @@ impl Config {
         )?;
         within("http.max_pixels", http.max_pixels, 1, 1 << 28)?;
         within("http.max_concurrent", http.max_concurrent as u64, 1, 4096)?;
+        if let Some(rate) = http.camera_rate {
+            rate_within("http.camera_rate", rate)?;
+        }
+        within("http.camera_burst", http.camera_burst.into(), 1, 1_000_000)?;
         within(
             "http.max_connections",
             http.max_connections as u64,

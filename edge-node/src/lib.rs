@@ -24,6 +24,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use daemon::{
+    rate::Rates,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
@@ -89,6 +90,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let node = Arc::new(Node {
         link: uplink.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
+        camera_rates: camera_rates(&config.http),
         spool: Arc::clone(&spool),
         stop: stop.clone(),
         started: Instant::now(),
@@ -108,6 +110,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let limits = daemon::http::Limits {
         max_connections: config.http.max_connections,
         head_timeout: Duration::from_secs(config.http.request_timeout_s),
+        stall_timeout: Duration::from_secs(config.http.request_timeout_s),
         drain: config.shutdown(),
     };
     Ok(Running {
@@ -138,6 +141,11 @@ impl Running {
         }
         self.spool.close().await;
     }
+}
+
+fn camera_rates(http: &config::Http) -> Option<Rates> {
+    let rate = http.camera_rate?;
+    Some(Rates::new(rate, http.camera_burst))
 }
 
 /// Characters of a program's name that the cloud is told; UTF-8 takes at most 4 bytes each.

@@ -78,6 +78,8 @@ pub struct Metrics {
     pub connects: Counter,
     /// Streams that did not start or broke.
     pub failures: Counter,
+    /// Streams that ended because the cloud asked for it.
+    pub drained: Counter,
     /// Seconds since the last ack, set when the metrics are read; -1 before the first.
     pub last_ack_age_seconds: Gauge,
 }
@@ -99,6 +101,7 @@ label! {
         UnsupportedType = "unsupported_type",
         Timeout = "timeout",
         Overloaded = "overloaded",
+        CameraRate = "camera_rate",
         SpoolFull = "spool_full",
         Internal = "internal",
     }
@@ -196,6 +199,11 @@ impl Metrics {
                 r,
                 "uplink_connected",
                 "Whether the stream to the cloud stands",
+            ),
+            drained: counter(
+                r,
+                "uplink_drained",
+                "Streams that ended because the cloud asked for it",
             ),
             connects: counter(r, "uplink_connects", "Attempts to open the stream"),
             failures: counter(r, "uplink_failures", "Streams that did not start or broke"),

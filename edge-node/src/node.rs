@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, metrics::Raised, tokens::Gate};
+use daemon::{boot::SPANS, metrics::Raised, rate::Rates, tokens::Gate};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -42,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) gate: Gate,
+    pub(crate) camera_rates: Option<Rates>,
 }
 
 /// A frame as it came.

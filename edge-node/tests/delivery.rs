@@ -114,6 +114,37 @@ async fn frames_wait_for_a_cloud_that_comes_later() {
 }
 
 #[tokio::test]
+async fn a_drained_stream_is_followed_by_another_without_a_gap_a_double_or_a_failure() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = support::free_addr().await;
+    let node = edge_node::start(config(dir.path(), addr))
+        .await
+        .expect("start");
+    let mut posted = Vec::new();
+    for _ in 0..30 {
+        posted.push(post_one(&node).await);
+    }
+    // Every seventh frame finds more of the window on its way behind it.
+    let cloud = Cloud::start_at(addr, 8, |before, _| match before % 7 {
+        3 => Verdict::Drain,
+        _ => Verdict::Accept,
+    })
+    .await;
+    eventually("an empty spool", async || backlog(&node).await == 0).await;
+    assert_eq!(ids(&cloud), posted, "in order, each once");
+    let drained = metric(&node, "edge_node_uplink_drained_total").await;
+    assert!((2.0..=4.0).contains(&drained), "{drained} streams");
+    eventually("the next stream stands", async || {
+        metric(&node, "edge_node_uplink_connected").await == 1.0
+    })
+    .await;
+    assert!(cloud.hellos().len() as f64 >= drained);
+    let (_, status) = support::get(&node, "/v1/status").await;
+    assert!(status["uplink"]["last_error"].is_null(), "{status}");
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_in_the_window_loses_nothing() {
     let dir = tempfile::tempdir().expect("dir");
     // Three acks, then three frames without one, then the stream ends; twice.

@@ -322,6 +322,44 @@ async fn too_many_at_once_are_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_camera_that_posts_too_fast_is_told_when_to_come_back_and_others_are_not_held_up() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = support::free_addr().await;
+    let mut config = config(dir.path(), addr);
+    config.http.camera_rate = Some(0.5);
+    config.http.camera_burst = 2;
+    let node = edge_node::start(config).await.expect("start");
+    let send = async |camera: &str| {
+        let query = format!("camera={camera}");
+        let request = post_raw(&node, &query, 4, 4, plain(4, 4, [0; 3]));
+        request.send().await.expect("an answer")
+    };
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(send("hasty").await);
+    }
+    let refused = answers.iter().filter(|a| a.status() == 429).count();
+    assert!((2..=3).contains(&refused), "{answers:?}");
+    assert!(answers[..2].iter().all(|a| a.status() == 202), "the burst");
+    let last = answers.pop().expect("five");
+    let wait: u64 = last.headers()["retry-after"]
+        .to_str()
+        .expect("text")
+        .parse()
+        .expect("seconds");
+    assert!((1..=2).contains(&wait), "{wait}");
+    assert_eq!(send("calm").await.status(), 202, "another camera");
+    let series = "edge_node_frames_refused_total{reason=\"camera_rate\"}";
+    assert_eq!(support::metric(&node, series).await, refused as f64);
+    // The service recovers by itself.
+    support::eventually("the camera may post again", async || {
+        send("hasty").await.status() == 202
+    })
+    .await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let dir = tempfile::tempdir().expect("dir");
     let addr = support::free_addr().await;

@@ -7,8 +7,8 @@ use futures::{FutureExt, Stream, StreamExt};
 use patchwire_proto::{
     limits,
     v1::{
-        FrameRecord, GetFrameRequest, ListFramesRequest, ListFramesResponse, WatchFramesRequest,
-        catalogue_server::Catalogue as CatalogueApi,
+        self, FrameRecord, GetFrameRequest, ListFramesRequest, ListFramesResponse,
+        WatchFramesRequest, catalogue_server::Catalogue as CatalogueApi,
     },
 };
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ use super::guard::{self, Guest};
 use crate::{
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
+    frame::FrameState,
     metrics::Metrics,
 };
 
@@ -62,10 +63,10 @@ impl CatalogueApi for CatalogueService {
             token => Some(Uuid::parse_str(token).map_err(|_| bad_token())?),
         };
         let page = Page {
+            state: state(&request)?,
             camera: camera(request.camera_id)?,
             before,
             limit: limit + 1,
-            ..Page::default()
         };
         let frames = self.catalogue.list(&page).await.map_err(internal)?;
         let mut frames = frames.ok_or_else(bad_token)?;
@@ -131,6 +132,18 @@ fn end_after_error<T>(
         *ended = matches!(next, Some(Err(_)) | None);
         std::future::ready(next)
     })
+}
+
+fn state(request: &ListFramesRequest) -> Result<Option<FrameState>, Status> {
+    if request.state == v1::FrameState::Unspecified as i32 {
+        return Ok(None);
+    }
+    use FrameState::{Decoded, Failed, Labelled, Queued};
+    let asked = v1::FrameState::try_from(request.state);
+    let mut states = [Queued, Decoded, Labelled, Failed].into_iter();
+    let state = states.find(|&state| asked == Ok(state.into()));
+    let unknown = || Status::invalid_argument(format!("state {} is not known", request.state));
+    state.ok_or_else(unknown).map(Some)
 }
 
 fn camera(id: String) -> Result<Option<String>, Status> {

@@ -10,6 +10,7 @@ use daemon::{
     tls::Acceptor,
     tokens::{Gate, Kind},
 };
+use futures::StreamExt as _;
 use patchwire_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{catalogue_server::CatalogueServer, uplink_server::UplinkServer},
@@ -18,8 +19,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::layer::layer_fn;
 
-use crate::uplink::UplinkService;
+use crate::{
+    idle::{Counted, Idle},
+    uplink::UplinkService,
+};
 
 pub(crate) use self::{
     catalogue::CatalogueService,
@@ -31,13 +36,30 @@ const MAX_REQUEST_BYTES: usize = 4096;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS_PER_CONNECTION: u32 = 64;
+/// Streams that a client has begun and reset before the server looked at them; more end the connection.
+const MAX_PENDING_RESETS: usize = 32;
+/// Bytes of a call's headers.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// Bytes of an HTTP/2 frame, the least that the protocol allows: messages are cut into them.
+const MAX_FRAME_BYTES: u32 = 16 << 10;
+/// Longest that a call may take until its answer begins; a message that does not arrive is given up.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where and to whom the server listens.
 pub(crate) struct Door {
     pub(crate) listener: TcpListener,
     pub(crate) acceptor: Acceptor,
     pub(crate) gate: Gate,
+    pub(crate) limits: Limits,
+}
+
+/// What clients can take of the server.
+pub(crate) struct Limits {
     pub(crate) max_message_bytes: usize,
+    /// After which a connection takes no more calls.
+    pub(crate) connection_age: Duration,
+    /// Without a call, after which a connection is closed.
+    pub(crate) idle: Duration,
 }
 
 /// Serves until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
@@ -53,7 +75,7 @@ pub(crate) async fn serve(
         listener,
         acceptor,
         gate,
-        max_message_bytes,
+        limits,
     } = door;
     let guard = |kind| guard::Guard {
         gate: gate.clone(),
@@ -65,24 +87,30 @@ pub(crate) async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let uplink = UplinkServer::new(uplink)
-        .max_decoding_message_size(max_message_bytes)
-        .max_encoding_message_size(max_message_bytes);
+        .max_decoding_message_size(limits.max_message_bytes)
+        .max_encoding_message_size(limits.max_message_bytes);
     let (nodes, viewers) = (guard(Kind::Node), guard(Kind::Viewer));
     let catalogue = CatalogueServer::new(catalogue)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(max_message_bytes);
+        .max_encoding_message_size(limits.max_message_bytes);
+    let incoming = incoming::incoming(listener, acceptor, shutdown.clone());
+    let incoming = incoming.map(move |accepted| accepted.map(|s| Idle::new(s, limits.idle)));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_PENDING_RESETS))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .max_connection_age(limits.connection_age)
+        .timeout(CALL_TIMEOUT)
+        .layer(layer_fn(Counted))
         .add_service(InterceptedService::new(uplink, nodes))
         .add_service(InterceptedService::new(catalogue, viewers.clone()))
         .add_service(health)
         .add_service(InterceptedService::new(reflection, viewers))
-        .serve_with_incoming_shutdown(
-            incoming::incoming(listener, acceptor, shutdown.clone()),
-            shutdown.cancelled_owned(),
-        )
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await?;
     Ok(())
 }

@@ -40,6 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits {
     max_connections: 1024,
     head_timeout: Duration::from_secs(30),
+    stall_timeout: Duration::from_secs(30),
     // Leaves the rest of the shutdown's time for closing the catalogue.
     drain: Duration::from_secs(9),
 };

@@ -1,6 +1,6 @@
 //! Refusals: one sentence as JSON, with the right status.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use axum::{
     Json,
@@ -13,16 +13,17 @@ use serde_json::json;
 use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
 
 /// Seconds after which a client is told to try again when the node is busy.
-const RETRY_BUSY_S: u16 = 1;
+const RETRY_BUSY_S: u64 = 1;
 /// The same when the spool is full, which takes longer to pass.
-const RETRY_FULL_S: u16 = 10;
+const RETRY_FULL_S: u64 = 10;
 
 /// A refusal as the client sees it.
 #[derive(Debug)]
 pub(crate) struct HttpError {
     status: StatusCode,
     sentence: String,
-    retry_after_s: Option<u16>,
+    retry_after_s: Option<u64>,
+    refusal: Option<Refusal>,
 }
 
 impl HttpError {
@@ -31,6 +32,7 @@ impl HttpError {
             status,
             sentence: sentence.to_string(),
             retry_after_s: None,
+            refusal: None,
         }
     }
 
@@ -59,8 +61,21 @@ impl HttpError {
         }
     }
 
+    /// A camera that posts more frames than it may; after `wait` it may post one.
+    pub(crate) fn too_fast(camera: &str, wait: Duration) -> Self {
+        let sentence = format!("camera {camera} posts more frames than it may, try again later");
+        Self {
+            retry_after_s: Some(wait.as_secs_f64().ceil() as u64),
+            refusal: Some(Refusal::CameraRate),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, sentence)
+        }
+    }
+
     /// What the metrics call it.
     pub(crate) fn refusal(&self) -> Refusal {
+        if let Some(refusal) = self.refusal {
+            return refusal;
+        }
         match self.status {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Refusal::UnsupportedType,

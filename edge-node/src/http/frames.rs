@@ -1,6 +1,9 @@
 //! Frames in, and what became of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json,
@@ -123,6 +126,10 @@ async fn accept(
     let task = task(params.task.as_deref())?;
     let content_type = text_header(request.headers(), header::CONTENT_TYPE.as_str())?;
     let raw_size = raw_size(request.headers())?;
+    if let Some(rates) = &node.camera_rates {
+        let taken = rates.take(&camera, Instant::now());
+        taken.map_err(|wait| HttpError::too_fast(&camera, wait))?;
+    }
     // Held until the frame is stored, so that what is in memory is bounded.
     let permit = node.admit().ok_or_else(HttpError::overloaded)?;
     let body = body(node, request).await?;

@@ -35,7 +35,8 @@ pub struct LinkStatus {
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+#[allow(missing_docs)]
+pub enum LinkError {
     #[error("cannot reach the cloud: {}", root(.0))]
     Connect(#[from] tonic::transport::Error),
     #[error("the cloud ended the stream: {}", .0.message())]

@@ -4,10 +4,12 @@
 //! down with a window of unacknowledged frames. Frames are read from the spool in order and leave
 //! it on their ack alone; after a reconnect, what was not acknowledged is sent again, in order. The
 //! cloud knows frames by their id, so a frame sent twice is kept once. A cloud that takes it is told
-//! how the spool fares, in front of the frames that wait.
+//! how the spool fares, in front of the frames that wait. A cloud that wants the node elsewhere asks it to drain the
+//! stream: it sends no more frames, and opens another stream once all are acknowledged.
 
 mod identity;
 mod link;
+mod reply;
 mod session;
 
 use std::{
@@ -19,8 +21,8 @@ use daemon::one_line;
 use patchwire_proto::{
     limits,
     v1::{
-        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome,
-        cloud_message, edge_message, uplink_client::UplinkClient,
+        CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome, cloud_message,
+        edge_message, uplink_client::UplinkClient,
     },
 };
 use prost::Message as _;
@@ -34,13 +36,16 @@ use tonic::{Request, Streaming, transport::Endpoint};
 
 use crate::{
     config,
-    metrics::{AckKind, Metrics},
+    metrics::Metrics,
     rate::Rate,
     spool::{Entry, FrameState, Spool},
 };
 
-pub use self::link::{Link, LinkStatus};
-use self::{link::LinkError, session::Session};
+use self::session::Session;
+pub use self::{
+    link::{Link, LinkError, LinkStatus},
+    reply::{Reply, Verdict},
+};
 
 /// Intervals without an answer to a ping after which the link is given up. More than one, because
 /// on a thin link the answer waits behind frames.
@@ -49,6 +54,8 @@ const KEEPALIVE_MISSES: u32 = 3;
 const ENVELOPE_BYTES: usize = 16;
 /// How often the cloud is told how the spool fares, if that changed.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
+/// Longest wait for the cloud to end a drained stream.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Sends what is in the spool until told to stop.
 pub struct Uplink {
@@ -96,7 +103,7 @@ impl Uplink {
     }
 
     /// Runs until `stop`. A stream that fails is opened again after a random wait, from nothing to
-    /// a bound that doubles with each failure ("full jitter").
+    /// a bound that doubles with each failure ("full jitter"), a drained one at once.
     pub async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         loop {
@@ -104,24 +111,32 @@ impl Uplink {
                 () = stop.cancelled() => break,
                 result = self.stream() => result,
             };
-            let Err(error) = result;
-            if self.proved_itself() {
+            let proved = self.proved_itself();
+            if proved {
                 failures = 0;
             }
             self.link_gauges_off();
-            self.metrics.failures.inc();
-            let text = one_line(&error);
-            if self.link.borrow().last_error.as_ref() != Some(&text) {
-                tracing::warn!(
-                    endpoint = self.config.endpoint,
-                    error = text,
-                    "uplink is down"
-                );
+            let error = result.err().map(|error| one_line(&error));
+            if let Some(error) = &error
+                && self.link.borrow().last_error.as_ref() != Some(error)
+            {
+                let endpoint = &self.config.endpoint;
+                tracing::warn!(endpoint, error, "uplink is down");
             }
+            let drained = error.is_none();
             self.link.send_modify(|link| {
                 link.up_since = None;
-                link.last_error = Some(text);
+                link.last_error = error;
             });
+            if !drained {
+                self.metrics.failures.inc();
+            } else {
+                self.metrics.drained.inc();
+                tracing::info!(endpoint = self.config.endpoint, "uplink is drained");
+                if proved {
+                    continue;
+                }
+            }
             let bound = self
                 .config
                 .backoff_min_ms
@@ -156,7 +171,8 @@ impl Uplink {
             .is_some_and(|up| up.elapsed() > long || link.last_ack.is_some_and(|at| at > up))
     }
 
-    async fn stream(&self) -> Result<std::convert::Infallible, LinkError> {
+    /// Sends and settles frames until the stream fails or is drained.
+    async fn stream(&self) -> Result<(), LinkError> {
         let (outbound, mut session) = self.open().await?;
         self.metrics.connected.set(1);
         self.metrics.window.set(session.window as i64);
@@ -174,7 +190,15 @@ impl Uplink {
         let mut ticks = time::interval(STATUS_PERIOD);
         let (mut told, mut status) = (None, None);
         loop {
-            if next.is_none() && session.in_flight.len() < session.window {
+            if session.draining && session.in_flight.is_empty() {
+                // Ends the stream from here; the cloud does the same.
+                drop(outbound);
+                time::timeout(FAREWELL, session.inbound.message())
+                    .await
+                    .ok();
+                return Ok(());
+            }
+            if next.is_none() && session.takes_more() {
                 next = self.fetch(&mut cursor, session.max_message_bytes).await?;
             }
             let fits = next.as_ref().is_some_and(|frame| session.fits(frame));
@@ -200,7 +224,7 @@ impl Uplink {
                         self.metrics.unacked.set(session.in_flight.len() as i64);
                     }
                 }
-                () = self.spool.arrival(), if next.is_none() => {}
+                () = self.spool.arrival(), if next.is_none() && session.takes_more() => {}
                 () = time::sleep_until(deadline), if !session.in_flight.is_empty() => {
                     return Err(LinkError::Stalled(patience));
                 }
@@ -266,6 +290,7 @@ impl Uplink {
             in_flight: Default::default(),
             in_flight_bytes: 0,
             last_progress: time::Instant::now(),
+            draining: false,
         }
     }
 
@@ -296,13 +321,18 @@ impl Uplink {
     }
 
     async fn receive(&self, session: &mut Session, message: CloudMessage) -> Result<(), LinkError> {
-        let Some(cloud_message::Body::Ack(ack)) = message.body else {
-            return Err(LinkError::Protocol("an ack was expected".into()));
+        let Verdict {
+            id,
+            status,
+            state,
+            notice,
+        } = match Reply::try_from(message)? {
+            Reply::Verdict(verdict) => verdict,
+            Reply::Drain => {
+                session.draining = true;
+                return Ok(());
+            }
         };
-        let id = limits::frame_id(&ack.frame_id)
-            .map_err(|error| LinkError::Protocol(error.to_string()))?;
-        let reason = one_line(&ack.reason);
-        let (status, state) = verdict(ack)?;
         let sent = session.arrived(id)?;
         self.metrics.unacked.set(session.in_flight.len() as i64);
         let seconds = sent.elapsed().as_secs_f64();
@@ -313,8 +343,6 @@ impl Uplink {
         tracing::debug!(frame = %id, ?state, "ack");
         self.spool.settle(id, state).await?;
         self.metrics.acks.get_or_create(&status).inc();
-        let notice =
-            Some(reason).filter(|reason| status == AckKind::Accepted && !reason.is_empty());
         self.link.send_modify(|link| {
             link.last_ack = Some(Instant::now());
             if link.notice != notice {
@@ -326,21 +354,4 @@ impl Uplink {
         });
         Ok(())
     }
-}
-
-fn verdict(ack: Ack) -> Result<(AckKind, FrameState), LinkError> {
-    Ok(match ack.status() {
-        AckStatus::Accepted => (AckKind::Accepted, FrameState::Delivered),
-        AckStatus::Duplicate => (AckKind::Duplicate, FrameState::Duplicate),
-        AckStatus::Rejected => (
-            AckKind::Rejected,
-            FrameState::Rejected { reason: ack.reason },
-        ),
-        AckStatus::Unspecified => {
-            return Err(LinkError::Protocol(format!(
-                "ack status {} is not known",
-                ack.status
-            )));
-        }
-    })
 }

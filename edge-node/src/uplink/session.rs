@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) in_flight: HashMap<Uuid, Sent>,
     pub(super) in_flight_bytes: usize,
     pub(super) last_progress: time::Instant,
+    /// The cloud wants no more frames on this stream.
+    pub(super) draining: bool,
 }
 
 /// A frame on its way.
@@ -40,11 +42,16 @@ pub(super) struct Sent {
 }
 
 impl Session {
+    /// Whether one more frame may be made ready.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.draining && self.in_flight.len() < self.window
+    }
+
     /// Whether the window has room: in frames, and in bytes for what memory it takes.
     pub(super) fn fits(&self, frame: &EncodedFrame) -> bool {
-        self.in_flight.is_empty()
-            || self.in_flight.len() < self.window
-                && self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes
+        self.takes_more()
+            && (self.in_flight.is_empty()
+                || self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes)
     }
 
     /// Puts a frame into the window, and tells its bytes. Its trace goes on from the span that lasts until its ack.

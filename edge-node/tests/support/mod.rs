@@ -12,7 +12,7 @@ use std::{
 use edge_node::{Config, Running};
 use nqe::{ConvSpec, OutputKind, ProgramBuilder, Task, WeightKind};
 use patchwire_proto::v1::{
-    Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome,
+    Ack, AckStatus, CloudMessage, Drain, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome,
     cloud_message, edge_message,
     uplink_server::{self, UplinkServer},
 };
@@ -30,6 +30,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What the cloud does with a frame.
 pub enum Verdict {
     Accept,
+    /// Asks the node to drain the stream, then accepts the frame.
+    Drain,
     Duplicate,
     Reject(&'static str),
     /// Says nothing.
@@ -189,6 +191,11 @@ impl uplink_server::Uplink for Service {
                         };
                         let (status, reason) = match judge(before, &frame) {
                             Verdict::Accept => (AckStatus::Accepted, ""),
+                            Verdict::Drain => {
+                                let body = Some(cloud_message::Body::Drain(Drain {}));
+                                let _sent = outbound.send(Ok(CloudMessage { body })).await;
+                                (AckStatus::Accepted, "")
+                            }
                             Verdict::Duplicate => (AckStatus::Duplicate, ""),
                             Verdict::Reject(reason) => (AckStatus::Rejected, reason),
                             Verdict::Ignore => continue,

@@ -1,0 +1,53 @@
+//! Bodies of `POST /v1/frames`: a byte that chooses the content type, for raw RGB two of its size, then the body.
+
+use bytes::Bytes;
+use edge_node::intake::{self, Frame};
+
+const TYPES: [&str; 6] = [
+    "application/octet-stream",
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/x-portable-pixmap",
+    "Image/X-Portable-Anymap; q=1",
+];
+const MAX_PIXELS: u64 = 1 << 12;
+
+pub(crate) fn run(input: &[u8]) {
+    let Some((&kind, mut body)) = input.split_first() else {
+        return;
+    };
+    let kind = usize::from(kind) % TYPES.len();
+    let mut size = None;
+    if kind == 0 {
+        let Some((&[width, height], rest)) = body.split_first_chunk() else {
+            return;
+        };
+        (size, body) = (Some((width.into(), height.into())), rest);
+    }
+    let body = Bytes::copy_from_slice(body);
+    match intake::decode(&body, Some(TYPES[kind]), size, MAX_PIXELS) {
+        Err(error) => {
+            let sentence = error.to_string();
+            assert!(
+                !sentence.is_empty() && sentence.chars().count() < 500,
+                "{sentence}"
+            );
+        }
+        Ok(frame) => {
+            whole(&frame);
+            if kind != 0 {
+                return;
+            }
+            let original = intake::lossless(&frame).expect("a PNG").data;
+            let again = intake::decode(&original, Some(TYPES[1]), None, MAX_PIXELS);
+            assert!(again.expect("our own PNG").rgb == frame.rgb);
+        }
+    }
+}
+
+fn whole(frame: &Frame) {
+    let pixels = u64::from(frame.width) * u64::from(frame.height);
+    assert!((1..=MAX_PIXELS).contains(&pixels));
+    assert_eq!(frame.rgb.len() as u64, pixels * 3);
+}

@@ -1,0 +1,82 @@
+//! What an edge node says to the cloud, and the cloud to it.
+
+use bytes::Bytes;
+use cloud_decoder::check::check;
+use edge_node::uplink::Reply;
+use patchwire_proto::{
+    latent::LatentFrame,
+    limits,
+    v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
+};
+use prost::Message as _;
+
+use crate::latent;
+
+const MAX_PIXELS: u64 = 1 << 20;
+
+pub(crate) fn run(input: &[u8]) {
+    let input = Bytes::copy_from_slice(input);
+    if let Ok(message) = EdgeMessage::decode(input.clone()) {
+        again(&message);
+        match message.body {
+            Some(Body::Hello(hello)) => drop(limits::check_hello(&hello)),
+            Some(Body::Frame(frame)) => {
+                take(frame.clone());
+                take(seal(frame));
+            }
+            Some(Body::Status(status)) => drop(limits::check_status(&status)),
+            None => {}
+        }
+    }
+    if let Ok(message) = CloudMessage::decode(input) {
+        again(&message);
+        if let Ok(Reply::Verdict(verdict)) = Reply::try_from(message) {
+            assert_eq!(verdict.id.get_version_num(), 7);
+        }
+    }
+}
+
+/// What was read can be written and read.
+fn again<M: prost::Message + Default + PartialEq>(message: &M) {
+    let bytes = message.encode_to_vec();
+    assert_eq!(bytes.len(), message.encoded_len());
+    let read = M::decode(&*bytes).expect("a message as it was written");
+    // NaN is not itself.
+    assert!(read == *message || read.encode_to_vec() == bytes);
+}
+
+/// The frame with the checksums that its bytes give; a fuzzer does not find those.
+fn seal(mut frame: EncodedFrame) -> EncodedFrame {
+    if let Some(latents) = latent::seal(&frame.latents) {
+        frame.latents = latents;
+    }
+    frame.crc32c = frame.compute_crc32c();
+    frame
+}
+
+fn take(frame: EncodedFrame) {
+    match check(MAX_PIXELS, "node", frame) {
+        Err(reason) => {
+            assert!(
+                !reason.is_empty() && reason.chars().count() < 1000,
+                "{reason}"
+            );
+        }
+        Ok((frame, latents, original)) => {
+            assert!(u64::from(frame.width) * u64::from(frame.height) <= MAX_PIXELS);
+            assert!(limits::check_id("camera", &frame.camera_id).is_ok());
+            assert_eq!(frame.bytes, (latents.len() + original.len()) as u64);
+            assert_eq!(original.is_empty(), frame.original_type.is_none());
+            assert_eq!(latents.is_empty(), frame.program_id.is_none());
+            if !latents.is_empty() {
+                let latents = LatentFrame::decode(latents).expect("checked");
+                assert_eq!(frame.latent_bits, latents.total_bits());
+            }
+            assert!(
+                frame
+                    .latent_ones
+                    .is_none_or(|ones| (0.0..=1.0).contains(&ones))
+            );
+        }
+    }
+}
