@@ -3,7 +3,7 @@
 //! `axum::serve` has no timeout for a request's head or for a client that does not read, no bound on
 //! connections, and leaves connections running after a shutdown; [`serve`] has all of these, and TLS. HTTP/1.1 only.
 
-use std::{pin::pin, time::Duration};
+use std::{future::poll_fn, io, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,6 +12,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time,
@@ -20,6 +21,9 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{connections, tls::Acceptor};
+
+/// Longest that a client may go on sending after its last answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What clients can take of a server.
 #[derive(Clone, Copy, Debug)]
@@ -79,22 +83,38 @@ async fn connection(
     };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.stall_timeout));
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router),
         );
-    let mut serving = pin!(serving);
     let result = tokio::select! {
-        result = serving.as_mut() => result,
+        result = poll_fn(|context| serving.poll_without_shutdown(context)) => result,
         () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            poll_fn(|context| serving.poll_without_shutdown(context)).await
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+        return tracing::debug!(%error, "a connection ended early");
     }
+    let farewell = part(serving.into_parts().io.into_inner());
+    match stop
+        .run_until_cancelled(time::timeout(LINGER, farewell))
+        .await
+    {
+        Some(Ok(Err(error))) => tracing::debug!(%error, "a connection ended early"),
+        Some(Err(_)) => tracing::debug!("a client sent more for {LINGER:?} after its answer"),
+        Some(Ok(Ok(()))) | None => {}
+    }
+}
+
+/// Ends the stream and reads what is still coming: to close over unread bytes, as of a body that was refused, resets
+/// the connection, and the client may lose the answer.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{get, post},
+};
 use daemon::{
     http::{Limits, serve},
     tls::Acceptor,
@@ -228,5 +232,25 @@ async fn an_answer_that_is_not_read_is_given_up() {
     assert!(read.expect("in time").expect("a head") > 0);
     server.stop.cancel();
     // It would wait for the answer to be read, and does not.
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let refuse = async || (StatusCode::PAYLOAD_TOO_LARGE, "hello");
+    let router = Router::new().route("/", post(refuse));
+    let server = Server::start(router, LIMITS).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+        let length = 4 << 20;
+        let head = format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("write");
+        let body = vec![0; length];
+        let sent = timeout(PATIENCE, stream.write_all(&body)).await;
+        sent.expect("in time").expect("all of it is taken");
+        let answer = answer(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+    server.stop.cancel();
     server.ended().await;
 }

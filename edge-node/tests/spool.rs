@@ -164,7 +164,7 @@ async fn settling_works_when_the_spool_is_full() {
         let state = FrameState::Rejected {
             reason: "x".repeat(2000),
         };
-        spool.settle(id(frame), state).await.expect("settle");
+        spool.settle(&[(id(frame), state)]).await.expect("settle");
     }
     assert_eq!(spool.backlog().frames, 0);
     spool.push(&frame(1000)).await.expect("there is room again");
@@ -226,7 +226,7 @@ async fn the_history_is_bounded() {
     let spool = open(&settings).await;
     let first = Uuid::now_v7();
     spool
-        .settle(first, FrameState::Delivered)
+        .settle(&[(first, FrameState::Delivered)])
         .await
         .expect("settle");
     let url = format!("sqlite:{}", settings.path.display());
@@ -241,7 +241,7 @@ async fn the_history_is_bounded() {
     .expect("fill");
     let last = Uuid::now_v7();
     spool
-        .settle(last, FrameState::Delivered)
+        .settle(&[(last, FrameState::Delivered)])
         .await
         .expect("settle");
     assert_eq!(spool.state(first).await.expect("state"), None);
@@ -302,7 +302,7 @@ proptest! {
                     }
                     Action::Settle(at) if !model.is_empty() => {
                         let gone = model.remove(at % model.len()).expect("in range");
-                        spool.settle(id(&gone), FrameState::Delivered).await.expect("settle");
+                        spool.settle(&[(id(&gone), FrameState::Delivered)]).await.expect("settle");
                     }
                     Action::Settle(_) => {}
                     Action::Restart => {

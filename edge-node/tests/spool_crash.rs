@@ -172,15 +172,18 @@ async fn crashes(seed: u64, on_full: OnFull) {
                 }
             }
             4..7 if !model.is_empty() => {
-                let gone = model.remove(rng.random_range(0..model.len()));
-                let state = match rng.random_range(0..3) {
-                    0 => FrameState::Rejected {
-                        reason: "no".into(),
-                    },
-                    _ => FrameState::Delivered,
-                };
-                let gone = id(&gone.expect("in range"));
-                spool.settle(gone, state).await.expect("settle");
+                let mut settled = Vec::new();
+                for _ in 0..rng.random_range(1..=3.min(model.len())) {
+                    let gone = model.remove(rng.random_range(0..model.len()));
+                    let state = match rng.random_range(0..3) {
+                        0 => FrameState::Rejected {
+                            reason: "no".into(),
+                        },
+                        _ => FrameState::Delivered,
+                    };
+                    settled.push((id(&gone.expect("in range")), state));
+                }
+                spool.settle(&settled).await.expect("settle");
             }
             _ => {
                 spool.close().await;

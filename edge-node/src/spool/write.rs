@@ -105,62 +105,71 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// Removes a frame that the cloud acknowledged, and remembers its state; a rejected one goes
-    /// to quarantine. A frame that is not there any more only has its state updated.
+    /// Removes frames that the cloud acknowledged, in one transaction, and remembers their states; a rejected one
+    /// goes to quarantine. A frame that is not there any more only has its state updated.
     ///
     /// # Errors
-    /// When the database fails; the frame stays.
-    pub async fn settle(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
-        let settling = self.settle_now(frame_id, state);
+    /// When the database fails; the frames stay.
+    pub async fn settle(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
+        let settling = self.settle_now(frames);
         self.metrics.spool.time(SpoolCall::Settle, settling).await
     }
 
-    async fn settle_now(&self, frame_id: Uuid, state: FrameState) -> Result<(), SpoolError> {
+    async fn settle_now(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
-        let result = self.remove(&mut connection, frame_id, &state).await;
+        let result = self.remove(&mut connection, frames, Trace::Kept).await;
         let gone = match settled(connection, result).await {
             Err(SpoolError::Full) => {
-                tracing::warn!(frame = %frame_id, ?state, "spool full, settled a frame without a trace");
+                let count = frames.len();
+                tracing::warn!(frames = count, "spool full, settled frames without a trace");
                 let mut connection = self.writer.acquire().await?;
-                let result = forget(&mut connection, frame_id).await;
+                let result = self.remove(&mut connection, frames, Trace::None).await;
                 settled(connection, result).await?
             }
             other => other?,
         };
-        if gone.frames > 0 && matches!(state, FrameState::Rejected { .. }) {
+        if gone.rejected > 0 {
             self.metrics
-                .count_dropped(DropCause::Rejected, gone.frames as u64);
+                .count_dropped(DropCause::Rejected, gone.rejected);
         }
-        self.count(gone);
+        self.count(gone.all);
         Ok(())
     }
 
     async fn remove(
         &self,
         connection: &mut SqliteConnection,
-        frame_id: Uuid,
-        state: &FrameState,
-    ) -> Result<Gone, SpoolError> {
-        let id = &frame_id.as_bytes()[..];
-        let mut gone = Gone::default();
+        frames: &[(Uuid, FrameState)],
+        trace: Trace,
+    ) -> Result<Removed, SpoolError> {
+        let sql = "DELETE FROM spool WHERE frame_id = ? \
+                   RETURNING frame_id, LENGTH(payload), created_ms, IIF(?, payload, NULL)";
+        let mut removed = Removed::default();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        if let FrameState::Rejected { reason } = state {
-            let sql = "DELETE FROM spool WHERE frame_id = ? \
-                       RETURNING frame_id, LENGTH(payload), created_ms, payload";
+        for (id, state) in frames {
+            let id = &id.as_bytes()[..];
+            let rejection = match state {
+                FrameState::Rejected { reason } => Some(reason),
+                _ => None,
+            };
             let row = sqlx::query(sql)
                 .bind(id)
+                .bind(rejection.is_some())
                 .fetch_optional(&mut *transaction)
                 .await?;
-            if let Some(row) = row {
-                gone.add(&row);
-                self.quarantine(&mut transaction, &row, reason).await?;
+            if let Some(row) = &row {
+                removed.all.add(row);
+                removed.rejected += u64::from(rejection.is_some());
             }
-        } else {
-            gone = forget(&mut transaction, frame_id).await?;
+            if trace == Trace::Kept {
+                if let Some((row, reason)) = row.as_ref().zip(rejection) {
+                    self.quarantine(&mut transaction, row, reason).await?;
+                }
+                remember(&mut transaction, id, state).await?;
+            }
         }
-        remember(&mut transaction, id, state).await?;
         transaction.commit().await?;
-        Ok(gone)
+        Ok(removed)
     }
 
     /// Writes to the file.
@@ -204,16 +213,18 @@ impl Gone {
     }
 }
 
-/// Deletes a frame, which never needs room.
-async fn forget(connection: &mut SqliteConnection, frame_id: Uuid) -> Result<Gone, SpoolError> {
-    let sql = "DELETE FROM spool WHERE frame_id = ? RETURNING frame_id, LENGTH(payload)";
-    let rows = sqlx::query(sql)
-        .bind(&frame_id.as_bytes()[..])
-        .fetch_all(connection)
-        .await?;
-    let mut gone = Gone::default();
-    gone.add_all(&rows);
-    Ok(gone)
+/// Whether what is removed leaves a row in the history or in quarantine, which needs room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    Kept,
+    None,
+}
+
+/// What left, and how much of it the cloud did not want.
+#[derive(Default)]
+struct Removed {
+    all: Gone,
+    rejected: u64,
 }
 
 /// Writes a frame's state to the history and forgets the oldest beyond [`HISTORY_ROWS`].

@@ -314,44 +314,52 @@ impl Uplink {
             let reason = format!("its message of {bytes} bytes is larger than the {most} allowed");
             let id = limits::frame_id(&frame.frame_id).unwrap_or_default();
             self.spool
-                .settle(id, FrameState::Rejected { reason })
+                .settle(&[(id, FrameState::Rejected { reason })])
                 .await?;
         }
         Ok(None)
     }
 
+    /// Settles what the message acknowledges, together with all acks that have come meanwhile.
     async fn receive(&self, session: &mut Session, message: CloudMessage) -> Result<(), LinkError> {
-        let Verdict {
-            id,
-            status,
-            state,
-            notice,
-        } = match Reply::try_from(message)? {
-            Reply::Verdict(verdict) => verdict,
-            Reply::Drain => {
-                session.draining = true;
-                return Ok(());
-            }
-        };
-        let sent = session.arrived(id)?;
+        let (acks, end) = session.acks(message);
         self.metrics.unacked.set(session.in_flight.len() as i64);
-        let seconds = sent.elapsed().as_secs_f64();
-        self.metrics.ack_seconds.observe(seconds);
-        if let FrameState::Rejected { reason } = &state {
-            tracing::warn!(frame = %id, reason, "the cloud rejected a frame, quarantined it");
+        let mut settled = Vec::with_capacity(acks.len());
+        let mut told = Vec::with_capacity(acks.len());
+        for (verdict, sent) in acks {
+            let Verdict {
+                id,
+                status,
+                state,
+                notice,
+            } = verdict;
+            self.metrics
+                .ack_seconds
+                .observe(sent.elapsed().as_secs_f64());
+            if let FrameState::Rejected { reason } = &state {
+                tracing::warn!(frame = %id, reason, "the cloud rejected a frame, quarantined it");
+            }
+            tracing::debug!(frame = %id, ?state, "ack");
+            settled.push((id, state));
+            told.push((id, status, notice));
         }
-        tracing::debug!(frame = %id, ?state, "ack");
-        self.spool.settle(id, state).await?;
-        self.metrics.acks.get_or_create(&status).inc();
-        self.link.send_modify(|link| {
-            link.last_ack = Some(Instant::now());
-            if link.notice != notice {
-                if let Some(notice) = &notice {
+        if settled.is_empty() {
+            return end;
+        }
+        self.spool.settle(&settled).await?;
+        self.link
+            .send_modify(|link| link.last_ack = Some(Instant::now()));
+        for (id, status, notice) in told {
+            self.metrics.acks.get_or_create(&status).inc();
+            self.link.send_if_modified(|link| {
+                let changed = link.notice != notice;
+                if let Some(notice) = notice.as_ref().filter(|_| changed) {
                     tracing::warn!(frame = %id, notice, "the cloud has a frame that it cannot decode");
                 }
                 link.notice = notice;
-            }
-        });
-        Ok(())
+                changed
+            });
+        }
+        end
     }
 }

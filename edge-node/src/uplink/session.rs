@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use daemon::{boot::SPANS, trace};
+use futures::FutureExt as _;
 use patchwire_proto::{
     limits,
     v1::{CloudMessage, EncodedFrame},
@@ -13,7 +14,10 @@ use tonic::Streaming;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
-use super::link::LinkError;
+use super::{
+    link::LinkError,
+    reply::{Reply, Verdict},
+};
 
 /// A cloud that acknowledges nothing for this long is given up and called again,
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,8 +87,37 @@ impl Session {
         Ok(bytes)
     }
 
+    /// The acks of the message and of those that have come meanwhile, each with the time when its frame was sent, and
+    /// why there will be no more, if so. As many as were in flight at most.
+    pub(super) fn acks(
+        &mut self,
+        mut message: CloudMessage,
+    ) -> (Vec<(Verdict, time::Instant)>, Result<(), LinkError>) {
+        let mut acks = Vec::new();
+        loop {
+            let verdict = match Reply::try_from(message) {
+                Ok(Reply::Verdict(verdict)) => verdict,
+                Ok(Reply::Drain) => {
+                    self.draining = true;
+                    return (acks, Ok(()));
+                }
+                Err(error) => return (acks, Err(error)),
+            };
+            match self.arrived(verdict.id) {
+                Ok(sent) => acks.push((verdict, sent)),
+                Err(error) => return (acks, Err(error)),
+            }
+            message = match self.inbound.message().now_or_never() {
+                Some(Ok(Some(message))) => message,
+                Some(Ok(None)) => return (acks, Err(LinkError::Closed)),
+                Some(Err(status)) => return (acks, Err(status.into())),
+                None => return (acks, Ok(())),
+            };
+        }
+    }
+
     /// Takes an acknowledged frame out of the window, and tells when it was sent.
-    pub(super) fn arrived(&mut self, id: Uuid) -> Result<time::Instant, LinkError> {
+    fn arrived(&mut self, id: Uuid) -> Result<time::Instant, LinkError> {
         let sent = self.in_flight.remove(&id).ok_or_else(|| {
             LinkError::Protocol(format!("it acknowledged {id}, which is not in flight"))
         })?;
