@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use crate::layer::StoredKernel;
 use crate::layout::Layout;
 use crate::simd::{BLOCKS, LANES, Lanes, Line, Simd, TILE, Taps};
+use crate::tiles::TileBank;
 use crate::{Conv, Map};
 
 /// Up to two blocks of 16 kernels of one group.
@@ -19,6 +20,18 @@ struct Bank {
     /// The first of its kernels, and how many there are.
     first: usize,
     kernels: usize,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Lines(LineBank),
+    Tiles(TileBank),
+}
+
+/// Kernels in lines of 16.
+#[derive(Debug)]
+struct LineBank {
     taps: Taps,
     /// For each block, a line a tap.
     lines: Vec<Line>,
@@ -36,8 +49,14 @@ pub(crate) struct Banks {
 }
 
 impl Banks {
-    /// `biases` [kernels] are added to the sums; none: 0.
-    pub(crate) fn new(conv: &Conv, biases: Option<&[i32]>, input: &Layout, output: Map) -> Self {
+    /// `biases` [kernels] are added to the sums; none: 0. With `tiles`, to be run with them.
+    pub(crate) fn new(
+        conv: &Conv,
+        biases: Option<&[i32]>,
+        input: &Layout,
+        output: Map,
+        tiles: bool,
+    ) -> Self {
         let spec = &conv.spec;
         let kernels = conv.kernels(input.map);
         let group_kernels = kernels.len() / spec.groups as usize;
@@ -46,7 +65,7 @@ impl Banks {
             for (bank, kernels) in kernels.chunks(BLOCKS * LANES).enumerate() {
                 let first = group * group_kernels + bank * BLOCKS * LANES;
                 let biases = biases.map(|biases| &biases[first..first + kernels.len()]);
-                banks.push(Bank::new(conv, biases, input, group, first, kernels));
+                banks.push(Bank::new(conv, biases, input, group, first, kernels, tiles));
             }
         }
         Self {
@@ -76,9 +95,20 @@ impl Banks {
         sink: &mut impl FnMut(usize, usize, &[i32]),
     ) {
         for bank in &self.banks {
-            match bank.biases.len() {
-                1 => bank.run::<1>(simd, input, windows, sink),
-                _ => bank.run::<BLOCKS>(simd, input, windows, sink),
+            let sink = |window, block: usize, sums: &Lanes| {
+                let kernel = block * LANES;
+                if kernel < bank.kernels {
+                    let lanes = (bank.kernels - kernel).min(LANES);
+                    sink(window, bank.first + kernel, &sums.0[..lanes]);
+                }
+            };
+            match (&bank.weights, simd.tiles()) {
+                (Weights::Tiles(bank), Some(amx)) => bank.run(amx, input, windows, sink),
+                (Weights::Tiles(_), None) => unreachable!("packed for tiles, run without"),
+                (Weights::Lines(bank), _) if bank.biases.len() == 1 => {
+                    bank.run::<1>(simd, input, windows, sink);
+                }
+                (Weights::Lines(bank), _) => bank.run::<BLOCKS>(simd, input, windows, sink),
             }
         }
     }
@@ -93,13 +123,22 @@ impl Bank {
         group: usize,
         first: usize,
         kernels: &[StoredKernel<'_>],
+        tiles: bool,
     ) -> Self {
         let spec = &conv.spec;
         let (rows, columns) = (spec.kernel_height as usize, spec.kernel_width as usize);
         let channels = (input.map.channels / spec.groups) as usize;
         let whole = spec.groups == 1 && conv.wiring.pruned.is_none();
+        let blocks = kernels.len().div_ceil(LANES);
+        let mut lanes = vec![Lanes::default(); blocks];
+        let biases = biases.unwrap_or_default().chunks(LANES);
+        for (lanes, biases) in lanes.iter_mut().zip(biases) {
+            lanes.0[..biases.len()].copy_from_slice(biases);
+        }
         // Runs of bytes: where they start in the window, and what is read of each.
-        let (starts, run): (Vec<usize>, usize) = if whole {
+        let (starts, run): (Vec<usize>, usize) = if whole && columns * channels == input.row {
+            (vec![0], rows * input.row)
+        } else if whole {
             (
                 (0..rows).map(|y| y * input.row).collect(),
                 columns * channels,
@@ -109,6 +148,13 @@ impl Bank {
             let starts = (0..rows).flat_map(|y| (0..columns).map(move |x| start(y, x)));
             (starts.collect(), channels)
         };
+        if tiles && conv.wiring.pruned.is_none() && TileBank::pays(starts.len(), run) {
+            return Self {
+                first,
+                kernels: kernels.len(),
+                weights: Weights::Tiles(TileBank::new(starts, run, kernels, &lanes)),
+            };
+        }
         let kept: Vec<Vec<usize>> = kernels
             .iter()
             .map(|kernel| match kernel.kept {
@@ -125,7 +171,6 @@ impl Bank {
             .iter()
             .flat_map(|start| fours.iter().map(move |four| (start + 4 * four) as u32))
             .collect();
-        let blocks = kernels.len().div_ceil(LANES);
         let mut lines = vec![Line([0; 4 * LANES]); blocks * offsets.len()];
         for (kernel, (stored, kept)) in kernels.iter().zip(&kept).enumerate() {
             let (block, lane) = (kernel / LANES, kernel % LANES);
@@ -135,36 +180,36 @@ impl Bank {
                 lines[block * offsets.len() + tap].0[4 * lane + byte % 4] = weight;
             }
         }
-        let mut lanes = vec![Lanes::default(); blocks];
-        let biases = biases.unwrap_or_default().chunks(LANES);
-        for (lanes, biases) in lanes.iter_mut().zip(biases) {
-            lanes.0[..biases.len()].copy_from_slice(biases);
-        }
         Self {
             first,
             kernels: kernels.len(),
-            taps: Taps::new(offsets),
-            lines,
-            biases: lanes,
+            weights: Weights::Lines(LineBank {
+                taps: Taps::new(offsets),
+                lines,
+                biases: lanes,
+            }),
         }
     }
+}
 
-    /// B blocks at all windows: their weights stay in the nearest cache.
+impl LineBank {
+    /// Calls `sink(window, block, sums)` for B blocks at all windows: their weights stay in the nearest cache.
     fn run<const B: usize>(
         &self,
         simd: Simd,
         input: &[u8],
         windows: &[usize],
-        sink: &mut impl FnMut(usize, usize, &[i32]),
+        mut sink: impl FnMut(usize, usize, &Lanes),
     ) {
         for (tile, windows) in windows.chunks(TILE).enumerate() {
             // A tile that is mostly there is computed whole, its last window again and again.
             if windows.len() >= TILE / 2 {
-                self.run_tile::<TILE, B>(simd, input, tile * TILE, windows, sink);
+                self.run_tile::<TILE, B>(simd, input, tile * TILE, windows, &mut sink);
             } else {
                 for (index, window) in windows.iter().enumerate() {
                     let first = tile * TILE + index;
-                    self.run_tile::<1, B>(simd, input, first, std::slice::from_ref(window), sink);
+                    let window = std::slice::from_ref(window);
+                    self.run_tile::<1, B>(simd, input, first, window, &mut sink);
                 }
             }
         }
@@ -176,7 +221,7 @@ impl Bank {
         input: &[u8],
         first: usize,
         windows: &[usize],
-        sink: &mut impl FnMut(usize, usize, &[i32]),
+        sink: &mut impl FnMut(usize, usize, &Lanes),
     ) {
         let bases: [usize; P] = std::array::from_fn(|p| windows[p.min(windows.len() - 1)]);
         let biases: &[Lanes; B] = self.biases.first_chunk().expect("a bank of B blocks");
@@ -184,9 +229,7 @@ impl Bank {
         simd.dot(input, &bases, &self.taps, &self.lines, biases, &mut acc);
         for p in 0..windows.len() {
             for b in 0..B {
-                let kernel = b * LANES;
-                let lanes = (self.kernels - kernel).min(LANES);
-                sink(first + p, self.first + kernel, &acc[p * B + b].0[..lanes]);
+                sink(first + p, b, &acc[p * B + b]);
             }
         }
     }
@@ -236,8 +279,15 @@ mod tests {
             input: map(512),
             output: map(64),
         };
-        let packed = Banks::new(&conv, None, &Layout::read_by(&layer), layer.output);
-        let taps: Vec<_> = packed.banks.iter().map(|bank| bank.taps.len()).collect();
+        let packed = Banks::new(&conv, None, &Layout::read_by(&layer), layer.output, false);
+        let taps: Vec<_> = packed
+            .banks
+            .iter()
+            .map(|bank| match &bank.weights {
+                Weights::Lines(bank) => bank.taps.len(),
+                Weights::Tiles(_) => unreachable!("not asked for"),
+            })
+            .collect();
         assert_eq!(taps, [9 * 32; 2]);
     }
 }

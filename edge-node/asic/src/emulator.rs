@@ -10,7 +10,8 @@ use crate::simd::Simd;
 use crate::sinks::Target;
 use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
 
-/// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2` or `avx512vnni`.
+/// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2`, `avx512vnni` or
+/// `amxint8`.
 const PATH_VARIABLE: &str = "NQE_PATH";
 
 /// Runs, of which the fastest counts, and their length: some milliseconds.
@@ -26,23 +27,26 @@ pub enum Kernel {
     Avx2,
     /// AVX-512 with VNNI: `vpdpbusd`.
     Avx512Vnni,
+    /// AMX: `tdpbusd`, and AVX-512 with VNNI where kernels do not fill tiles.
+    AmxInt8,
 }
 
 impl Kernel {
     /// The paths this machine can run, slowest first; never empty.
     pub fn available() -> Vec<Self> {
-        let simd = [Self::Avx2, Self::Avx512Vnni]
+        let simd = [Self::Avx2, Self::Avx512Vnni, Self::AmxInt8]
             .into_iter()
             .filter(|&kernel| Simd::detect(kernel).is_some());
         [Self::Scalar].into_iter().chain(simd).collect()
     }
 
-    /// `scalar`, `avx2` or `avx512vnni`.
+    /// `scalar`, `avx2`, `avx512vnni` or `amxint8`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
+            Self::AmxInt8 => "amxint8",
         }
     }
 
@@ -51,6 +55,9 @@ impl Kernel {
     /// machine cannot run.
     pub fn peak(self) -> Option<f64> {
         let simd = Simd::detect(self)?;
+        if let Some(amx) = simd.tiles() {
+            return amx.peak::<u8>();
+        }
         let measured = (0..PEAK_RUNS).map(|_| {
             let started = Instant::now();
             let operations = simd.spin(PEAK_ROUNDS);
@@ -89,7 +96,7 @@ pub struct Emulator {
 
 impl Emulator {
     /// Prepares a program for the fastest path of this machine. The environment variable `NQE_PATH` (`scalar`,
-    /// `avx2`, `avx512vnni`) chooses another; a value that this machine cannot run is ignored.
+    /// `avx2`, `avx512vnni`, `amxint8`) chooses another; a value that this machine cannot run is ignored.
     pub fn new(program: Arc<Program>) -> Self {
         let kernel = Kernel::choose(std::env::var(PATH_VARIABLE).ok().as_deref());
         let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));

@@ -23,6 +23,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// The random programs of the tests, which name the crate.
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[cfg(test)]
+extern crate self as nqe;
+
 mod banks;
 mod bits;
 mod builder;
@@ -44,6 +51,7 @@ mod rows;
 mod rules;
 mod simd;
 mod sinks;
+mod tiles;
 mod wiring;
 
 pub use builder::ProgramBuilder;

@@ -1,7 +1,7 @@
 //! A program repacked for the vector kernels, and its run from layer to layer.
 
 use crate::banks::Banks;
-use crate::layout::{Layout, max_pool};
+use crate::layout::{Bytes, Layout, max_pool};
 use crate::reference::quantize;
 use crate::rows::{ROW, Row, RowConv, reads_rows};
 use crate::simd::{LANES, Simd};
@@ -36,8 +36,8 @@ pub(crate) struct Packed {
 /// Buffers of one thread; they grow to what its programs need and stay.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    input: Vec<u8>,
-    output: Vec<u8>,
+    input: Bytes,
+    output: Bytes,
     windows: Vec<usize>,
     /// Where the output of each window goes.
     places: Vec<usize>,
@@ -46,7 +46,7 @@ pub(crate) struct Scratch {
 
 impl Packed {
     pub(crate) fn new(program: &Program, simd: Simd) -> Self {
-        let layers = program.layers();
+        let (layers, tiles) = (program.layers(), simd.tiles().is_some());
         let by_rows = |index: usize| match layers.get(index).map(|layer| &layer.op) {
             Some(Op::Conv(conv)) if index > 0 && matches!(layers[index - 1].op, Op::Conv(_)) => {
                 reads_rows(conv, layers[index].input)
@@ -60,12 +60,12 @@ impl Packed {
                 Op::Conv(conv)
                     if reads_rows || by_rows(index + 1) || conv.wiring.shared.is_some() =>
                 {
-                    PackedOp::Rows(RowConv::new(conv, layer, &input, reads_rows))
+                    PackedOp::Rows(RowConv::new(conv, layer, &input, reads_rows, tiles))
                 }
                 Op::Conv(conv) => {
                     let conv = conv.whole(layer.input);
                     PackedOp::Conv {
-                        banks: Banks::new(&conv, Some(&conv.biases), &input, layer.output),
+                        banks: Banks::new(&conv, Some(&conv.biases), &input, layer.output, tiles),
                         shift: conv.spec.shift,
                     }
                 }
@@ -117,7 +117,7 @@ impl Packed {
             if let Some(next) = next {
                 if next.reads_rows {
                     let channels = next.input.map.channels as usize;
-                    scratch.output.resize(channels * ROW, 0);
+                    scratch.output.resize(channels * ROW);
                 } else {
                     match layer.op {
                         PackedOp::Pool(_) => next.input.clear(&mut scratch.output, patches),

@@ -45,7 +45,13 @@ pub(crate) fn reads_rows(conv: &Conv, input: Map) -> bool {
 
 impl RowConv {
     /// `sparse` where the layer reads rows of codes.
-    pub(crate) fn new(conv: &Conv, layer: &Layer, input: &Layout, sparse: bool) -> Self {
+    pub(crate) fn new(
+        conv: &Conv,
+        layer: &Layer,
+        input: &Layout,
+        sparse: bool,
+        tiles: bool,
+    ) -> Self {
         let conv = &*conv.whole(layer.input);
         let stored = conv.kernels(layer.input);
         let sums = if sparse {
@@ -56,7 +62,7 @@ impl RowConv {
             });
             Sums::Sparse(weights.collect())
         } else {
-            Sums::Dense(Banks::new(conv, None, input, layer.output))
+            Sums::Dense(Banks::new(conv, None, input, layer.output, tiles))
         };
         let channels = conv.spec.out_channels as usize;
         Self {

@@ -1,7 +1,10 @@
-//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate.
+//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate. AMX is in a
+//! crate of its own, [`amx`].
 //!
 //! Both instruction sets are exact here. `vpdpbusd` adds four u8 x i8 products to an i32 without saturating.
 //! `vpmaddubsw` saturates a sum of two products at 16 bits, which |weight| <= 2 cannot reach: 2 * 255 * 2 = 1020.
+
+use amx::Amx;
 
 use crate::Kernel;
 
@@ -42,7 +45,11 @@ impl Taps {
 
 /// The right instructions, proved present when made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Simd(Isa);
+pub(crate) struct Simd {
+    isa: Isa,
+    /// For dense kernels that fill tiles, if they are to be used.
+    tiles: Option<Amx>,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Isa {
@@ -60,9 +67,14 @@ impl Simd {
         let vnni = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vnni");
+        let without_tiles = |isa| Some(Self { isa, tiles: None });
         match kernel {
-            Kernel::Avx2 if avx2 => Some(Self(Isa::Avx2)),
-            Kernel::Avx512Vnni if vnni => Some(Self(Isa::Avx512Vnni)),
+            Kernel::Avx2 if avx2 => without_tiles(Isa::Avx2),
+            Kernel::Avx512Vnni if vnni => without_tiles(Isa::Avx512Vnni),
+            Kernel::AmxInt8 if vnni => Amx::detect().map(|amx| Self {
+                isa: Isa::Avx512Vnni,
+                tiles: Some(amx),
+            }),
             _ => None,
         }
     }
@@ -71,6 +83,20 @@ impl Simd {
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) fn detect(_: Kernel) -> Option<Self> {
         None
+    }
+
+    /// Tiles, if they are to be used.
+    pub(crate) fn tiles(self) -> Option<Amx> {
+        self.tiles
+    }
+
+    /// The best of this machine's other instructions with tiles in plain code.
+    #[cfg(test)]
+    pub(crate) fn with_emulated_tiles() -> Option<Self> {
+        let mut best = [Kernel::Avx512Vnni, Kernel::Avx2].into_iter();
+        let simd = best.find_map(Self::detect)?;
+        let tiles = Some(Amx::emulated());
+        Some(Self { tiles, ..simd })
     }
 
     /// `acc[p * B + b]` = `bias[b]` plus, over all taps t, `weights[b * taps + t]` times the four bytes of `input` at
@@ -98,7 +124,7 @@ impl Simd {
             taps.reach <= input.len() && last <= input.len() - taps.reach,
             "windows lie in the map"
         );
-        match self.0 {
+        match self.isa {
             // SAFETY: `detect` found AVX2. The asserts above bound every read: input[base + offset..][..4] since
             // offset + 4 <= reach, and weights[b * taps + t]; writes are to acc[..P * B].
             #[cfg(target_arch = "x86_64")]
@@ -115,9 +141,9 @@ impl Simd {
 }
 
 impl Simd {
-    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in registers.
+    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in vector registers.
     pub(crate) fn spin(self, rounds: u64) -> u64 {
-        match self.0 {
+        match self.isa {
             // SAFETY: `detect` found AVX2.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { x86::spin_avx2(rounds) },
@@ -130,7 +156,7 @@ impl Simd {
     /// Does the work in a function compiled for the instructions.
     #[inline]
     pub(crate) fn vectorized(self, work: impl Work) {
-        match self.0 {
+        match self.isa {
             // SAFETY: `detect` found AVX2.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { x86::vectorized_avx2(work) },

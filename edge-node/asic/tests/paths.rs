@@ -66,7 +66,6 @@ fn batches(emulator: &Emulator, patches: usize, seed: u64) -> Result<(), TestCas
 macro_rules! equals_the_reference {
     ($($name:ident: $kernel:expr;)*) => {$(
         proptest! {
-            #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
             #[test]
             fn $name(program in programs(), seed: u64) {
                 agrees(program, $kernel, seed)?;
@@ -79,6 +78,7 @@ equals_the_reference! {
     scalar_equals_the_reference: Kernel::Scalar;
     avx2_equals_the_reference: Kernel::Avx2;
     avx512vnni_equals_the_reference: Kernel::Avx512Vnni;
+    amxint8_equals_the_reference: Kernel::AmxInt8;
 }
 
 #[test]
