@@ -7,6 +7,7 @@
 //!
 //! Rust 1.95 has no stable intrinsics for AMX, so that the loops are assembly. [`Amx::detect`] finds none but on x86-64 with Linux. What the
 //! instructions compute, in the order in which they add, is also there in plain code: [`Amx::emulated`].
+#![deny(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod machine;

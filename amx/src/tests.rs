@@ -32,7 +32,7 @@ fn check<T: Element>(
     amx: Amx,
     value: fn(u32) -> T,
     weight: fn(u32) -> T::Weight,
-    expected: fn(&[(T, T::Weight)]) -> T::Sum,
+    expected: impl Fn(&[(T, T::Weight)]) -> T::Sum,
 ) where
     T::Sum: PartialEq + std::fmt::Debug,
 {

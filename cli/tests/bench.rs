@@ -29,9 +29,14 @@ fn every_path_and_size_is_measured() {
             assert_eq!(row["share_of_peak"].is_f64(), peak.is_some(), "{row}");
         }
     }
-    for row in rows("decoder") {
-        number(&row, "gflops");
-        number(&row, "megapixels_per_s");
+    let decoder = rows("decoder");
+    for kernel in purenet::Kernel::available() {
+        let row = decoder.iter().find(|row| row["path"] == kernel.name());
+        let row = row.unwrap_or_else(|| panic!("no decoder on {kernel}: {shown}"));
+        number(row, "gflops");
+        number(row, "megapixels_per_s");
+        let peak = kernel != purenet::Kernel::Portable;
+        assert_eq!(row["share_of_peak"].is_f64(), peak, "{row}");
     }
     let sizes: Vec<_> = rows("pair")
         .iter()

@@ -11,7 +11,7 @@ use nqe::Kernel;
 use serde::Serialize;
 
 use crate::args::BenchArgs;
-use crate::{models, terminal};
+use crate::terminal;
 use load::PairFigures;
 use networks::{DecoderFigures, EncoderFigures};
 
@@ -32,18 +32,20 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let span = Duration::from_secs(args.seconds);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
-    let decoder = models::decoder(None)?;
     let mut peaks: Peaks = Kernel::available()
         .into_iter()
         .filter_map(|kernel| Some((kernel.name().to_owned(), kernel.peak()?)))
         .collect();
     let encoder = networks::encoder(&peaks, threads, span)?;
-    let decoder_peak = decoder.peak();
     // Beside the integer ones.
-    peaks.extend(decoder_peak.map(|peak| (format!("{} fp32", decoder.path()), peak)));
+    peaks.extend(
+        purenet::Kernel::available()
+            .into_iter()
+            .filter_map(|kernel| Some((networks::peak_name(kernel), kernel.peak()?))),
+    );
     let report = Report {
         encoder,
-        decoder: networks::decoder(&decoder, decoder_peak, threads, span)?,
+        decoder: networks::decoder(&peaks, threads, span)?,
         pair: if args.networks {
             Vec::new()
         } else {

@@ -13,7 +13,7 @@ use super::{Peaks, median_time, pool};
 /// The frame that is encoded and decoded.
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
-/// What the scalar path encodes: it takes milliseconds a patch.
+/// Side of what the paths without vector instructions work on: they take milliseconds a patch.
 const SCALAR_SIDE: u32 = 96;
 
 /// One path of the encoder.
@@ -29,8 +29,8 @@ pub(super) struct EncoderFigures {
     pub(super) share_of_peak: Option<f64>,
 }
 
-/// The decoder on so many threads. Operations are those of the layers as they are defined; the decoder itself needs fewer
-/// ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
+/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full precision the
+/// decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
     pub(super) path: &'static str,
@@ -86,30 +86,47 @@ pub(super) fn encoder(
     Ok(rows)
 }
 
-/// The shipped decoder.
+/// The name of a kernel's peak among all peaks: those of the encoder are of integers.
+pub(super) fn peak_name(kernel: purenet::Kernel) -> String {
+    match kernel {
+        purenet::Kernel::AmxBf16 => kernel.name().to_owned(),
+        _ => format!("{kernel} fp32"),
+    }
+}
+
+/// The shipped decoder on every path.
 pub(super) fn decoder(
-    decoder: &Decoder,
-    peak: Option<f64>,
+    peaks: &Peaks,
     threads: &[usize],
     span: Duration,
 ) -> Result<Vec<DecoderFigures>> {
-    let patches = patches(WIDTH, HEIGHT);
-    let latents = noise((patches * decoder.bits() / 8) as usize);
     let mut rows = Vec::new();
-    for &threads in threads {
-        let decode = || Ok(decoder.decode(&latents, WIDTH, HEIGHT)?);
-        let time = pool(threads)?.install(|| median_time(span, decode))?;
-        let frames_per_s = 1.0 / time.as_secs_f64();
-        // What is computed: whole patches.
-        let computed = f64::from(patches) * 1024.0 * frames_per_s;
-        let operations = 2.0 * decoder.macs_per_pixel() * computed;
-        rows.push(DecoderFigures {
-            path: decoder.path(),
-            threads,
-            gflops: operations / 1e9,
-            megapixels_per_s: f64::from(WIDTH * HEIGHT) * frames_per_s / 1e6,
-            share_of_peak: peak.map(|peak| operations / (peak * threads as f64)),
-        });
+    for kernel in purenet::Kernel::available() {
+        let decoder = Decoder::with_kernel(patchwire_models::DECODER, kernel)
+            .context("the shipped decoder does not load")?
+            .context("an available path is missing")?;
+        let peak = peaks.get(&peak_name(kernel));
+        let (width, height) = match kernel {
+            purenet::Kernel::Portable => (SCALAR_SIDE, SCALAR_SIDE),
+            _ => (WIDTH, HEIGHT),
+        };
+        let patches = patches(width, height);
+        let latents = noise((patches * decoder.bits() / 8) as usize);
+        for &threads in threads {
+            let decode = || Ok(decoder.decode(&latents, width, height)?);
+            let time = pool(threads)?.install(|| median_time(span, decode))?;
+            let frames_per_s = 1.0 / time.as_secs_f64();
+            // What is computed: whole patches.
+            let computed = f64::from(patches) * 1024.0 * frames_per_s;
+            let operations = 2.0 * decoder.macs_per_pixel() * computed;
+            rows.push(DecoderFigures {
+                path: decoder.path(),
+                threads,
+                gflops: operations / 1e9,
+                megapixels_per_s: f64::from(width * height) * frames_per_s / 1e6,
+                share_of_peak: peak.map(|peak| operations / (peak * threads as f64)),
+            });
+        }
     }
     Ok(rows)
 }

@@ -1,5 +1,6 @@
-//! Layers on packed weights.
+//! Layers in full precision.
 
+use crate::engine::{Convolution, Engine, Finish};
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::winograd::{self, Winograd};
@@ -13,17 +14,6 @@ pub(crate) struct Packed {
     outputs: usize,
     weights: Vec<Lanes>,
     bias: Vec<f32>,
-}
-
-/// What happens to the biased sum.
-#[derive(Clone, Copy)]
-pub(crate) enum Finish<'a> {
-    /// It is the output.
-    Store,
-    /// It is the output, or zero is where it is negative.
-    Relu,
-    /// It and these rows' values together are the output.
-    Add(&'a Rows),
 }
 
 impl Packed {
@@ -53,13 +43,9 @@ impl Packed {
         outputs.next_multiple_of(PANEL) * inputs * kernel * kernel
     }
 
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Linear layer on `count` vectors of `input`, each giving [`Packed::outputs`] values; what is negative becomes zero
+    /// Linear layer on `count` vectors of `input`, each giving as many values as there are outputs; what is negative becomes zero
     /// if `relu`. Panels are shared out, since the weights are more than the inputs.
-    pub(crate) fn linear(&self, isa: Isa, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
+    fn linear(&self, isa: Isa, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
         let windows = Windows {
             input,
             rows: 1,
@@ -94,7 +80,14 @@ impl Packed {
     }
 
     /// Row `y` of a convolution.
-    fn row(&self, isa: Isa, input: &Rows, y: usize, output: &mut [f32], finish: Finish<'_>) {
+    fn row(
+        &self,
+        isa: Isa,
+        input: &Rows<f32>,
+        y: usize,
+        output: &mut [f32],
+        finish: Finish<'_, f32>,
+    ) {
         let radius = self.kernel / 2;
         let lines = (0..self.kernel).map(|i| input.line(y + MARGIN - radius + i));
         let window: Vec<f32> = lines.flatten().copied().collect();
@@ -139,6 +132,20 @@ impl Packed {
     }
 }
 
+impl Engine for Isa {
+    type Value = f32;
+    type Linear = Packed;
+    type Conv = Conv;
+
+    fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Packed {
+        Packed::new(weights, bias, inputs, 1)
+    }
+
+    fn linear(self, layer: &Packed, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
+        layer.linear(self, input, count, relu)
+    }
+}
+
 /// A same-size convolution.
 pub(crate) enum Conv {
     Direct(Packed),
@@ -155,21 +162,6 @@ impl Conv {
             && outputs.is_multiple_of(8)
     }
 
-    /// Packs weights as [`Packed::new`] does.
-    pub(crate) fn new(
-        weights: &[f32],
-        bias: Vec<f32>,
-        inputs: usize,
-        kernel: usize,
-        side: usize,
-    ) -> Self {
-        if Self::fits_winograd(side, bias.len(), inputs, kernel) {
-            Self::Winograd(Winograd::new(weights, bias, inputs))
-        } else {
-            Self::Direct(Packed::new(weights, bias, inputs, kernel))
-        }
-    }
-
     /// Values that packing takes.
     pub(crate) fn packed_len(outputs: usize, inputs: usize, kernel: usize, side: usize) -> usize {
         if Self::fits_winograd(side, outputs, inputs, kernel) {
@@ -177,40 +169,38 @@ impl Conv {
         }
         Packed::packed_len(outputs, inputs, kernel)
     }
+}
 
-    /// Rows of the input that a row depends on, above and below.
-    pub(crate) fn radius(&self) -> usize {
+impl Convolution<Isa> for Conv {
+    fn pack(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize, side: usize) -> Self {
+        if Self::fits_winograd(side, bias.len(), inputs, kernel) {
+            Self::Winograd(Winograd::new(weights, bias, inputs))
+        } else {
+            Self::Direct(Packed::new(weights, bias, inputs, kernel))
+        }
+    }
+
+    fn radius(&self) -> usize {
         match self {
             Self::Direct(packed) => packed.kernel / 2,
             Self::Winograd(_) => 1,
         }
     }
 
-    /// Rows that are computed together.
-    pub(crate) fn step(&self) -> usize {
+    fn step(&self) -> usize {
         match self {
             Self::Direct(_) => 1,
             Self::Winograd(_) => winograd::TILE,
         }
     }
 
-    /// Rows of the output that can be had from what has come of the input.
-    pub(crate) fn ready(&self, input: &Rows) -> usize {
-        let ready = input
-            .reach()
-            .saturating_sub(self.radius())
-            .min(input.height());
-        ready - ready % self.step()
-    }
-
-    /// Computes the next rows of the output, up to row `until`.
-    pub(crate) fn convolve(
+    fn convolve(
         &self,
         isa: Isa,
-        input: &Rows,
-        output: &mut Rows,
+        input: &Rows<f32>,
+        output: &mut Rows<f32>,
         until: usize,
-        finish: Finish<'_>,
+        finish: Finish<'_, f32>,
     ) {
         let first = output.len();
         let rows = output.append(until - first);

@@ -1,8 +1,11 @@
 //! From latents to a frame.
 
+use crate::engine::Engine;
 use crate::forward::{Finished, Maps, Pass};
+use crate::kernel::{Choice, Kernel};
 use crate::loader::Network;
 use crate::simd::Isa;
+use crate::tiled::Tiles;
 use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
 use ndarray::{Array3, s};
 use rayon::prelude::*;
@@ -13,14 +16,30 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// It can be shared between threads and decodes on the rayon pool it is called from.
 pub struct Decoder {
-    network: Network,
-    isa: Isa,
-    /// Maps of a frame decoded before, for the next of its size.
-    spare: Mutex<Vec<Maps>>,
+    kernel: Kernel,
+    run: Runs,
+    program: [u8; 32],
+    rates: Vec<u32>,
+    parameters: u64,
+    macs_per_patch: u64,
 }
 
-/// Most maps that are kept for further frames: for as many as are decoded at once on a few cores.
-const MAX_SPARE: usize = 4;
+/// The network, packed for a kernel.
+enum Runs {
+    Full(Runner<Isa>),
+    Tiles(Runner<Tiles>),
+}
+
+/// A network and what it is computed with.
+struct Runner<E: Engine> {
+    network: Network<E>,
+    engine: E,
+    /// Maps of frames decoded before, for the next of their size.
+    spare: Mutex<Vec<Maps<E::Value>>>,
+}
+
+/// Most bytes of maps that are kept for further frames: for as many as are decoded at once on some cores.
+const MAX_SPARE_BYTES: usize = 512 << 20;
 
 /// A frame's size, in patches and pixels.
 #[derive(Clone, Copy)]
@@ -33,54 +52,98 @@ struct Frame {
 }
 
 impl Decoder {
-    /// Loads a decoder from the bytes of a `.safetensors` file.
+    /// Loads a decoder from the bytes of a `.safetensors` file, for the fastest path of this machine. The environment variable
+    /// `PURENET_PATH` (`portable`, `avx2`, `avx512`, `amxbf16`) chooses another; a value that this machine cannot run is ignored.
     ///
     /// Memory use is bounded by the size of `bytes` and [`MAX_WEIGHTS`](crate::MAX_WEIGHTS).
     ///
     /// # Errors
     /// A [`ModelError`] that names the first stage, tensor or metadata entry that is not as specified.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
-        Ok(Self {
-            network: Network::load(bytes)?,
-            isa: Isa::best(),
-            spare: Mutex::default(),
-        })
+        let kernel = Kernel::choose();
+        let choice = kernel.detect().unwrap_or(Choice::Full(Isa::Portable));
+        Self::load(bytes, kernel, choice)
+    }
+
+    /// Loads a decoder for one path; none when this machine cannot run it.
+    ///
+    /// # Errors
+    /// As [`Decoder::from_safetensors`].
+    pub fn with_kernel(bytes: &[u8], kernel: Kernel) -> Result<Option<Self>, ModelError> {
+        let choice = kernel.detect();
+        let loaded = choice.map(|choice| Self::load(bytes, kernel, choice));
+        loaded.transpose()
+    }
+
+    fn load(bytes: &[u8], kernel: Kernel, choice: Choice) -> Result<Self, ModelError> {
+        fn with<E: Engine>(
+            bytes: &[u8],
+            engine: E,
+            kernel: Kernel,
+            run: impl FnOnce(Runner<E>) -> Runs,
+        ) -> Result<Decoder, ModelError> {
+            let network = Network::<E>::load(bytes)?;
+            Ok(Decoder {
+                kernel,
+                program: network.program,
+                rates: network.rates.clone(),
+                parameters: network.parameters,
+                macs_per_patch: network.macs_per_patch,
+                run: run(Runner {
+                    network,
+                    engine,
+                    spare: Mutex::default(),
+                }),
+            })
+        }
+        match choice {
+            Choice::Full(isa) => with(bytes, isa, kernel, Runs::Full),
+            Choice::Tiles(tiles) => with(bytes, tiles, kernel, Runs::Tiles),
+        }
     }
 
     /// Id of the program whose latents this decodes.
     pub fn program(&self) -> [u8; 32] {
-        self.network.program
+        self.program
     }
 
     /// Latent bits of a patch, a multiple of 8.
     pub fn bits(&self) -> u32 {
-        self.network.bits as u32
+        *self
+            .rates
+            .last()
+            .expect("the last rate is that of all bits")
     }
 
     /// Bits a patch that it decodes, increasing: prefixes of the latent, then all of it, [`Decoder::bits`].
     pub fn rates(&self) -> &[u32] {
-        &self.network.rates
+        &self.rates
     }
 
     /// Number of weights and biases.
     pub fn parameters(&self) -> u64 {
-        self.network.parameters
+        self.parameters
     }
 
     /// Multiply-accumulates an output pixel, for sides that are multiples of 32.
     pub fn macs_per_pixel(&self) -> f64 {
-        self.network.macs_per_patch as f64 / (PATCH * PATCH) as f64
+        self.macs_per_patch as f64 / (PATCH * PATCH) as f64
     }
 
-    /// Name of the instruction set in use: `avx512`, `avx2` or `portable`.
+    /// Name of the path in use: `portable`, `avx2`, `avx512` or `amxbf16`.
     pub fn path(&self) -> &'static str {
-        self.isa.name()
+        self.kernel.name()
     }
 
-    /// What one core of this machine could do at most with that instruction set, measured: operations a second, two a
-    /// multiply-accumulate, on registers alone. None for `portable`.
-    pub fn peak(&self) -> Option<f64> {
-        self.isa.peak()
+    /// Bytes of feature maps that a frame of `width` x `height` pixels takes while it is decoded, the frame itself not
+    /// counted. They grow with the width; with the height only up to some rows of patches.
+    pub fn map_bytes(&self, width: u32, height: u32) -> usize {
+        let patches = |side: u32| side.div_ceil(PATCH as u32) as usize;
+        let (rows, columns) = (patches(height), patches(width));
+        match &self.run {
+            Runs::Full(runner) => runner.network.map_bytes(rows, columns),
+            Runs::Tiles(runner) => runner.network.map_bytes(rows, columns),
+        }
     }
 
     /// Decodes a frame of `width` x `height` pixels to interleaved 8-bit RGB, `width * height * 3` bytes.
@@ -93,6 +156,57 @@ impl Decoder {
     /// do not fit.
     pub fn decode(&self, latents: &[u8], width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
         let frame = self.frame(latents, width, height)?;
+        match &self.run {
+            Runs::Full(runner) => runner.decode(latents, frame),
+            Runs::Tiles(runner) => runner.decode(latents, frame),
+        }
+    }
+
+    /// Decodes to unclamped planes, shape (3, height, width), nominally 0 to 1.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_planes(
+        &self,
+        latents: &[u8],
+        width: u32,
+        height: u32,
+    ) -> Result<Array3<f32>, DecodeError> {
+        let frame = self.frame(latents, width, height)?;
+        match &self.run {
+            Runs::Full(runner) => runner.decode_planes(latents, frame),
+            Runs::Tiles(runner) => runner.decode_planes(latents, frame),
+        }
+    }
+
+    fn frame(&self, latents: &[u8], width: u32, height: u32) -> Result<Frame, DecodeError> {
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(DecodeError::Size { width, height });
+        }
+        let (width_px, height_px) = (width as usize, height as usize);
+        let (rows, columns) = (height_px.div_ceil(PATCH), width_px.div_ceil(PATCH));
+        let bytes = |bits: &u32| rows * columns * *bits as usize / 8;
+        let mut rates = self.rates.iter();
+        let Some(bits) = rates.find(|&bits| bytes(bits) == latents.len()) else {
+            return Err(DecodeError::Length {
+                found: latents.len(),
+                expected: self.rates.iter().map(bytes).collect(),
+                width,
+                height,
+            });
+        };
+        Ok(Frame {
+            width: width_px,
+            height: height_px,
+            rows,
+            columns,
+            patch_bytes: *bits as usize / 8,
+        })
+    }
+}
+
+impl<E: Engine> Runner<E> {
+    fn decode(&self, latents: &[u8], frame: Frame) -> Result<Vec<u8>, DecodeError> {
         let mut rgb = vec![0; frame.width * frame.height * 3];
         self.pass(latents, frame, |finished| {
             let stride = frame.width * 3;
@@ -111,17 +225,7 @@ impl Decoder {
         Ok(rgb)
     }
 
-    /// Decodes to unclamped planes, shape (3, height, width), nominally 0 to 1.
-    ///
-    /// # Errors
-    /// As [`Decoder::decode`].
-    pub fn decode_planes(
-        &self,
-        latents: &[u8],
-        width: u32,
-        height: u32,
-    ) -> Result<Array3<f32>, DecodeError> {
-        let frame = self.frame(latents, width, height)?;
+    fn decode_planes(&self, latents: &[u8], frame: Frame) -> Result<Array3<f32>, DecodeError> {
         let mut planes = Array3::zeros((3, frame.height, frame.width));
         self.pass(latents, frame, |finished| {
             for y in finished.rows.start..finished.rows.end.min(frame.height) {
@@ -136,36 +240,11 @@ impl Decoder {
         Ok(planes)
     }
 
-    fn frame(&self, latents: &[u8], width: u32, height: u32) -> Result<Frame, DecodeError> {
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-            return Err(DecodeError::Size { width, height });
-        }
-        let (width_px, height_px) = (width as usize, height as usize);
-        let (rows, columns) = (height_px.div_ceil(PATCH), width_px.div_ceil(PATCH));
-        let bytes = |bits: &u32| rows * columns * *bits as usize / 8;
-        let mut rates = self.network.rates.iter();
-        let Some(bits) = rates.find(|&bits| bytes(bits) == latents.len()) else {
-            return Err(DecodeError::Length {
-                found: latents.len(),
-                expected: self.network.rates.iter().map(bytes).collect(),
-                width,
-                height,
-            });
-        };
-        Ok(Frame {
-            width: width_px,
-            height: height_px,
-            rows,
-            columns,
-            patch_bytes: *bits as usize / 8,
-        })
-    }
-
     fn pass(
         &self,
         latents: &[u8],
         frame: Frame,
-        sink: impl FnMut(Finished<'_>),
+        sink: impl FnMut(Finished<'_, E::Value>),
     ) -> Result<(), DecodeError> {
         let needed = self.network.map_bytes(frame.rows, frame.columns);
         if needed > MAX_ACTIVATION_BYTES {
@@ -175,19 +254,19 @@ impl Decoder {
             });
         }
         let maps = self.maps(frame.rows, frame.columns);
-        let pass = Pass::new(&self.network, self.isa, maps);
+        let pass = Pass::new(&self.network, self.engine, maps);
         let maps = pass.run(latents, frame.patch_bytes, sink);
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < MAX_SPARE {
+        if (spare.len() + 1) * needed <= MAX_SPARE_BYTES {
             spare.push(maps);
         }
         Ok(())
     }
 
     /// Spare maps of this size, or else new ones in place of all the spare ones.
-    fn maps(&self, rows: usize, columns: usize) -> Maps {
+    fn maps(&self, rows: usize, columns: usize) -> Maps<E::Value> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |maps: &Maps| (maps.rows, maps.columns) == (rows, columns);
+        let fits = |maps: &Maps<E::Value>| (maps.rows, maps.columns) == (rows, columns);
         if let Some(index) = spare.iter().position(fits) {
             return spare.swap_remove(index);
         }
@@ -217,21 +296,110 @@ fn to_u8(value: f32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn decoder() -> Decoder {
-        let bytes = include_bytes!("../tests/golden/full.safetensors");
-        Decoder::from_safetensors(bytes).expect("the golden decoder loads")
-    }
+    use amx::Amx;
 
     #[test]
     fn instruction_sets_agree() {
-        let mut decoder = decoder();
+        let bytes = include_bytes!("../tests/golden/full.safetensors");
         let latents = [0x3c; 3 * 2 * 2];
-        let fast = decoder.decode_planes(&latents, 70, 45).unwrap();
-        decoder.isa = Isa::Portable;
-        let portable = decoder.decode_planes(&latents, 70, 45).unwrap();
-        let worst = (&fast - &portable).abs().fold(0.0f32, |a, &b| a.max(b));
-        assert!(worst < 1e-4, "off by {worst}");
+        let decode = |kernel| {
+            let decoder = Decoder::with_kernel(bytes, kernel).expect("it loads");
+            let decoder = decoder.expect("an available kernel is there");
+            decoder.decode_planes(&latents, 70, 45).expect("it decodes")
+        };
+        let portable = decode(Kernel::Portable);
+        for kernel in Kernel::available() {
+            let limit = if kernel == Kernel::AmxBf16 {
+                0.02
+            } else {
+                1e-4
+            };
+            let worst = (&decode(kernel) - &portable)
+                .abs()
+                .fold(0.0f32, |a, &b| a.max(b));
+            assert!(worst < limit, "{kernel}: off by {worst}");
+        }
+    }
+
+    /// The path on AMX tiles, in plain code where the machine has none.
+    fn on_tiles(bytes: &[u8]) -> Decoder {
+        let (amx, isa) = (Amx::detect().unwrap_or(Amx::emulated()), Isa::best());
+        let choice = Choice::Tiles(Tiles { amx, isa });
+        Decoder::load(bytes, Kernel::AmxBf16, choice).expect("it loads")
+    }
+
+    /// Against the definition on photographs, coded by the shipped program: the issue is what can be seen.
+    #[test]
+    fn photographs_come_out_of_tiles_as_they_do_in_full_precision() {
+        let encoder = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("it loads");
+        let encoder = nqe::Emulator::new(encoder.into());
+        let fastest = Kernel::available()
+            .into_iter()
+            .rfind(|&kernel| kernel != Kernel::AmxBf16);
+        let full = fastest.expect("there is the portable one");
+        let full = Decoder::with_kernel(patchwire_models::DECODER, full).expect("it loads");
+        let full = full.expect("it is available");
+        let tiles = on_tiles(patchwire_models::DECODER);
+        let change = |name: &str| {
+            let path = format!(
+                "{}/../../cli/samples/{name}.jpg",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let photograph = image::ImageReader::open(path)
+                .expect("it is there")
+                .decode();
+            let photograph = photograph
+                .expect("it decodes")
+                .crop_imm(96, 64, 200, 130)
+                .into_rgb8();
+            let (width, height) = photograph.dimensions();
+            let latents = encoder
+                .encode_frame(&photograph, width, height)
+                .expect("a frame");
+            let psnr = |decoder: &Decoder| {
+                let planes = decoder
+                    .decode_planes(&latents, width, height)
+                    .expect("it decodes");
+                let planes = planes.permuted_axes([1, 2, 0]);
+                let values = planes.iter().zip(photograph.as_raw());
+                let squares = values.map(|(&decoded, &value)| {
+                    (f64::from(decoded.clamp(0.0, 1.0)) - f64::from(value) / 255.0).powi(2)
+                });
+                -10.0 * (squares.sum::<f64>() / f64::from(3 * width * height)).log10()
+            };
+            psnr(&tiles) - psnr(&full)
+        };
+        let names = [
+            "canyon", "dogs", "facade", "fig", "hillside", "lake", "mountain", "sign",
+        ];
+        let changes = names.map(change);
+        println!("{changes:.4?} dB");
+        let mean = changes.iter().sum::<f64>() / changes.len() as f64;
+        assert!(mean.abs() < 0.02, "PSNR changes by {mean} dB: {changes:?}");
+        let worst = changes
+            .iter()
+            .fold(0.0f64, |worst, change| worst.max(change.abs()));
+        assert!(worst < 0.05, "PSNR changes by {worst} dB: {changes:?}");
+    }
+
+    #[test]
+    fn frames_on_tiles_are_near_full_precision_and_the_same_on_any_threads() {
+        let bytes = include_bytes!("../tests/golden/full.safetensors");
+        let latents = [0x3c; 9 * 2 * 2];
+        let decode = |decoder: &Decoder, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.expect("threads start");
+            pool.install(|| decoder.decode_planes(&latents, 280, 64))
+                .expect("it decodes")
+        };
+        let tiles = on_tiles(bytes);
+        let decoded = decode(&tiles, 1);
+        assert_eq!(decoded, decode(&tiles, 3));
+        let full = Decoder::load(bytes, Kernel::Portable, Choice::Full(Isa::Portable));
+        let full = decode(&full.expect("it loads"), 1);
+        let worst = (&decoded - &full).abs().fold(0.0f32, |a, &b| a.max(b));
+        println!("off by {worst}");
+        assert!((1e-5..0.03).contains(&worst), "off by {worst}");
     }
 
     #[test]

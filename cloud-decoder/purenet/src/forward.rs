@@ -4,11 +4,12 @@
 //! frame's maps are never whole in memory, what a stage reads was written a moment ago, and nothing is computed twice.
 
 use crate::PATCH;
-use crate::conv::{Conv, Finish, Packed};
+use crate::engine::{Convolution, Engine, Finish};
 use crate::layout::Shape;
 use crate::loader::{Network, Stage};
 use crate::rows::{self, Rows};
-use crate::simd::Isa;
+use crate::value::Value;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Of a frame: red, green and blue of each pixel.
@@ -17,63 +18,84 @@ const FRAME: Shape = Shape {
     channels: 3,
 };
 
+/// Patches that the first stage computes at once, if a row has not more.
+const AHEAD: usize = 128;
+
 /// Feature maps of frames of one size; new ones cost as much time as a layer.
-pub(crate) struct Maps {
+pub(crate) struct Maps<V> {
     /// Patches along the frame's sides.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Output of the first stage, then of each of the others.
-    outputs: Vec<Rows>,
+    outputs: Vec<Rows<V>>,
     /// What a stage has between its input and its output.
-    inner: Vec<Option<Rows>>,
+    inner: Vec<Option<Rows<V>>>,
     /// The frame that the first stage alone gives.
-    base: Option<Rows>,
+    base: Option<Rows<f32>>,
 }
 
 /// One pass of a frame through the network.
-pub(crate) struct Pass<'n> {
-    network: &'n Network,
-    isa: Isa,
-    maps: Maps,
+pub(crate) struct Pass<'n, E: Engine> {
+    network: &'n Network<E>,
+    engine: E,
+    maps: Maps<E::Value>,
     /// Rows of the frame that were handed out.
     done: usize,
 }
 
 /// Finished rows of the frame.
-pub(crate) struct Finished<'a> {
-    map: &'a Rows,
-    base: Option<&'a Rows>,
+pub(crate) struct Finished<'a, V> {
+    map: &'a Rows<V>,
+    base: Option<&'a Rows<f32>>,
     pub(crate) rows: Range<usize>,
 }
 
-impl Finished<'_> {
+impl<V: Value> Finished<'_, V> {
     /// Calls `each` for the values of row `y`, three a pixel, in order.
     pub(crate) fn row(&self, y: usize, mut each: impl FnMut(usize, f32)) {
         let values = self.map.row(y).iter().enumerate();
         match self.base {
             Some(base) => values
                 .zip(base.row(y))
-                .for_each(|((i, value), base)| each(i, value + base)),
-            None => values.for_each(|(i, &value)| each(i, value)),
+                .for_each(|((i, value), base)| each(i, value.to_f32() + base)),
+            None => values.for_each(|(i, value)| each(i, value.to_f32())),
         }
     }
 }
 
-impl Network {
+impl<E: Engine> Network<E> {
     /// Bytes of feature maps that a frame of so many patches takes.
     pub(crate) fn map_bytes(&self, rows: usize, columns: usize) -> usize {
-        let bytes = |shape, room| Rows::bytes(shape, rows, columns, room);
+        let bytes = |shape, room| Rows::<E::Value>::bytes(shape, rows, columns, room);
         let maps = self.shapes.iter().map(|&shape| bytes(shape, room(shape)));
         let inner = self.inner_shapes().flatten();
-        let base = self.base.map(|_| bytes(FRAME, self.base_room()));
-        // The first stage holds its inputs, and its result twice: patch by patch and as rows.
-        let hidden = self.hidden.as_ref().map_or(0, Packed::outputs);
-        let patch = self.bits + 2 * hidden + 2 * self.shapes[0].values();
-        let first = columns * patch * size_of::<f32>();
+        let base_room = self.base_room();
+        let base = (self.base).map(|_| Rows::<f32>::bytes(FRAME, rows, columns, base_room));
+        // The first stage holds its inputs, and its result twice: by panels of channels and by patches.
+        let patch = self.bits + 3 * self.units + 2 * self.shapes[0].values();
+        let first = rows.min(ahead(columns)) * columns * patch * size_of::<f32>();
         maps.sum::<usize>()
             + inner.map(|shape| bytes(shape, room(shape))).sum::<usize>()
             + base.unwrap_or(0)
             + first
+    }
+
+    /// The first stage on some rows of patches: the bits of each patch, as -1 and +1, or 0 where it has none. Gives the values of
+    /// patch after patch.
+    fn synthesize(&self, engine: E, latents: &[u8], patch_bytes: usize) -> Vec<f32> {
+        let patches = latents.chunks_exact(patch_bytes);
+        let count = patches.len();
+        let mut inputs = vec![0.0; count * self.bits];
+        for (inputs, patch) in inputs.chunks_exact_mut(self.bits).zip(patches) {
+            let (inputs, _) = inputs.as_chunks_mut();
+            for (inputs, &byte) in inputs.iter_mut().zip(patch) {
+                *inputs = signs(byte);
+            }
+        }
+        if let Some(hidden) = &self.hidden {
+            inputs = engine.linear(hidden, &inputs, count, true);
+        }
+        engine.linear(&self.first, &inputs, count, false)
     }
 
     /// Shape of what each stage has between its input and its output, if anything.
@@ -93,16 +115,22 @@ impl Network {
     fn base_room(&self) -> usize {
         let stages = self.stages.iter().zip(&self.shapes[1..]);
         let lags = stages.map(|(stage, shape)| {
-            let layers: &[&Conv] = match stage {
+            let layers: &[&E::Conv] = match stage {
                 Stage::Conv { layer, .. } | Stage::Join { layer, .. } => &[layer],
                 Stage::Residual { first, second } => &[first, second],
                 Stage::PixelShuffle { .. } => &[],
             };
-            let lag = |layer: &&Conv| layer.radius() + layer.step();
+            let lag = |layer: &&E::Conv| layer.radius() + layer.step();
             layers.iter().map(lag).sum::<usize>() * PATCH / shape.side
         });
         2 * PATCH + lags.sum::<usize>()
     }
+}
+
+/// Rows of patches that the first stage computes at once: its weights are the most by far, and each that is loaded should meet
+/// many patches.
+fn ahead(columns: usize) -> usize {
+    (AHEAD / columns).max(1)
 }
 
 /// Rows of a map that are held at once: what comes with two rows of patches, and what two layers wait for.
@@ -110,8 +138,12 @@ fn room(shape: Shape) -> usize {
     2 * shape.side + 16
 }
 
-impl Maps {
-    pub(crate) fn new(network: &Network, rows: usize, columns: usize) -> Self {
+impl<V: Value> Maps<V> {
+    pub(crate) fn new<E: Engine<Value = V>>(
+        network: &Network<E>,
+        rows: usize,
+        columns: usize,
+    ) -> Self {
         let new = |shape| Rows::new(shape, rows, columns, room(shape));
         Self {
             rows,
@@ -124,18 +156,19 @@ impl Maps {
         }
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Rows> {
+    fn restart(&mut self) {
         let inner = self.inner.iter_mut().flatten();
-        self.outputs.iter_mut().chain(inner).chain(&mut self.base)
+        self.outputs.iter_mut().chain(inner).for_each(Rows::restart);
+        self.base.iter_mut().for_each(Rows::restart);
     }
 }
 
-impl<'n> Pass<'n> {
-    pub(crate) fn new(network: &'n Network, isa: Isa, mut maps: Maps) -> Self {
-        maps.all().for_each(Rows::restart);
+impl<'n, E: Engine> Pass<'n, E> {
+    pub(crate) fn new(network: &'n Network<E>, engine: E, mut maps: Maps<E::Value>) -> Self {
+        maps.restart();
         Self {
             network,
-            isa,
+            engine,
             maps,
             done: 0,
         }
@@ -146,82 +179,79 @@ impl<'n> Pass<'n> {
         mut self,
         latents: &[u8],
         patch_bytes: usize,
-        mut sink: impl FnMut(Finished<'_>),
-    ) -> Maps {
+        mut sink: impl FnMut(Finished<'_, E::Value>),
+    ) -> Maps<E::Value> {
         let columns = self.maps.columns;
         debug_assert_eq!(latents.len(), self.maps.rows * columns * patch_bytes);
-        for latents in latents.chunks_exact(columns * patch_bytes) {
-            self.synthesize(latents, patch_bytes);
-            for index in 0..self.network.stages.len() {
-                self.advance(index);
-            }
-            let [.., last] = self.maps.outputs.as_mut_slice() else {
-                unreachable!("a checked layout has stages")
-            };
-            let rows = self.done..last.len();
-            self.done = rows.end;
-            sink(Finished {
-                map: last,
-                base: self.maps.base.as_ref(),
-                rows,
-            });
-            last.release(self.done, 0);
-            if let Some(base) = &mut self.maps.base {
-                base.release(self.done, 0);
+        let (network, engine) = (self.network, self.engine);
+        let row = columns * network.shapes[0].values();
+        for latents in latents.chunks(ahead(columns) * columns * patch_bytes) {
+            let patches = network.synthesize(engine, latents, patch_bytes);
+            for patches in patches.chunks_exact(row) {
+                self.place(patches);
+                for index in 0..self.network.stages.len() {
+                    self.advance(index);
+                }
+                let [.., last] = self.maps.outputs.as_mut_slice() else {
+                    unreachable!("a checked layout has stages")
+                };
+                let rows = self.done..last.len();
+                self.done = rows.end;
+                sink(Finished {
+                    map: last,
+                    base: self.maps.base.as_ref(),
+                    rows,
+                });
+                last.release(self.done, 0);
+                if let Some(base) = &mut self.maps.base {
+                    base.release(self.done, 0);
+                }
             }
         }
         self.maps
     }
 
-    /// The first stage on one row of patches: the bits of each patch, as -1 and +1, or 0 where it has none.
-    fn synthesize(&mut self, latents: &[u8], patch_bytes: usize) {
-        let (network, isa, maps) = (self.network, self.isa, &mut self.maps);
-        let columns = maps.columns;
+    /// Puts a row of patches that the first stage made into its map, and into the base.
+    fn place(&mut self, patches: &[f32]) {
+        let (network, maps) = (self.network, &mut self.maps);
         let shape = network.shapes[0];
-        let missing = [0.0; 8].repeat(network.bits / 8 - patch_bytes);
-        let mut inputs = Vec::with_capacity(columns * network.bits);
-        for patch in latents.chunks_exact(patch_bytes) {
-            inputs.extend(patch.iter().flat_map(|&byte| signs(byte)));
-            inputs.extend_from_slice(&missing);
-        }
-        if let Some(hidden) = &network.hidden {
-            inputs = hidden.linear(isa, &inputs, columns, true);
-        }
-        let patches = network.first.linear(isa, &inputs, columns, false);
         let run = shape.side * shape.channels; // values of a patch in a row of the map
-        let mut rows = maps.outputs[0].append(shape.side);
-        for (x, patch) in patches.chunks_exact(shape.values()).enumerate() {
-            for (row, values) in rows.iter_mut().zip(patch.chunks_exact(run)) {
-                row[x * run..][..run].copy_from_slice(values);
+        let mut base = (maps.base.as_mut().zip(network.base))
+            .map(|(base, factor)| (base.append(PATCH), factor));
+        let rows = maps.outputs[0].append(shape.side);
+        let mut line = vec![0.0; maps.columns * run];
+        for (y, row) in rows.into_iter().enumerate() {
+            let patches = patches.chunks_exact(shape.values());
+            for (values, patch) in line.chunks_exact_mut(run).zip(patches) {
+                values.copy_from_slice(&patch[y * run..][..run]);
             }
-        }
-        if let (Some(base), Some(factor)) = (&mut maps.base, network.base) {
-            let mut rows = base.append(PATCH);
-            let map = &maps.outputs[0];
-            let first = map.len() - shape.side;
-            for (y, rows) in (first..).zip(rows.chunks_mut(factor)) {
-                rows::shuffle(map.row(y), shape.channels, rows);
+            for (value, &from) in row.iter_mut().zip(&line) {
+                *value = Value::from_f32(from);
+            }
+            if let Some((rows, factor)) = &mut base {
+                let rows = &mut rows[y * *factor..][..*factor];
+                rows::shuffle(&line, shape.channels, rows);
             }
         }
     }
 
     /// Lets stage `index` do what its input suffices for.
     fn advance(&mut self, index: usize) {
-        let (isa, maps) = (self.isa, &mut self.maps);
+        let (engine, maps) = (self.engine, &mut self.maps);
         let (before, after) = maps.outputs.split_at_mut(index + 1);
         let (input, output) = (&mut before[index], &mut after[0]);
         match (&self.network.stages[index], &mut maps.inner[index]) {
             (Stage::Conv { layer, relu }, _) => {
                 let finish = if *relu { Finish::Relu } else { Finish::Store };
                 let ready = layer.ready(input);
-                layer.convolve(isa, input, output, ready, finish);
+                layer.convolve(engine, input, output, ready, finish);
                 input.release(ready, layer.radius());
             }
             (Stage::Residual { first, second }, Some(hidden)) => {
                 let ready = first.ready(input);
-                first.convolve(isa, input, hidden, ready, Finish::Relu);
+                first.convolve(engine, input, hidden, ready, Finish::Relu);
                 let summed = second.ready(hidden);
-                second.convolve(isa, hidden, output, summed, Finish::Add(input));
+                second.convolve(engine, hidden, output, summed, Finish::Add(input));
                 hidden.release(summed, second.radius());
                 let radius = first.radius();
                 input.release(ready.min(summed + radius), radius);
@@ -229,9 +259,10 @@ impl<'n> Pass<'n> {
             (Stage::PixelShuffle { factor }, _) => {
                 let (first, end) = (output.len() / factor, input.len());
                 let mut rows = output.append((end - first) * factor);
-                for (y, rows) in (first..).zip(rows.chunks_mut(*factor)) {
-                    rows::shuffle(input.row(y), input.channels(), rows);
-                }
+                let rows = rows.par_chunks_mut(*factor).enumerate();
+                rows.for_each(|(y, rows)| {
+                    rows::shuffle(input.row(first + y), input.channels(), rows);
+                });
                 input.release(end, 0);
             }
             (Stage::Join { layer, factor }, Some(pixels)) => {
@@ -247,7 +278,7 @@ impl<'n> Pass<'n> {
                 let ready = layer
                     .ready(pixels)
                     .min(input.len() - input.len() % layer.step());
-                layer.convolve(isa, pixels, output, ready, Finish::Add(input));
+                layer.convolve(engine, pixels, output, ready, Finish::Add(input));
                 pixels.release(ready, layer.radius());
                 input.release(ready, 0);
             }
@@ -266,23 +297,28 @@ fn signs(byte: u8) -> [f32; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
 
     /// The rings never grow: what is counted is what is taken.
     #[test]
     fn memory_is_as_counted() {
         let bytes = include_bytes!("../tests/golden/full.safetensors");
-        let network = Network::load(bytes).expect("the golden decoder loads");
+        let network = Network::<Isa>::load(bytes).expect("the golden decoder loads");
         let (rows, columns) = (12, 2);
-        let held = |maps: &mut Maps| maps.all().map(|rows| rows.held_bytes()).sum::<usize>();
-        let mut maps = Maps::new(&network, rows, columns);
-        let before = held(&mut maps);
+        let held = |maps: &Maps<f32>| {
+            let base = maps.base.iter();
+            let maps = maps.outputs.iter().chain(maps.inner.iter().flatten());
+            maps.chain(base).map(Rows::held_bytes).sum::<usize>()
+        };
+        let maps = Maps::new(&network, rows, columns);
+        let before = held(&maps);
         assert!(before <= network.map_bytes(rows, columns));
         let mut done = 0;
-        let mut after =
+        let after =
             Pass::new(&network, Isa::best(), maps).run(&[0x3c; 12 * 2 * 2], 2, |finished| {
                 done = finished.rows.end;
             });
         assert_eq!(done, rows * PATCH);
-        assert_eq!(held(&mut after), before);
+        assert_eq!(held(&after), before);
     }
 }

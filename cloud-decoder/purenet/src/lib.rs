@@ -6,27 +6,32 @@
 //! file with its description and weights to read, for other engines.
 //!
 //! A frame passes through the network one row of patches at a time: each stage computes what its input suffices for and lets
-//! go of the rest, so that memory grows with the width of a frame and not with its height. Activations are `f32`, channels
-//! last, with a margin of zeros so that no kernel looks at borders. 3x3 layers go by Winograd's F(4x4, 3x3), all others
-//! directly; both end in one register-blocked kernel (AVX-512, AVX2 with FMA, or portable; chosen at run time). Tiles and
-//! panels of output channels are spread over the current rayon pool.
-//! Each output value is one fixed sequence of operations: it does not depend on the number of threads.
+//! go of the rest, so that memory grows with the width of a frame and not with its height. Activations are channels last, with a
+//! margin of zeros so that no kernel looks at borders. There are several [`Kernel`]s, chosen at run time. In full precision 3x3 layers
+//! go by Winograd's F(4x4, 3x3), all others directly; both end in one register-blocked kernel (AVX-512, AVX2 with FMA, or portable). On AMX
+//! maps and weights are bf16, and all layers are direct. Rows and panels of output channels are spread over the current rayon
+//! pool. Each output value is one fixed sequence of operations: it does not depend on the number of threads.
 #![deny(unsafe_code)]
 
 mod conv;
 mod decoder;
+mod engine;
 mod error;
 mod forward;
+mod kernel;
 mod layout;
 mod loader;
 mod model;
 mod rows;
 mod simd;
+mod tiled;
 mod transforms;
+mod value;
 mod winograd;
 
 pub use decoder::Decoder;
 pub use error::{DecodeError, ModelError};
+pub use kernel::Kernel;
 pub use layout::{BaseLayout, Layout, StageLayout};
 pub use model::Model;
 

@@ -1,6 +1,7 @@
 //! From the bytes of a safetensors file to packed stages.
 
 use crate::conv::{Conv, Packed};
+use crate::engine::{Convolution, Engine};
 use crate::layout::{Layout, Shape, StageLayout};
 use crate::{MAX_WEIGHTS, ModelError, PATCH};
 use half::f16;
@@ -10,15 +11,17 @@ use std::collections::HashMap;
 const FORMAT: &str = "patchwire-decoder-1";
 
 /// A loaded network.
-pub(crate) struct Network {
+pub(crate) struct Network<E: Engine> {
     pub(crate) program: [u8; 32],
     pub(crate) bits: usize,
     /// Bits a patch that can be decoded, increasing; the last is `bits`.
     pub(crate) rates: Vec<u32>,
     /// Layer of the first stage before its last one, if it has one.
-    pub(crate) hidden: Option<Packed>,
-    pub(crate) first: Packed,
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) hidden: Option<E::Linear>,
+    /// Its units.
+    pub(crate) units: usize,
+    pub(crate) first: E::Linear,
+    pub(crate) stages: Vec<Stage<E::Conv>>,
     /// Output shape of the first stage, then of each of `stages`.
     pub(crate) shapes: Vec<Shape>,
     /// Factor of the skip connection from the first stage to the frame.
@@ -28,21 +31,21 @@ pub(crate) struct Network {
 }
 
 /// A stage after the first.
-pub(crate) enum Stage {
+pub(crate) enum Stage<C> {
     Conv {
-        layer: Conv,
+        layer: C,
         relu: bool,
     },
     Residual {
-        first: Conv,
-        second: Conv,
+        first: C,
+        second: C,
     },
     PixelShuffle {
         factor: usize,
     },
     /// `factor` pixels of the frame along the side of a position.
     Join {
-        layer: Conv,
+        layer: C,
         factor: usize,
     },
 }
@@ -91,7 +94,7 @@ impl<'a> File<'a> {
     }
 }
 
-impl Network {
+impl<E: Engine> Network<E> {
     pub(crate) fn load(bytes: &[u8]) -> Result<Self, ModelError> {
         let File {
             program,
@@ -105,7 +108,7 @@ impl Network {
             parameters: 0,
             macs_per_patch: 0,
         };
-        let (mut hidden, mut first) = (None, None);
+        let (mut hidden, mut first, mut units) = (None, None, 0);
         let (mut bits, mut rates) = (0, Vec::new());
         let mut stages = Vec::new();
         for (index, (stage, &shape)) in layout.stages.iter().zip(&shapes).enumerate() {
@@ -115,17 +118,18 @@ impl Network {
                     name,
                     bits: inputs,
                     prefixes,
-                    hidden: units,
+                    hidden: hidden_units,
                     ..
                 } => {
                     bits = *inputs;
                     rates = prefixes.iter().chain([inputs]).map(|&n| n as u32).collect();
-                    if let Some(units) = *units {
+                    if let Some(count) = *hidden_units {
+                        units = count;
                         let name = format!("{name}.hidden");
-                        hidden = Some(loader.linear(&label, &name, units, bits)?);
+                        hidden = Some(loader.linear::<E>(&label, &name, units, bits)?);
                     }
-                    let inputs = units.unwrap_or(bits);
-                    first = Some(loader.linear(&label, name, shape.values(), inputs)?);
+                    let inputs = hidden_units.unwrap_or(bits);
+                    first = Some(loader.linear::<E>(&label, name, shape.values(), inputs)?);
                 }
                 StageLayout::Conv {
                     name,
@@ -135,7 +139,7 @@ impl Network {
                     relu,
                 } => {
                     let sizes = (*output, *input, *kernel);
-                    let layer = loader.conv(&label, name, sizes, shape.side)?;
+                    let layer = loader.conv::<E>(&label, name, sizes, shape.side)?;
                     stages.push(Stage::Conv { layer, relu: *relu });
                 }
                 StageLayout::Residual {
@@ -146,7 +150,7 @@ impl Network {
                     let sizes = (*channels, *channels, *kernel);
                     let mut layer = |part: &str| {
                         let name = format!("{name}.{part}");
-                        loader.conv(&label, &name, sizes, shape.side)
+                        loader.conv::<E>(&label, &name, sizes, shape.side)
                     };
                     let (first, second) = (layer("conv1")?, layer("conv2")?);
                     stages.push(Stage::Residual { first, second });
@@ -161,7 +165,7 @@ impl Network {
                     kernel,
                 } => {
                     let sizes = (*channels, *input, *kernel);
-                    let layer = loader.conv(&label, name, sizes, shape.side)?;
+                    let layer = loader.conv::<E>(&label, name, sizes, shape.side)?;
                     let factor = PATCH / shape.side;
                     stages.push(Stage::Join { layer, factor });
                 }
@@ -175,6 +179,7 @@ impl Network {
             bits,
             rates,
             hidden,
+            units,
             first: first.expect("a checked layout begins with patch_linear"),
             stages,
             shapes,
@@ -187,33 +192,34 @@ impl Network {
 
 impl Loader<'_> {
     /// Takes and packs `NAME.weight` and `NAME.bias` of a linear layer.
-    fn linear(
+    fn linear<E: Engine>(
         &mut self,
         stage: &str,
         name: &str,
         outputs: usize,
         inputs: usize,
-    ) -> Result<Packed, ModelError> {
+    ) -> Result<E::Linear, ModelError> {
         self.account(stage, Packed::packed_len(outputs, inputs, 1))?;
         let (weights, bias) = self.parameters(stage, name, vec![outputs, inputs], 1)?;
-        Ok(Packed::new(&weights, bias, inputs, 1))
+        Ok(E::pack_linear(&weights, bias, inputs))
     }
 
     /// The same of a convolution of so many output channels, input channels and kernel rows, at `side` positions along a
     /// patch.
-    fn conv(
+    fn conv<E: Engine>(
         &mut self,
         stage: &str,
         name: &str,
         (outputs, inputs, kernel): (usize, usize, usize),
         side: usize,
-    ) -> Result<Conv, ModelError> {
+    ) -> Result<E::Conv, ModelError> {
         self.account(stage, Conv::packed_len(outputs, inputs, kernel, side))?;
         let shape = vec![outputs, inputs, kernel, kernel];
         let (weights, bias) = self.parameters(stage, name, shape, side * side)?;
-        Ok(Conv::new(&weights, bias, inputs, kernel, side))
+        Ok(E::Conv::pack(&weights, bias, inputs, kernel, side))
     }
 
+    /// What is too large is so in full precision, whatever it is packed for: what one machine loads, another does.
     fn account(&mut self, stage: &str, packed: usize) -> Result<(), ModelError> {
         self.packed += packed;
         if self.packed > MAX_WEIGHTS {

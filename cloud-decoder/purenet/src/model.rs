@@ -1,6 +1,7 @@
 //! A decoder's file to read, not to run.
 
 use crate::loader::{File, Network, values};
+use crate::simd::Isa;
 use crate::{Layout, ModelError};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,7 @@ impl Model {
     /// As [`Decoder::from_safetensors`](crate::Decoder::from_safetensors): what one takes, the other takes.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
         // All rules are those of loading.
-        Network::load(bytes)?;
+        Network::<Isa>::load(bytes)?;
         let file = File::open(bytes)?;
         let tensors = file.tensors.into_iter().map(|(name, view)| {
             let values = values(name.clone(), &view)?;

@@ -1,15 +1,16 @@
 //! Feature maps that pass by, of which only the rows still needed are held.
 
 use crate::layout::Shape;
+use crate::value::{Aligned, Value};
 
 /// Zeros around a map, in positions: the radius of the largest kernel.
 pub(crate) const MARGIN: usize = 2;
 
 /// Consecutive rows of a feature map, channels last, in a ring. The map has [`MARGIN`] positions of zeros on all sides;
 /// rows are counted without them, lines with them.
-pub(crate) struct Rows {
+pub(crate) struct Rows<V> {
     /// One slot a row. The margins of a slot are never written, and so stay zero.
-    ring: Vec<f32>,
+    ring: Aligned<V>,
     slots: usize,
     width: usize,
     channels: usize,
@@ -20,13 +21,13 @@ pub(crate) struct Rows {
     end: usize,
 }
 
-impl Rows {
+impl<V: Value> Rows<V> {
     /// The map of a frame of `rows` x `columns` patches before any of its rows is there, with room for so many of them.
     pub(crate) fn new(shape: Shape, rows: usize, columns: usize, room: usize) -> Self {
         let (height, width) = (rows * shape.side, columns * shape.side);
         let slots = room.min(height) + 2 * MARGIN;
         Self {
-            ring: vec![0.0; slots * (width + 2 * MARGIN) * shape.channels],
+            ring: Aligned::zeros(slots * (width + 2 * MARGIN) * shape.channels),
             slots,
             width,
             channels: shape.channels,
@@ -40,18 +41,18 @@ impl Rows {
     pub(crate) fn restart(&mut self) {
         (self.first, self.end) = (0, MARGIN);
         let margin = MARGIN * self.stride();
-        self.ring[..margin].fill(0.0);
+        self.ring.values_mut()[..margin].fill(V::ZERO);
     }
 
     /// Bytes that [`Rows::new`] takes.
     pub(crate) fn bytes(shape: Shape, rows: usize, columns: usize, room: usize) -> usize {
         let slots = room.min(rows * shape.side) + 2 * MARGIN;
-        slots * (columns * shape.side + 2 * MARGIN) * shape.channels * size_of::<f32>()
+        slots * (columns * shape.side + 2 * MARGIN) * shape.channels * size_of::<V>()
     }
 
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        size_of_val(self.ring.as_slice())
+        size_of_val(self.ring.values())
     }
 
     pub(crate) fn channels(&self) -> usize {
@@ -78,22 +79,28 @@ impl Rows {
     }
 
     /// A line with its margins; row `y` is line `y + MARGIN`.
-    pub(crate) fn line(&self, line: usize) -> &[f32] {
+    pub(crate) fn line(&self, line: usize) -> &[V] {
+        &self.long_line(line)[..self.stride()]
+    }
+
+    /// A line with its margins and the values in memory after it, whatever they are: enough for a read of a whole tile.
+    pub(crate) fn long_line(&self, line: usize) -> &[V] {
         debug_assert!(
             (self.first..self.end).contains(&line),
             "line {line} is not held"
         );
         let stride = self.stride();
-        &self.ring[line % self.slots * stride..][..stride]
+        let start = line % self.slots * stride;
+        &self.ring.with_spare()[start..][..stride + Aligned::<V>::SPARE]
     }
 
     /// Row `y` without margins.
-    pub(crate) fn row(&self, y: usize) -> &[f32] {
+    pub(crate) fn row(&self, y: usize) -> &[V] {
         &self.line(y + MARGIN)[MARGIN * self.channels..][..self.width * self.channels]
     }
 
     /// Adds rows and gives them, without margins and with any content.
-    pub(crate) fn append(&mut self, count: usize) -> Vec<&mut [f32]> {
+    pub(crate) fn append(&mut self, count: usize) -> Vec<&mut [V]> {
         if count == 0 {
             return Vec::new();
         }
@@ -107,9 +114,9 @@ impl Rows {
         self.end += count + below;
         let (stride, slots) = (self.stride(), self.slots);
         for line in start + count..self.end {
-            self.ring[line % slots * stride..][..stride].fill(0.0);
+            self.ring.values_mut()[line % slots * stride..][..stride].fill(V::ZERO);
         }
-        let (begin, rest) = self.ring.split_at_mut(start % slots * stride);
+        let (begin, rest) = self.ring.values_mut().split_at_mut(start % slots * stride);
         let inner = MARGIN * self.channels..stride - MARGIN * self.channels;
         let slots = rest
             .chunks_exact_mut(stride)
@@ -134,16 +141,17 @@ impl Rows {
             return;
         }
         let (slots, stride) = (needed.max(self.slots * 3 / 2), self.stride());
-        let mut ring = vec![0.0; slots * stride];
+        let mut ring = Aligned::zeros(slots * stride);
         for line in self.first..self.end {
-            ring[line % slots * stride..][..stride].copy_from_slice(self.line(line));
+            let place = &mut ring.values_mut()[line % slots * stride..][..stride];
+            place.copy_from_slice(self.line(line));
         }
         (self.ring, self.slots) = (ring, slots);
     }
 }
 
 /// Writes PyTorch's pixel shuffle of a row into `factor` rows.
-pub(crate) fn shuffle(input: &[f32], depth: usize, output: &mut [&mut [f32]]) {
+pub(crate) fn shuffle<V: Value>(input: &[V], depth: usize, output: &mut [&mut [V]]) {
     let factor = output.len();
     let channels = depth / (factor * factor);
     for (dy, row) in output.iter_mut().enumerate() {
@@ -160,10 +168,10 @@ pub(crate) fn shuffle(input: &[f32], depth: usize, output: &mut [&mut [f32]]) {
 }
 
 /// Writes PyTorch's pixel unshuffle of `factor` rows into one: what undoes [`shuffle`].
-pub(crate) fn unshuffle<'a>(
+pub(crate) fn unshuffle<'a, V: Value>(
     input: impl ExactSizeIterator<Item = &'a [f32]>,
     channels: usize,
-    output: &mut [f32],
+    output: &mut [V],
 ) {
     let factor = input.len();
     let depth = factor * factor * channels;
@@ -173,7 +181,7 @@ pub(crate) fn unshuffle<'a>(
             for (dx, pixel) in pixels.chunks_exact(channels).enumerate() {
                 let values = position[dy * factor + dx..].iter_mut();
                 for (out, &value) in values.step_by(factor * factor).zip(pixel) {
-                    *out = value;
+                    *out = V::from_f32(value);
                 }
             }
         }

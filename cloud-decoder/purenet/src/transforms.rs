@@ -1,6 +1,6 @@
 //! The transforms of [`winograd`](crate::winograd) around its products, eight channels at a time.
 
-use crate::conv::Finish;
+use crate::engine::Finish;
 use crate::simd::{Lanes, Work};
 use crate::winograd::{TILE, WINDOW};
 
@@ -53,7 +53,7 @@ pub(crate) struct Outputs<'a, 'b> {
     pub(crate) first: usize,
     pub(crate) outputs: usize,
     pub(crate) rows: &'a mut [&'b mut [f32]],
-    pub(crate) finish: Finish<'a>,
+    pub(crate) finish: Finish<'a, f32>,
     pub(crate) addend: [&'a [f32]; TILE],
 }
 

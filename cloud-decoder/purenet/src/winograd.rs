@@ -5,7 +5,7 @@
 //! 0, 1, -1, 2, -2 and infinity. With `d` the 6x6 inputs of a tile and `g` the kernel, its outputs are
 //! `A' [(G g G') * (B' d B)] A`, the products summed over the input channels between the transforms.
 
-use crate::conv::Finish;
+use crate::engine::Finish;
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::transforms::{Inputs, Outputs};
@@ -97,10 +97,10 @@ impl Winograd {
     pub(crate) fn convolve(
         &self,
         isa: Isa,
-        input: &Rows,
+        input: &Rows<f32>,
         first: usize,
         rows: Vec<&mut [f32]>,
-        finish: Finish<'_>,
+        finish: Finish<'_, f32>,
     ) {
         let block = isa.block() * TILE;
         let mut blocks = Vec::new();
@@ -128,9 +128,9 @@ impl Winograd {
     fn block(
         &self,
         isa: Isa,
-        input: &Rows,
+        input: &Rows<f32>,
         block: Block<'_>,
-        finish: Finish<'_>,
+        finish: Finish<'_, f32>,
         scratch: &mut Scratch,
     ) {
         let Block { y, x, mut rows } = block;
@@ -182,7 +182,8 @@ impl Winograd {
 
 #[cfg(test)]
 mod tests {
-    use crate::conv::{Conv, Finish, Packed};
+    use crate::conv::{Conv, Packed};
+    use crate::engine::{Convolution, Finish};
     use crate::layout::Shape;
     use crate::rows::Rows;
     use crate::simd::Isa;
@@ -196,7 +197,7 @@ mod tests {
     }
 
     /// A map of one row of patches, wider than a block of tiles.
-    fn map(channels: usize, seed: u64) -> Rows {
+    fn map(channels: usize, seed: u64) -> Rows<f32> {
         let mut rows = Rows::new(Shape { side: 32, channels }, 1, 6, 32);
         for (y, row) in rows.append(32).into_iter().enumerate() {
             row.copy_from_slice(&noise(row.len(), seed + ((y as u64) << 32)));
@@ -211,7 +212,7 @@ mod tests {
             let bias = noise(outputs, 5);
             let (input, addend) = (map(inputs, 7), map(outputs, 11));
             let direct = Conv::Direct(Packed::new(&weights, bias.clone(), inputs, 3));
-            let fast = Conv::new(&weights, bias, inputs, 3, 32);
+            let fast = <Conv as Convolution<Isa>>::pack(&weights, bias, inputs, 3, 32);
             assert!(matches!(fast, Conv::Winograd(_)));
             for finish in [Finish::Store, Finish::Relu, Finish::Add(&addend)] {
                 let convolve = |conv: &Conv, isa| {

@@ -80,28 +80,28 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The fastest that this machine has.
-    pub(crate) fn best() -> Self {
+    /// AVX2 with FMA, if this machine has it.
+    pub(crate) fn avx2() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Some(Self::Avx2);
         }
-        Self::Portable
+        None
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "avx512",
+    /// AVX-512, if this machine has it.
+    pub(crate) fn avx512() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            return Some(Self::Avx512);
         }
+        None
+    }
+
+    /// The fastest that this machine has.
+    pub(crate) fn best() -> Self {
+        let fast = Self::avx512().or_else(Self::avx2);
+        fast.unwrap_or(Self::Portable)
     }
 
     /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in registers; none

@@ -1,0 +1,61 @@
+//! What a network is computed with: full precision ([`conv`](crate::conv)) or bf16 on tiles ([`tiled`](crate::tiled)).
+
+use crate::rows::Rows;
+use crate::value::Value;
+
+/// A way to compute layers, on weights that are packed for it.
+pub(crate) trait Engine: Copy + Send + Sync {
+    /// What maps hold.
+    type Value: Value;
+    type Linear: Send + Sync;
+    type Conv: Convolution<Self>;
+
+    /// Packs weights in PyTorch's order: output, input; `bias` has one value an output.
+    fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Self::Linear;
+
+    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`.
+    fn linear(self, layer: &Self::Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32>;
+}
+
+/// A same-size convolution.
+pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized {
+    /// Packs weights in PyTorch's order: output, input, row, column, `bias` having one value an output; for a map with `side`
+    /// positions along a patch.
+    fn pack(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize, side: usize) -> Self;
+
+    /// Rows of the input that a row depends on, above and below.
+    fn radius(&self) -> usize;
+
+    /// Rows that are computed together.
+    fn step(&self) -> usize;
+
+    /// Rows of the output that can be had from what has come of the input.
+    fn ready(&self, input: &Rows<E::Value>) -> usize {
+        let ready = input
+            .reach()
+            .saturating_sub(self.radius())
+            .min(input.height());
+        ready - ready % self.step()
+    }
+
+    /// Computes the next rows of the output, up to row `until`.
+    fn convolve(
+        &self,
+        engine: E,
+        input: &Rows<E::Value>,
+        output: &mut Rows<E::Value>,
+        until: usize,
+        finish: Finish<'_, E::Value>,
+    );
+}
+
+/// What happens to the biased sum.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a, V> {
+    /// It is the output.
+    Store,
+    /// It is the output, or zero is where it is negative.
+    Relu,
+    /// It and these rows' values together are the output.
+    Add(&'a Rows<V>),
+}

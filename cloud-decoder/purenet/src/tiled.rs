@@ -1,0 +1,424 @@
+//! Layers on AMX tiles: values and weights in bf16, sums in `f32`.
+//!
+//! Sixteen neighbours of a row are a tile of windows where they lie: a kernel's rows are runs of a map's lines, its taps and channels
+//! one after the other. So 3x3 layers are computed directly. A value is one fixed sequence of operations, whichever tile it is in.
+
+use amx::{Amx, COLUMNS, ROWS, Sums, Tile, Weights, Windows};
+use half::bf16;
+use rayon::prelude::*;
+
+use crate::engine::{Convolution, Engine, Finish};
+use crate::rows::{MARGIN, Rows};
+use crate::simd::{Isa, Work};
+use crate::value::{Aligned, Value};
+
+/// Rows of the largest kernel.
+const MAX_KERNEL: usize = 2 * MARGIN + 1;
+/// Windows whose sums are computed together: those of a panel stay in the first-level cache.
+const STRIP: usize = 128;
+
+/// Tiles, and instructions for what is done around them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tiles {
+    pub(crate) amx: Amx,
+    pub(crate) isa: Isa,
+}
+
+/// Weights and biases of a convolution, output channels in panels of [`COLUMNS`].
+pub(crate) struct Layer {
+    kernel: usize,
+    inputs: usize,
+    outputs: usize,
+    panels: Vec<Weights<bf16>>,
+    bias: Vec<f32>,
+}
+
+/// Weights and biases of a linear layer. All of a patch's pixels hang on what these layers make of its bits, and in bf16 alone that
+/// would show: a value is the sum of two, and the product of two sums that of three products.
+pub(crate) struct Linear {
+    inputs: usize,
+    outputs: usize,
+    panels: Vec<Weights<bf16>>,
+    bias: Vec<f32>,
+}
+
+/// The nearest bf16, and that of what it leaves.
+fn split(value: f32) -> [bf16; 2] {
+    let high: bf16 = Value::from_f32(value);
+    [high, Value::from_f32(value - Value::to_f32(high))]
+}
+
+impl Layer {
+    fn new(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize) -> Self {
+        let (outputs, area) = (bias.len(), kernel * kernel);
+        let panel = |first| {
+            let columns = COLUMNS.min(outputs - first);
+            Weights::new(kernel, kernel * inputs, columns, |y, value, column| {
+                let (x, input) = (value / inputs, value % inputs);
+                let place = ((first + column) * inputs + input) * area + y * kernel + x;
+                Value::from_f32(weights[place])
+            })
+        };
+        Self {
+            kernel,
+            inputs,
+            outputs,
+            panels: (0..outputs).step_by(COLUMNS).map(panel).collect(),
+            bias,
+        }
+    }
+
+    /// First channel and biases of each panel, with its weights.
+    fn panels(&self) -> impl Iterator<Item = (usize, &[f32], &Weights<bf16>)> {
+        let biases = self.bias.chunks(COLUMNS).zip(&self.panels).enumerate();
+        biases.map(|(index, (bias, weights))| (index * COLUMNS, bias, weights))
+    }
+
+    /// Row `y` of a convolution.
+    fn row(
+        &self,
+        tiles: Tiles,
+        input: &Rows<bf16>,
+        y: usize,
+        output: &mut [bf16],
+        finish: Finish<'_, bf16>,
+    ) {
+        let radius = self.kernel / 2;
+        let mut runs: [&[bf16]; MAX_KERNEL] = [&[]; MAX_KERNEL];
+        let runs = &mut runs[..self.kernel];
+        for (i, run) in runs.iter_mut().enumerate() {
+            *run = &input.long_line(y + MARGIN - radius + i)[(MARGIN - radius) * self.inputs..];
+        }
+        let pixels = output.len() / self.outputs;
+        let mut sums = [Sums::default(); STRIP];
+        for (first, bias, weights) in self.panels() {
+            for x in (0..pixels).step_by(STRIP) {
+                let count = STRIP.min(pixels - x);
+                multiply(tiles.amx, weights, runs, self.inputs, x, &mut sums[..count]);
+                let addend = match finish {
+                    Finish::Add(rows) => rows.row(y),
+                    Finish::Store | Finish::Relu => &[],
+                };
+                tiles.isa.apply(End {
+                    sums: &sums[..count],
+                    bias,
+                    row: &mut output[x * self.outputs..][..count * self.outputs],
+                    addend: addend.get(x * self.outputs..).unwrap_or_default(),
+                    relu: matches!(finish, Finish::Relu),
+                    outputs: self.outputs,
+                    first,
+                });
+            }
+        }
+    }
+}
+
+/// The sums of as many windows as `sums` has, from window `first` on; `stride` values apart.
+fn multiply(
+    amx: Amx,
+    weights: &Weights<bf16>,
+    runs: &[&[bf16]],
+    stride: usize,
+    first: usize,
+    sums: &mut [Sums<f32>],
+) {
+    let rows = sums.len().min(ROWS);
+    let windows = Windows { runs, stride, rows };
+    let mut tiles = [Tile { at: 0, first: 0 }; STRIP / ROWS];
+    let tiles = &mut tiles[..sums.len().div_ceil(ROWS)];
+    for (index, tile) in tiles.iter_mut().enumerate() {
+        // The last one may overlap the one before.
+        let window = (index * ROWS).min(sums.len() - rows);
+        *tile = Tile {
+            at: (first + window) * stride,
+            first: window,
+        };
+    }
+    amx.multiply(weights, windows, tiles, sums);
+}
+
+/// The end of a layer for a strip of a panel.
+struct End<'a> {
+    sums: &'a [Sums<f32>],
+    bias: &'a [f32],
+    row: &'a mut [bf16],
+    /// Added to the sums, if not empty.
+    addend: &'a [bf16],
+    relu: bool,
+    outputs: usize,
+    first: usize,
+}
+
+impl Work for End<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (outputs, first, count) = (self.outputs, self.first, self.bias.len());
+        let pixels = self.row.chunks_exact_mut(outputs).zip(self.sums);
+        for (pixel, (values, sums)) in pixels.enumerate() {
+            let values = &mut values[first..][..count];
+            let addend = self.addend.get(pixel * outputs + first..);
+            let addend = addend.unwrap_or_default();
+            // Whole panels get code of their own, in which the compiler knows how many values there are.
+            if count == COLUMNS {
+                end::<COLUMNS>(values, sums, self.bias, addend, self.relu);
+            } else {
+                for channel in 0..count {
+                    let sums = Sums([sums.0[channel]; COLUMNS]);
+                    let addend = addend.get(channel..).unwrap_or_default();
+                    end::<1>(
+                        &mut values[channel..],
+                        &sums,
+                        &self.bias[channel..],
+                        addend,
+                        self.relu,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// N values: what is left of an empty `addend` is not added.
+#[inline(always)]
+fn end<const N: usize>(
+    values: &mut [bf16],
+    sums: &Sums<f32>,
+    bias: &[f32],
+    addend: &[bf16],
+    relu: bool,
+) {
+    let values = values.first_chunk_mut::<N>().expect("values of a panel");
+    let bias = bias.first_chunk::<N>().expect("biases of a panel");
+    let biased = values.iter_mut().zip(&sums.0).zip(bias);
+    match addend.first_chunk::<N>() {
+        Some(addend) => {
+            for (((value, sum), bias), add) in biased.zip(addend) {
+                *value = Value::from_f32(Value::to_f32(*add) + (sum + bias));
+            }
+        }
+        None if relu => {
+            biased.for_each(|((value, sum), bias)| *value = Value::from_f32((sum + bias).max(0.0)));
+        }
+        None => biased.for_each(|((value, sum), bias)| *value = Value::from_f32(sum + bias)),
+    }
+}
+
+impl Engine for Tiles {
+    type Value = bf16;
+    type Linear = Linear;
+    type Conv = Layer;
+
+    fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Linear {
+        let outputs = bias.len();
+        let panel = |first| {
+            let columns = COLUMNS.min(outputs - first);
+            // The runs are the upper halves of a vector, them again, and the lower halves.
+            Weights::new(3, inputs, columns, |run, input, column| {
+                split(weights[(first + column) * inputs + input])[run % 2]
+            })
+        };
+        Linear {
+            inputs,
+            outputs,
+            panels: (0..outputs).step_by(COLUMNS).map(panel).collect(),
+            bias,
+        }
+    }
+
+    /// Panels are shared out, since the weights are more than the inputs.
+    fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
+        let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));
+        let halves = high.values_mut().iter_mut().zip(low.values_mut());
+        for ((high, low), &value) in halves.zip(input) {
+            [*high, *low] = split(value);
+        }
+        let runs = [high.with_spare(), high.with_spare(), low.with_spare()];
+        let panels: Vec<Vec<Sums<f32>>> = layer
+            .panels
+            .par_iter()
+            .map(|weights| {
+                let mut sums = vec![Sums::default(); count];
+                for (strip, sums) in sums.chunks_mut(STRIP).enumerate() {
+                    multiply(self.amx, weights, &runs, layer.inputs, strip * STRIP, sums);
+                }
+                sums
+            })
+            .collect();
+        let mut output = Vec::with_capacity(count * layer.outputs);
+        for vector in 0..count {
+            for (sums, bias) in panels.iter().zip(layer.bias.chunks(COLUMNS)) {
+                let values = sums[vector].0.iter().zip(bias);
+                output.extend(values.map(|(sum, bias)| sum + bias));
+            }
+        }
+        if relu {
+            output.iter_mut().for_each(|value| *value = value.max(0.0));
+        }
+        output
+    }
+}
+
+impl Convolution<Tiles> for Layer {
+    fn pack(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize, _: usize) -> Self {
+        Self::new(weights, bias, inputs, kernel)
+    }
+
+    fn radius(&self) -> usize {
+        self.kernel / 2
+    }
+
+    fn step(&self) -> usize {
+        1
+    }
+
+    fn convolve(
+        &self,
+        tiles: Tiles,
+        input: &Rows<bf16>,
+        output: &mut Rows<bf16>,
+        until: usize,
+        finish: Finish<'_, bf16>,
+    ) {
+        let first = output.len();
+        let rows = output.append(until - first).into_par_iter().enumerate();
+        rows.for_each(|(y, row)| self.row(tiles, input, first + y, row, finish));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Shape;
+
+    /// Values in -1..1, the same each time.
+    fn noise(len: usize, seed: u64) -> Vec<f32> {
+        let value = |i: u64| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        (0..len as u64)
+            .map(|i| value(i) as f32 / (1 << 23) as f32 - 1.0)
+            .collect()
+    }
+
+    /// A map of one row of patches of 4 x 4 positions; positions are the same in all of them, however wide.
+    fn map(channels: usize, columns: usize, seed: u64) -> Rows<bf16> {
+        let mut rows = Rows::new(Shape { side: 4, channels }, 1, columns, 4);
+        for (y, row) in rows.append(4).into_iter().enumerate() {
+            let values = noise(row.len(), seed + ((y as u64) << 32));
+            for (value, from) in row.iter_mut().zip(values) {
+                *value = Value::from_f32(from);
+            }
+        }
+        rows
+    }
+
+    /// Shapes with whole and broken panels, and runs that end within a tile.
+    const SHAPES: [(usize, usize, usize); 6] = [
+        (8, 8, 3),
+        (3, 18, 5),
+        (48, 64, 3),
+        (96, 33, 1),
+        (64, 32, 3),
+        (1, 1, 3),
+    ];
+
+    fn tiles() -> Tiles {
+        let (amx, isa) = (Amx::detect().unwrap_or(Amx::emulated()), Isa::best());
+        Tiles { amx, isa }
+    }
+
+    #[test]
+    fn layers_are_sums_of_rounded_values() {
+        for (inputs, outputs, kernel) in SHAPES {
+            let round = |value: f32| f64::from(Value::to_f32(<bf16 as Value>::from_f32(value)));
+            let (weights, bias) = (
+                noise(inputs * outputs * kernel * kernel, 3),
+                noise(outputs, 5),
+            );
+            let layer = Layer::new(&weights, bias.clone(), inputs, kernel);
+            // Less than a tile, an overlapping one, strips.
+            for columns in [1, 2, 5, 35] {
+                let (input, addend) = (map(inputs, columns, 7), map(outputs, columns, 11));
+                for finish in [Finish::Store, Finish::Relu, Finish::Add(&addend)] {
+                    let mut output = map(outputs, columns, 13);
+                    output.restart();
+                    layer.convolve(tiles(), &input, &mut output, 4, finish);
+                    for (y, x, channel) in (0..4).flat_map(|y| {
+                        let places = (0..4 * columns).filter(|x| x % 13 < 2 || x + 2 > 4 * columns);
+                        places.flat_map(move |x| (0..outputs).map(move |channel| (y, x, channel)))
+                    }) {
+                        let mut sum = f64::from(bias[channel]);
+                        for (i, weight) in (0..).zip(
+                            &weights[channel * inputs * kernel * kernel..]
+                                [..inputs * kernel * kernel],
+                        ) {
+                            let (input_channel, dy, dx) =
+                                (i / (kernel * kernel), i / kernel % kernel, i % kernel);
+                            let line = input.line(y + MARGIN + dy - kernel / 2);
+                            let value =
+                                line[(x + MARGIN + dx - kernel / 2) * inputs + input_channel];
+                            sum += round(*weight) * f64::from(Value::to_f32(value));
+                        }
+                        let expected = match finish {
+                            Finish::Store => sum,
+                            Finish::Relu => sum.max(0.0),
+                            Finish::Add(rows) => {
+                                sum + f64::from(Value::to_f32(rows.row(y)[x * outputs + channel]))
+                            }
+                        };
+                        let actual = f64::from(Value::to_f32(output.row(y)[x * outputs + channel]));
+                        // Half of a last digit, and what sums in `f32` are off by.
+                        let limit = expected.abs() / 256.0 + 1e-4;
+                        assert!(
+                            (actual - expected).abs() <= limit,
+                            "{inputs} to {outputs}, {kernel}x{kernel}, {columns} patches, {y}, {x}, {channel}: {actual}, not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_do_not_depend_on_their_tile() {
+        for (inputs, outputs, kernel) in SHAPES {
+            let (weights, bias) = (
+                noise(inputs * outputs * kernel * kernel, 3),
+                noise(outputs, 5),
+            );
+            let layer = Layer::new(&weights, bias, inputs, kernel);
+            let compute = |columns| {
+                let mut output = map(outputs, columns, 13);
+                output.restart();
+                let input = map(inputs, columns, 7);
+                layer.convolve(tiles(), &input, &mut output, 4, Finish::Relu);
+                output
+            };
+            let widest = compute(40);
+            for columns in [1, 2, 5, 33] {
+                let narrow = compute(columns);
+                for y in 0..4 {
+                    // Except where the right border shows.
+                    let same = (4 * columns - kernel / 2) * outputs;
+                    assert_eq!(narrow.row(y)[..same], widest.row(y)[..same]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn linear_layers_are_nearly_in_full_precision() {
+        let (inputs, outputs, count) = (200, 70, 37);
+        let (weights, bias) = (noise(inputs * outputs, 3), noise(outputs, 5));
+        let input = noise(inputs * count, 7);
+        for relu in [false, true] {
+            let layer = Isa::pack_linear(&weights, bias.clone(), inputs);
+            let expected = Isa::Portable.linear(&layer, &input, count, relu);
+            let layer = Tiles::pack_linear(&weights, bias.clone(), inputs);
+            let actual = tiles().linear(&layer, &input, count, relu);
+            assert_eq!(actual.len(), expected.len());
+            for (a, b) in actual.iter().zip(&expected) {
+                // Products of both lower halves are left out: 2^-18 of each product.
+                assert!((a - b).abs() < 2e-4, "{a}, not {b}");
+            }
+        }
+    }
+}
