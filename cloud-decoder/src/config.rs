@@ -17,12 +17,14 @@ use daemon::{
     exposure,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What this process does.
+    pub role: Role,
     /// Whether other machines may be served without TLS and tokens.
     pub insecure: bool,
     /// Certificate of both doors.
@@ -33,8 +35,14 @@ pub struct Config {
     pub http: Http,
     /// Uplink of the edge nodes, catalogue, health and reflection.
     pub grpc: Grpc,
-    /// Folder of the catalogue and the objects, created if missing.
+    /// Folder of the embedded catalogue and the objects, created if missing.
     pub data_dir: PathBuf,
+    /// Where rows are kept.
+    pub catalogue: Catalogue,
+    /// Who decodes what next.
+    pub queue: Queue,
+    /// Where bytes are kept.
+    pub objects: Objects,
     /// Decoder weights (`.safetensors`); the embedded ones when absent.
     pub decoder: Option<PathBuf>,
     /// Folder of further decoders (`*.safetensors`), each for another program.
@@ -47,6 +55,103 @@ pub struct Config {
     pub log: Log,
     /// Traces.
     pub trace: Trace,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// All of it.
+    #[default]
+    All,
+    /// Takes frames from edge nodes.
+    Ingest,
+    /// Decodes them.
+    Decode,
+    /// Shows them.
+    Web,
+}
+
+impl Role {
+    /// Whether a process of this role does what `part` does.
+    pub fn does(self, part: Self) -> bool {
+        self == Self::All || self == part
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Ingest => "ingest",
+            Self::Decode => "decode",
+            Self::Web => "web",
+        }
+    }
+}
+
+/// Section `catalogue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Catalogue {
+    /// Address of a PostgreSQL database; SQLite in `data_dir` when absent. What it does not say, for example the
+    /// password, is taken from the variables that libpq has for it, such as `PGPASSWORD`.
+    #[serde(serialize_with = "hidden")]
+    pub url: Option<String>,
+}
+
+/// Section `queue`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Addresses of NATS servers with JetStream, with commas between them; the catalogue's own rows when absent.
+    #[serde(serialize_with = "hidden")]
+    pub url: Option<String>,
+    /// Frames in NATS at which no more are taken from edge nodes.
+    pub max_frames: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            url: None,
+            max_frames: 1_000_000,
+        }
+    }
+}
+
+/// Section `objects`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Objects {
+    /// Bucket and prefix of an S3 store, `s3://BUCKET/PREFIX`; files in `data_dir` when absent. Keys, region and
+    /// encryption are taken from the usual variables, such as `AWS_ACCESS_KEY_ID`.
+    pub url: Option<String>,
+    /// Address of an S3 server other than Amazon's.
+    pub endpoint: Option<String>,
+}
+
+/// Writes an address without its password.
+#[expect(clippy::ref_option, reason = "as serde calls it")]
+fn hidden<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(hide).serialize(serializer)
+}
+
+/// Addresses, with commas between them, without their passwords.
+fn hide(urls: &str) -> String {
+    let hide = |url: &str| {
+        let end = |begin: usize| url[begin..].find('/').map_or(url.len(), |at| begin + at);
+        let begin = url.find("://").map_or(0, |at| at + 3);
+        let Some(at) = url[begin..end(begin)].rfind('@').map(|at| begin + at) else {
+            return url.to_owned();
+        };
+        let (user, rest) = (&url[begin..at], &url[at..]);
+        match user.split_once(':') {
+            Some((user, _)) => format!("{}{user}:***{rest}", &url[..begin]),
+            // To NATS that is a token.
+            None if !url.starts_with("postgres") => format!("{}***{rest}", &url[..begin]),
+            None => url.to_owned(),
+        }
+    };
+    urls.split(',').map(hide).collect::<Vec<_>>().join(",")
 }
 
 /// Section `http`.
@@ -126,12 +231,16 @@ impl Retention {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            role: Role::All,
             insecure: false,
             tls: Tls::default(),
             auth: Auth::default(),
             http: Http::default(),
             grpc: Grpc::default(),
             data_dir: PathBuf::from("cloud-data"),
+            catalogue: Catalogue::default(),
+            queue: Queue::default(),
+            objects: Objects::default(),
             decoder: None,
             decoders: None,
             decode: Decode::default(),
@@ -237,7 +346,39 @@ impl Config {
         within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;
         within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)?;
         self.retention.check()?;
+        within("queue.max_frames", self.queue.max_frames, 1, 1 << 32)?;
+        self.check_engines()?;
         self.check_security()
+    }
+
+    fn check_engines(&self) -> Result<(), ConfigError> {
+        let urls = [
+            (
+                "catalogue.url",
+                &self.catalogue.url,
+                &["postgres://", "postgresql://"][..],
+            ),
+            ("queue.url", &self.queue.url, &["nats://", "tls://"]),
+            ("objects.url", &self.objects.url, &["s3://"]),
+        ];
+        let shared =
+            self.role != Role::All || self.catalogue.url.is_some() || self.queue.url.is_some();
+        for (key, url, schemes) in urls {
+            let reason = match url {
+                Some(url) if !schemes.iter().any(|scheme| url.starts_with(scheme)) => {
+                    format!("is {:?}, allowed are addresses with {}", hide(url), schemes.join(" or "))
+                }
+                None if shared && self.role != Role::All => {
+                    format!("is not set, role {:?} needs catalogue, queue and objects that processes share", self.role.name())
+                }
+                None if shared => {
+                    "is not set, a catalogue in PostgreSQL, a queue in NATS and objects in S3 go together".to_owned()
+                }
+                _ => continue,
+            };
+            return Err(ConfigError::Value { key, reason });
+        }
+        Ok(())
     }
 
     fn check_security(&self) -> Result<(), ConfigError> {

@@ -10,7 +10,7 @@ use daemon::{boot::SPANS, metrics::Raised, trace};
 use image::RgbImage;
 use patchwire_proto::latent::LatentFrame;
 use rayon::ThreadPool;
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
@@ -23,14 +23,17 @@ use crate::{
     metrics::Metrics,
     objects::{Kind, ObjectError, Objects},
     picture,
+    queue::{Claim, Queue, QueueError},
 };
 
-/// How often an idle worker looks for frames whose retry has come due.
-const POLL: Duration = Duration::from_millis(500);
-/// Pause before a second attempt in milliseconds, doubled for each further one.
-const RETRY_MS: i64 = 250;
-/// Pause in milliseconds after the disk failed, which is not the frame's fault.
-const DISK_MS: i64 = 1000;
+/// Pause of a worker after the queue or the catalogue failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a second attempt, doubled for each further one.
+const RETRY: Duration = Duration::from_millis(250);
+/// Pause after the disk failed, which is not the frame's fault.
+const DISK: Duration = Duration::from_secs(1);
+/// Times `max_attempts` that a frame is begun: one whose process dies each time is given up, too.
+const BEGUN: u32 = 4;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ enum DecodeError {
     Write(image::ImageError),
     #[error("decoder panicked")]
     Panic,
+    #[error("decoding was begun {0} times and never ended")]
+    NeverEnds(u32),
 }
 
 /// What every decode worker needs.
@@ -65,8 +70,7 @@ pub(crate) struct Worker {
     pub(crate) decoders: Arc<Decoders>,
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) max_attempts: u32,
-    /// Notified when frames were queued.
-    pub(crate) queue: Arc<Notify>,
+    pub(crate) queue: Arc<dyn Queue>,
 }
 
 /// A frame rebuilt from its latents.
@@ -81,27 +85,19 @@ impl Worker {
     /// Works until `stop`; the frame under way is finished first.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let pause = match self.work_off_one(&stop).await {
-                Ok(true) => continue,
-                Ok(false) => POLL,
-                Err(error) => {
-                    tracing::error!(%error, "decode queue");
-                    POLL * 4
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                // Either way, the queue is looked at again.
-                _ = timeout(pause, self.queue.notified()) => {}
+            if let Err(error) = self.work_off_one(&stop).await {
+                tracing::error!(%error, "decode queue");
+                // Nothing is lost by either.
+                timeout(PAUSE, stop.cancelled()).await.ok();
             }
         }
     }
 
-    /// `false` when no frame is waiting.
-    async fn work_off_one(&self, stop: &CancellationToken) -> Result<bool, CatalogueError> {
-        let Some(frame) = self.catalogue.claim().await? else {
-            return Ok(false);
+    async fn work_off_one(&self, stop: &CancellationToken) -> Result<(), QueueError> {
+        let Some(claim) = self.queue.take(stop).await? else {
+            return Ok(());
         };
+        let frame = &claim.frame;
         let _busy = Raised::new(&self.metrics.decode_busy);
         if frame.attempts == 1 {
             let waited_ms = (now_ms() - frame.new.received_ms).max(0);
@@ -109,40 +105,44 @@ impl Worker {
                 .queue_wait_seconds
                 .observe(waited_ms as f64 / 1e3);
         }
-        // Another worker may be idle while more frames wait.
-        self.queue.notify_one();
         let (id, attempts) = (frame.new.id, frame.attempts);
         let span = info_span!(
             target: SPANS, "decode frame", otel.kind = "consumer", frame = %id, attempts,
             otel.status_code = Empty,
         );
         trace::continues(&span, &frame.new.traceparent);
-        let outcome = self.decode(&frame).instrument(span.clone()).await;
+        let outcome = match attempts > self.max_attempts.saturating_mul(BEGUN) {
+            true => Err(DecodeError::NeverEnds(attempts - 1)),
+            false => self.decode(frame).instrument(span.clone()).await,
+        };
         if let Err(error) = &outcome {
             self.metrics.attempts_failed.inc();
             span.record("otel.status_code", "ERROR");
             tracing::warn!(frame = %id, attempts, %error, "decoding failed");
         }
         // A claim that is not settled would hold the frame until it lapses.
-        while let Err(error) = self.settle(&frame, &outcome).await {
-            if !matches!(error, CatalogueError::Database(_)) {
-                return Err(error);
-            }
-            tracing::error!(frame = %frame.new.id, %error, "an outcome cannot be written now");
-            if timeout(POLL, stop.cancelled()).await.is_ok() {
-                break;
+        loop {
+            match self.settle(&claim, &outcome).await {
+                Ok(true) => return self.queue.done(claim).await,
+                Ok(false) => return Ok(()),
+                Err(QueueError::Catalogue(error @ CatalogueError::Database(_))) => {
+                    tracing::error!(frame = %id, %error, "an outcome cannot be written now");
+                    if timeout(PAUSE, stop.cancelled()).await.is_ok() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(true)
     }
 
-    /// Writes down what became of an attempt.
+    /// Writes down what became of an attempt, or gives the frame back. Whether the frame is done with.
     async fn settle(
         &self,
-        frame: &Frame,
+        claim: &Claim,
         outcome: &Result<(Quality, Work, u64), DecodeError>,
-    ) -> Result<(), CatalogueError> {
-        let id = frame.new.id;
+    ) -> Result<bool, QueueError> {
+        let (id, attempts) = (claim.frame.new.id, claim.frame.attempts);
         let row = match outcome {
             Ok((quality, work, bytes)) => {
                 let row = self.catalogue.decoded(id, *quality, *work, *bytes).await?;
@@ -154,26 +154,25 @@ impl Worker {
                 row
             }
             Err(DecodeError::Objects(_)) => {
-                self.catalogue.put_back(id, DISK_MS).await?;
-                None
+                self.queue.give_back(claim, DISK, false).await?;
+                return Ok(false);
             }
             Err(error) => {
                 let parked = matches!(error, DecodeError::NoDecoder(_));
-                if !parked && frame.attempts < self.max_attempts {
-                    let delay = RETRY_MS << (frame.attempts - 1).min(10);
-                    self.catalogue.retry(id, delay).await?;
-                    None
-                } else {
-                    let row = self.catalogue.failed(id, &error.to_string()).await?;
-                    self.metrics.failed.inc();
-                    row
+                if !parked && attempts < self.max_attempts {
+                    let delay = RETRY * (1 << (attempts - 1).min(10));
+                    self.queue.give_back(claim, delay, true).await?;
+                    return Ok(false);
                 }
+                let row = self.catalogue.failed(id, &error.to_string()).await?;
+                self.metrics.failed.inc();
+                row
             }
         };
         if let Some(frame) = row {
-            self.changes.publish(frame);
+            self.changes.publish(frame).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Quality, time taken, and bytes written.

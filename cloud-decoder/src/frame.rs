@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Where a frame is on its way from ingest to reconstruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
 pub enum FrameState {
     /// Durable, waiting for the decoder.
     Queued,
@@ -17,6 +16,24 @@ pub enum FrameState {
     Labelled,
     /// Decoding failed for good.
     Failed,
+}
+
+impl FrameState {
+    /// Its name in the catalogue.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Decoded => "decoded",
+            Self::Labelled => "labelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Queued, Self::Decoded, Self::Labelled, Self::Failed];
+        all.into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// One class of a label.

@@ -6,6 +6,7 @@
 //! quality; every change of a row reaches the watchers through [`changes`].
 #![forbid(unsafe_code)]
 
+mod bus;
 pub mod catalogue;
 mod changes;
 pub mod check;
@@ -15,14 +16,17 @@ pub mod config;
 mod decode;
 mod decoders;
 mod drift;
+mod engines;
 pub mod frame;
 mod grpc;
+mod housekeeping;
 mod http;
 mod idle;
 mod metrics;
 mod nodes;
 pub mod objects;
 mod picture;
+pub mod queue;
 mod repair;
 mod retention;
 mod share;
@@ -30,15 +34,9 @@ mod store;
 mod turn;
 mod uplink;
 
-use std::{
-    fs::{File, TryLockError},
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use daemon::{
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
@@ -46,18 +44,20 @@ use daemon::{
 use rayon::ThreadPoolBuilder;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, RwLock, Semaphore, watch},
+    sync::{RwLock, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use catalogue::{Catalogue, Measured, SqliteCatalogue};
+use catalogue::Catalogue;
 use changes::Changes;
+use config::Role;
 use decoders::Decoders;
+use engines::Engines;
+use housekeeping::Housekeeping;
 use metrics::Metrics;
-use objects::Objects;
 use store::Store;
 
 pub use config::Config;
@@ -66,13 +66,17 @@ pub use config::Config;
 const DRAIN: Duration = Duration::from_secs(10);
 /// Most event streams and gRPC watchers at once.
 const MAX_WATCHERS: usize = 256;
-/// Services whose health follows readiness; the empty name is the server as a whole.
-const SERVICES: [&str; 3] = ["", "patchwire.v1.Uplink", "patchwire.v1.Catalogue"];
+/// Services whose health follows readiness, and the role that has them; the empty name is the server as a whole.
+const SERVICES: [(&str, Option<Role>); 3] = [
+    ("", None),
+    ("patchwire.v1.Uplink", Some(Role::Ingest)),
+    ("patchwire.v1.Catalogue", Some(Role::Web)),
+];
 
 /// The kinds of tokens that the service knows.
 pub const TOKENS: [Kind; 2] = [Kind::Node, Kind::Viewer];
 
-/// Whether frames can be decoded.
+/// Whether the process can do what its role asks of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Readiness {
     WarmingUp,
@@ -86,11 +90,11 @@ pub struct Running {
     pub http_addr: SocketAddr,
     /// Where the gRPC services listen.
     pub grpc_addr: SocketAddr,
-    database: Arc<SqliteCatalogue>,
+    catalogue: Arc<dyn Catalogue>,
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
     // Held so that no second process opens the same folder.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Running {
@@ -116,7 +120,7 @@ impl Running {
                     tracing::warn!(%error, "while shutting down");
                 }
             }
-            self.database.close().await;
+            self.catalogue.close().await;
         };
         if timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("not everything ended within 10 seconds");
@@ -129,7 +133,7 @@ impl Running {
 ///
 /// # Errors
 /// The configuration is out of range, the decoder cannot be loaded, the data folder cannot be used
-/// or is in use by another process, or an address cannot be bound.
+/// or is in use by another process, a server that it names cannot be used, or an address cannot be bound.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     config.check()?;
     let decoders = Arc::new(Decoders::load(
@@ -148,23 +152,22 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let client_ca = config.grpc.client_ca.as_deref();
     let grpc_acceptor = Acceptor::new(&config.tls, client_ca, Protocol::Http2).context("tls")?;
 
-    let lock = open_data_dir(&config.data_dir)?;
+    let role = config.role;
     let metrics = Arc::new(Metrics::new(&config));
-    let objects = Objects::local(&config.data_dir.join("objects"))?.measured(metrics.clone());
-    let database = config.data_dir.join("catalogue.sqlite");
-    let database = Arc::new(SqliteCatalogue::open(&database).await?);
-    let catalogue: Arc<dyn Catalogue> = Arc::new(Measured {
-        inner: database.clone(),
-        metrics: metrics.clone(),
-    });
+    let Engines {
+        catalogue,
+        objects,
+        queue,
+        bus,
+        lock,
+    } = Engines::open(&config, &metrics).await?;
     let http_listener = bind("http", config.http.listen).await?;
     let grpc_listener = bind("gRPC", config.grpc.listen).await?;
     let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
 
     let stop = CancellationToken::new();
-    let changes = Changes::new();
+    let changes = Changes::new(bus.clone());
     let nodes = nodes::Nodes::default();
-    let queue = Arc::new(Notify::new());
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
     let together = Arc::new(RwLock::new(()));
     let store = Store::start(
@@ -174,30 +177,33 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         queue.clone(),
         together.clone(),
     );
-    let uplink = uplink::UplinkService::new(
-        store,
-        metrics.clone(),
-        nodes.clone(),
-        uplink::Limits {
-            decoders: decoders.clone(),
-            max_pixels: config.decode.max_pixels,
-            max_message_bytes: config.grpc.max_message_bytes,
-            window: config.grpc.window,
-            shares: share::Shares::new(config.grpc.node_rate, config.grpc.node_burst),
-            age: Duration::from_secs(config.grpc.max_connection_age_s),
-            grace: Duration::from_secs(config.grpc.connection_grace_s),
-        },
-        gate.clone(),
-        stop.clone(),
-    );
-    let catalogue_api = grpc::CatalogueService {
+    let ingests = role.does(Role::Ingest);
+    let uplink = ingests.then(|| {
+        uplink::UplinkService::new(
+            store,
+            metrics.clone(),
+            nodes.clone(),
+            uplink::Limits {
+                decoders: decoders.clone(),
+                max_pixels: config.decode.max_pixels,
+                max_message_bytes: config.grpc.max_message_bytes,
+                window: config.grpc.window,
+                shares: share::Shares::new(config.grpc.node_rate, config.grpc.node_burst),
+                age: Duration::from_secs(config.grpc.max_connection_age_s),
+                grace: Duration::from_secs(config.grpc.connection_grace_s),
+            },
+            gate.clone(),
+            stop.clone(),
+        )
+    });
+    let catalogue_api = role.does(Role::Web).then(|| grpc::CatalogueService {
         catalogue: catalogue.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
         watchers: watchers.clone(),
         gate: gate.clone(),
         shutdown: stop.clone(),
-    };
+    });
     let repair = Arc::new(repair::Repair {
         catalogue: catalogue.clone(),
         objects: objects.clone(),
@@ -207,15 +213,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         decoders: decoders.clone(),
         together: together.clone(),
     });
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health { reporter, role };
     let (ready, readiness) = watch::channel(Readiness::WarmingUp);
-    set_health(&health, ServingStatus::NotServing).await;
+    health.set(ServingStatus::NotServing).await;
     let app = http::App {
+        role,
         catalogue: catalogue.clone(),
         objects: objects.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
-        nodes,
+        nodes: nodes.clone(),
         compare: compare::Desk::default(),
         decoder: http::DecoderInfo::from(&*decoders.main),
         decoders: decoders.iter().map(|d| (&**d).into()).collect(),
@@ -229,33 +237,39 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let worker = decode::Worker {
         catalogue: catalogue.clone(),
         objects: objects.clone(),
-        changes,
+        changes: changes.clone(),
         metrics: metrics.clone(),
         decoders,
         pool,
         max_attempts: config.decode.max_attempts,
-        queue,
+        queue: queue.clone(),
     };
 
-    let keeper = retention::Keeper {
-        policy: config.retention,
+    let housekeeping = Housekeeping {
         catalogue: catalogue.clone(),
-        objects,
-        metrics,
-        together,
+        queue,
+        keeper: retention::Keeper {
+            policy: config.retention,
+            catalogue: catalogue.clone(),
+            objects,
+            metrics: metrics.clone(),
+            together,
+        },
+        repair,
     };
 
     let mut tasks = JoinSet::new();
     let until = stop.clone();
     tasks.spawn(async move {
-        keeper.run(until).await;
+        housekeeping.run(until).await;
         Ok(())
     });
-    let until = stop.clone();
-    tasks.spawn(async move {
-        repair.run(until).await;
-        Ok(())
-    });
+    if let Some(bus) = bus {
+        tasks.spawn(nodes.exchange(bus, stop.clone()));
+    }
+    if role.does(Role::Web) {
+        tasks.spawn(changes.relay(catalogue.clone(), stop.clone()));
+    }
     tasks.spawn(async {
         http::serve(http_listener, http_acceptor, app).await;
         Ok(())
@@ -272,27 +286,30 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     };
     tasks.spawn(grpc::serve(
         door,
+        metrics,
         uplink,
         catalogue_api,
         health_service,
         stop.clone(),
     ));
     let workers = config.decode.workers;
-    tasks.spawn(warm_up_then_decode(
-        worker,
-        workers,
-        ready,
-        health,
-        stop.clone(),
-    ));
+    let until = stop.clone();
+    match role.does(Role::Decode) {
+        true => {
+            tasks.spawn(warm_up_then_decode(worker, workers, ready, health, until));
+        }
+        false => {
+            tasks.spawn(serve_until(ready, health, until));
+        }
+    }
     if config.insecure {
         tracing::warn!("insecure is set: who reaches the ports may read and send frames");
     }
-    tracing::info!(%http_addr, %grpc_addr, data = %config.data_dir.display(), "listening");
+    tracing::info!(%http_addr, %grpc_addr, ?role, "listening");
     Ok(Running {
         http_addr,
         grpc_addr,
-        database,
+        catalogue,
         tasks,
         stop,
         _lock: lock,
@@ -303,7 +320,7 @@ async fn warm_up_then_decode(
     worker: decode::Worker,
     workers: usize,
     ready: watch::Sender<Readiness>,
-    health: HealthReporter,
+    health: Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (decoders, pool) = (worker.decoders.clone(), worker.pool.clone());
@@ -322,41 +339,43 @@ async fn warm_up_then_decode(
         stop.cancelled().await;
         return Ok(());
     }
-    ready.send_replace(Readiness::Ready);
-    set_health(&health, ServingStatus::Serving).await;
+    let serving = serve_until(ready, health, stop.clone());
     let mut running = JoinSet::new();
     for _ in 0..workers {
         running.spawn(worker.clone().run(stop.clone()));
     }
-    stop.cancelled().await;
-    set_health(&health, ServingStatus::NotServing).await;
+    serving.await?;
     while let Some(ended) = running.join_next().await {
         ended.context("decode worker")?;
     }
     Ok(())
 }
 
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in SERVICES {
-        health.set_service_status(service, status).await;
-    }
+/// Says that the service is ready until it is to stop.
+async fn serve_until(
+    ready: watch::Sender<Readiness>,
+    health: Health,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    ready.send_replace(Readiness::Ready);
+    health.set(ServingStatus::Serving).await;
+    stop.cancelled().await;
+    health.set(ServingStatus::NotServing).await;
+    Ok(())
 }
 
-fn open_data_dir(folder: &Path) -> anyhow::Result<File> {
-    let shown = folder.display();
-    std::fs::create_dir_all(folder.join("objects"))
-        .with_context(|| format!("data_dir {shown} cannot be created"))?;
-    let lock = File::create(folder.join("lock"))
-        .with_context(|| format!("data_dir {shown} cannot be written"))?;
-    // The entries just made must outlive a power cut as surely as what is written below them.
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("data_dir {shown} cannot be synchronized"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => bail!("data_dir {shown} is in use by another process"),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("data_dir {shown} cannot be locked"))
+/// The health of those gRPC services that a role has.
+struct Health {
+    reporter: HealthReporter,
+    role: Role,
+}
+
+impl Health {
+    async fn set(&self, status: ServingStatus) {
+        for (service, role) in SERVICES {
+            if role.is_none_or(|role| self.role.does(role)) {
+                self.reporter.set_service_status(service, status).await;
+            }
         }
     }
 }

@@ -1,27 +1,63 @@
 //! The edge nodes that call, as far as they tell: what is loaded on their chips, how their spools fare.
 //!
-//! This is not kept on disk: after a restart a node is known again once it has called.
+//! This is not kept on disk: after a restart a node is known again once it has called. What processes that share a bus
+//! know, they tell each other every few seconds.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use futures::StreamExt as _;
 use patchwire_proto::v1::{Hello, NodeStatus, Program};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::clock::now_ms;
+use crate::{bus::Bus, clock::now_ms};
 
 /// Most nodes that are remembered; of those that are gone, the one that is gone longest is forgotten.
 const MAX_NODES: usize = 1024;
+
+/// Subject of what processes tell each other of their nodes.
+const SUBJECT: &str = "patchwire.nodes";
+/// How often that is.
+const TELL: Duration = Duration::from_secs(3);
+/// How often nodes are told that have not changed, so that a process that has just begun knows them soon.
+const TELL_ALL: u32 = 5;
+/// Nodes of one message.
+const TOLD_AT_ONCE: usize = 64;
+/// A process that has said nothing for so long is gone, and its nodes with it.
+const SILENT: Duration = Duration::from_secs(15);
+/// Most other processes that are remembered.
+const MAX_PROCESSES: usize = 64;
 
 /// All nodes. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Nodes {
     nodes: Arc<Mutex<HashMap<String, Entry>>>,
+    /// Of other processes.
+    others: Arc<Mutex<HashMap<Uuid, Process>>>,
+}
+
+/// Another process's nodes.
+struct Process {
+    heard: Instant,
+    nodes: HashMap<String, NodeJson>,
+}
+
+/// What a process says of some of its nodes.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    process: Uuid,
+    nodes: Vec<NodeJson>,
 }
 
 struct Entry {
+    /// Changed since it was last told.
+    fresh: bool,
     streams: u32,
     version: String,
     programs: Vec<Program>,
@@ -31,7 +67,7 @@ struct Entry {
 }
 
 /// A node, as people see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NodeJson {
     node: String,
     connected: bool,
@@ -43,7 +79,7 @@ pub(crate) struct NodeJson {
     spool: Option<SpoolJson>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct SpoolJson {
     frames: u64,
     bytes: u64,
@@ -53,11 +89,11 @@ struct SpoolJson {
 }
 
 /// A program that a node has loaded.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ProgramJson {
     id: String,
     name: String,
-    task: &'static str,
+    task: String,
     latent_bits: u32,
     layers: u32,
     macs_per_patch: u64,
@@ -65,7 +101,7 @@ pub(crate) struct ProgramJson {
     memory_bits: MemoryJson,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct MemoryJson {
     weights: u64,
     wiring: u64,
@@ -82,12 +118,14 @@ impl Nodes {
             forget_one(&mut nodes);
         }
         let entry = nodes.entry(hello.node_id.clone()).or_insert(Entry {
+            fresh: true,
             streams: 0,
             version: String::new(),
             programs: Vec::new(),
             status: None,
             changed_ms: 0,
         });
+        entry.fresh = true;
         entry.streams += 1;
         entry.version = hello.software_version;
         entry.programs = hello.programs;
@@ -98,11 +136,96 @@ impl Nodes {
         }
     }
 
-    /// All nodes by name.
+    /// All nodes by name. Of one that several processes know, what the one says to which it is connected, or was last.
     pub(crate) fn list(&self) -> Vec<NodeJson> {
         let mut nodes: Vec<_> = self.lock().iter().map(NodeJson::from).collect();
-        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        for process in self.others().values() {
+            let gone = process.heard.elapsed() > SILENT;
+            nodes.extend(process.nodes.values().map(|node| NodeJson {
+                connected: node.connected && !gone,
+                ..node.clone()
+            }));
+        }
+        nodes.sort_by(|a, b| {
+            let newest_first = (b.connected, b.changed_ms).cmp(&(a.connected, a.changed_ms));
+            a.node.cmp(&b.node).then(newest_first)
+        });
+        nodes.dedup_by(|a, b| a.node == b.node);
         nodes
+    }
+
+    /// Tells other processes of this one's nodes and hears of theirs, until `stop`.
+    pub(crate) async fn exchange(self, bus: Bus, stop: CancellationToken) -> anyhow::Result<()> {
+        let process = Uuid::now_v7();
+        let mut told = bus.subscribe(SUBJECT).await?;
+        let mut ticks = interval(TELL);
+        let mut turn = 0u32;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => {
+                    let all = turn.is_multiple_of(TELL_ALL);
+                    turn = turn.wrapping_add(1);
+                    self.tell(process, all, &bus).await;
+                }
+                message = told.next() => match message {
+                    Some(message) => self.hear(process, &message.payload),
+                    None => anyhow::bail!("the connection to NATS is closed"),
+                },
+            }
+        }
+    }
+
+    async fn tell(&self, process: Uuid, all: bool, bus: &Bus) {
+        let mut nodes = Vec::new();
+        for (name, entry) in self.lock().iter_mut() {
+            if all || entry.fresh {
+                entry.fresh = false;
+                nodes.push(NodeJson::from((name, &*entry)));
+            }
+        }
+        // Without nodes it says that the process is alive.
+        loop {
+            let rest = nodes.split_off(nodes.len().min(TOLD_AT_ONCE));
+            let last = rest.is_empty();
+            let told = serde_json::to_vec(&Told { process, nodes }).expect("strings and numbers");
+            bus.publish(SUBJECT, told).await;
+            if last {
+                return;
+            }
+            nodes = rest;
+        }
+    }
+
+    fn hear(&self, own: Uuid, message: &[u8]) {
+        let Ok(told) = serde_json::from_slice::<Told>(message) else {
+            tracing::warn!("a message about nodes cannot be read");
+            return;
+        };
+        if told.process == own {
+            return;
+        }
+        let mut others = self.others();
+        if !others.contains_key(&told.process) && others.len() >= MAX_PROCESSES {
+            let longest = others.iter().min_by_key(|(_, process)| process.heard);
+            if let Some(silent) = longest.map(|(&id, _)| id) {
+                others.remove(&silent);
+            }
+        }
+        let process = others.entry(told.process).or_insert_with(|| Process {
+            heard: Instant::now(),
+            nodes: HashMap::new(),
+        });
+        process.heard = Instant::now();
+        for node in told.nodes {
+            if process.nodes.len() < MAX_NODES || process.nodes.contains_key(&node.node) {
+                process.nodes.insert(node.node.clone(), node);
+            }
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<Uuid, Process>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -129,6 +252,7 @@ impl Call {
     pub(crate) fn told(&self, status: NodeStatus) {
         if let Some(entry) = self.nodes.lock().get_mut(&self.node) {
             entry.status = Some(status);
+            entry.fresh = true;
         }
     }
 }
@@ -137,6 +261,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if let Some(entry) = self.nodes.lock().get_mut(&self.node) {
             entry.streams -= 1;
+            entry.fresh = true;
             entry.changed_ms = now_ms();
         }
     }
@@ -169,7 +294,8 @@ impl From<&Program> for ProgramJson {
             task: match program.classifies {
                 true => "classify",
                 false => "compress",
-            },
+            }
+            .to_owned(),
             latent_bits: program.latent_bits,
             layers: program.layers,
             macs_per_patch: program.macs_per_patch,
@@ -223,5 +349,31 @@ mod tests {
         assert_eq!(names.len(), MAX_NODES);
         assert!(names.contains(&"stays".to_owned()));
         drop(stays);
+    }
+
+    #[test]
+    fn what_another_process_says_is_listed_until_it_is_silent() {
+        let (here, there) = (Nodes::default(), Nodes::default());
+        let (own, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let _moved = here.called(hello("moved"));
+        drop(there.called(hello("moved")));
+        let _there = there.called(hello("there"));
+        let told = Told {
+            process: other,
+            nodes: there.list(),
+        };
+        let message = serde_json::to_vec(&told).expect("JSON");
+        here.hear(own, &message);
+        here.hear(other, b"rubbish");
+        let seen = || {
+            let nodes = here.list().into_iter();
+            nodes.map(|n| (n.node, n.connected)).collect::<Vec<_>>()
+        };
+        let node = |name: &str, connected| (name.to_owned(), connected);
+        assert_eq!(seen(), [node("moved", true), node("there", true)]);
+        for process in here.others().values_mut() {
+            process.heard -= SILENT * 2;
+        }
+        assert_eq!(seen(), [node("moved", true), node("there", false)]);
     }
 }

@@ -4,14 +4,27 @@
 //! resend writes the same keys. Objects are written before their catalogue row: a crash between
 //! the two leaves an object that nothing refers to, which the resend overwrites.
 
-use std::{path::Path as FilePath, sync::Arc};
+use std::{path::Path as FilePath, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
-use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path};
+use object_store::{
+    ObjectStore, ObjectStoreExt, RetryConfig,
+    aws::{AmazonS3Builder, Checksum},
+    local::LocalFileSystem,
+    path::Path,
+    prefix::PrefixStore,
+};
 use uuid::Uuid;
 
 use crate::metrics::{Metrics, ObjectCall};
+
+/// Times that a request to S3 is tried again.
+const S3_RETRIES: usize = 5;
+/// Longest time for that.
+const S3_PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of the parts in which larger objects go to S3, which takes no smaller ones than 5 MiB.
+const S3_PART: usize = 16 << 20;
 
 /// What an object holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +77,8 @@ pub struct Opened {
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     metrics: Option<Arc<Metrics>>,
+    /// Larger objects are written in parts of so many bytes.
+    part_bytes: usize,
 }
 
 impl Objects {
@@ -72,6 +87,7 @@ impl Objects {
         Self {
             store,
             metrics: None,
+            part_bytes: usize::MAX,
         }
     }
 
@@ -104,15 +120,92 @@ impl Objects {
         Ok(Self::new(Arc::new(store)))
     }
 
+    /// Objects below a prefix of an S3 bucket, `s3://BUCKET/PREFIX`, at Amazon's or another `endpoint`. Keys, region,
+    /// server-side encryption and whatever else there is are taken from variables with the usual names, such as
+    /// `AWS_ACCESS_KEY_ID`, `AWS_REGION` and `AWS_SERVER_SIDE_ENCRYPTION`.
+    ///
+    /// # Errors
+    /// The address or a variable is wrong.
+    pub fn s3(
+        url: &str,
+        endpoint: Option<&str>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ObjectError> {
+        let (_, prefix) = url
+            .trim_start_matches("s3://")
+            .split_once('/')
+            .unwrap_or_default();
+        let mut builder = AmazonS3Builder::new()
+            .with_url(url)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_retry(RetryConfig {
+                max_retries: S3_RETRIES,
+                retry_timeout: S3_PATIENCE,
+                ..RetryConfig::default()
+            });
+        for (name, value) in variables {
+            let known = name
+                .starts_with("AWS_")
+                .then(|| name.to_lowercase().parse());
+            if let Some(Ok(key)) = known {
+                builder = builder.with_config(key, value);
+            }
+        }
+        if let Some(endpoint) = endpoint {
+            builder = builder
+                .with_endpoint(endpoint)
+                .with_allow_http(endpoint.starts_with("http://"));
+        }
+        let store = PrefixStore::new(builder.build()?, Path::from(prefix));
+        let mut objects = Self::new(Arc::new(store));
+        objects.part_bytes = S3_PART;
+        Ok(objects)
+    }
+
+    /// Writes, reads and deletes an object that is no frame's.
+    ///
+    /// # Errors
+    /// What the store does not let us do.
+    pub async fn try_out(&self) -> Result<(), ObjectError> {
+        let key = Path::from(format!("startup-checks/{}", Uuid::now_v7()));
+        self.store
+            .put(&key, Bytes::from_static(b"ok").into())
+            .await?;
+        self.store.get(&key).await?.bytes().await?;
+        self.store.delete(&key).await?;
+        Ok(())
+    }
+
     /// Writes an object, replacing one that is there.
     ///
     /// # Errors
     /// The store failed; nothing or the whole object was written.
     pub async fn put(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<(), ObjectError> {
         let key = key(kind, frame);
-        let put = async { Ok(self.store.put(&key, bytes.into()).await?) };
-        self.time(ObjectCall::Put, put).await?;
-        Ok(())
+        let put = async {
+            match bytes.len() > self.part_bytes {
+                true => self.put_parts(&key, bytes).await,
+                false => Ok(self.store.put(&key, bytes.into()).await.map(drop)?),
+            }
+        };
+        self.time(ObjectCall::Put, put).await
+    }
+
+    async fn put_parts(&self, key: &Path, mut bytes: Bytes) -> Result<(), ObjectError> {
+        let mut upload = self.store.put_multipart(key).await?;
+        let parts = async {
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(self.part_bytes));
+                upload.put_part(part.into()).await?;
+            }
+            upload.complete().await
+        };
+        let done = parts.await;
+        if done.is_err() {
+            // The store forgets the parts by itself some day.
+            upload.abort().await.ok();
+        }
+        Ok(done.map(drop)?)
     }
 
     /// Deletes all objects of a frame; those that are not there count as deleted.

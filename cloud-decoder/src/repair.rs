@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use crate::{
     frame::{Frame, FrameState},
     metrics::Metrics,
     objects::{Kind, ObjectError, Objects},
+    queue::{Queue, QueueError},
 };
 
 /// Time between passes.
@@ -35,6 +36,8 @@ pub(crate) enum RepairError {
     Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Objects(#[from] ObjectError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
 }
 
 /// What a repair needs.
@@ -43,8 +46,7 @@ pub(crate) struct Repair {
     pub(crate) objects: Objects,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
-    /// Notified when frames were queued.
-    pub(crate) queue: Arc<Notify>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) decoders: Arc<Decoders>,
     /// See [`Store`](crate::store::Store).
     pub(crate) together: Arc<RwLock<()>>,
@@ -52,14 +54,14 @@ pub(crate) struct Repair {
 
 impl Repair {
     /// Looks for what does not belong together, at once and then every hour, until `stop`.
-    pub(crate) async fn run(&self, stop: CancellationToken) {
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(PERIOD);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.pass(&stop).await {
+            if let Err(error) = self.pass(stop).await {
                 tracing::error!(%error, "repair");
             }
         }
@@ -77,8 +79,8 @@ impl Repair {
         let bytes = size(Kind::Latents).await? + size(Kind::Original).await?;
         let row = self.catalogue.requeue(id, bytes).await?;
         if let Some(frame) = &row {
-            self.changes.publish(frame.clone());
-            self.queue.notify_one();
+            self.changes.publish(frame.clone()).await;
+            self.queue.offer(std::slice::from_ref(frame), true).await?;
         }
         Ok(row)
     }
@@ -132,11 +134,20 @@ impl Repair {
                 continue;
             }
             let _apart = self.together.write().await;
-            if self.catalogue.get(id).await?.is_none() {
-                self.objects.delete_one(kind, id).await?;
-                self.metrics.orphans.inc();
-                tracing::warn!(frame = %id, ?kind, "deleted an object without a row");
+            let Some(bytes) = self.objects.get(kind, id).await? else {
+                continue;
+            };
+            if self.catalogue.get(id).await?.is_some() {
+                continue;
             }
+            self.objects.delete_one(kind, id).await?;
+            if self.catalogue.get(id).await?.is_some() {
+                // Another process stored the frame just now, and saw the object that is deleted.
+                self.objects.put(kind, id, bytes).await?;
+                continue;
+            }
+            self.metrics.orphans.inc();
+            tracing::warn!(frame = %id, ?kind, "deleted an object without a row");
         }
         Ok(())
     }

@@ -41,14 +41,14 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Looks for frames to remove until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(PERIOD);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.pass(&stop).await {
+            if let Err(error) = self.pass(stop).await {
                 tracing::error!(%error, "retention");
             }
         }

@@ -229,6 +229,10 @@ async fn serve_node(
                 () = sleep(wait) => {}
             }
         }
+        tokio::select! {
+            () = stop.cancelled() => break Ok(()),
+            () = shared.store.room() => {}
+        }
         let room = room(&shared, &frame).await?;
         let (shared, node, acks) = (shared.clone(), node.clone(), acks.clone());
         let turn = order.next();

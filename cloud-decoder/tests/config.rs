@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use cloud_decoder::Config;
+use cloud_decoder::{Config, config::Queue};
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
@@ -46,6 +46,22 @@ fn what_is_wrong_is_named() {
             "0",
             "grpc.window is 0, allowed are 1 to 1024",
         ),
+        (
+            "CLOUD_DECODER_ROLE",
+            "decode",
+            "catalogue.url is not set, role \"decode\" needs catalogue, queue and objects that processes share",
+        ),
+        ("CLOUD_DECODER_ROLE", "cook", "cook"),
+        (
+            "CLOUD_DECODER_QUEUE__URL",
+            "nats://n:4222",
+            "catalogue.url is not set, a catalogue in PostgreSQL, a queue in NATS and objects in S3 go together",
+        ),
+        (
+            "CLOUD_DECODER_CATALOGUE__URL",
+            "mysql://u:secret@h/d",
+            "catalogue.url is \"mysql://u:***@h/d\", allowed are addresses with postgres:// or postgresql://",
+        ),
         ("CLOUD_DECODER_GRPC__WINDOW", "many", "window"),
         ("CLOUD_DECODER_HTTP__LISTEN", "here", "listen"),
         ("CLOUD_DECODER_COLOUR", "red", "colour"),
@@ -88,6 +104,31 @@ fn the_effective_configuration_is_printed_and_reads_back() {
     let defaults = serde_json::to_value(Config::default()).expect("a value");
     for key in defaults.as_object().expect("an object").keys() {
         assert!(schema["properties"][key].is_object(), "{key}: {schema}");
+    }
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let printed = |url: &str| {
+        let config = Config {
+            queue: Queue {
+                url: Some(url.to_owned()),
+                ..Queue::default()
+            },
+            ..Config::default()
+        };
+        let config = serde_json::to_value(config).expect("a value");
+        config["queue"]["url"].as_str().expect("text").to_owned()
+    };
+    for (url, want) in [
+        (
+            "nats://u:secret@a:1,nats://u:s/e@b",
+            "nats://u:***@a:1,nats://u:s/e@b",
+        ),
+        ("nats://a:4222", "nats://a:4222"),
+        ("nats://token@a", "nats://***@a"),
+    ] {
+        assert_eq!(printed(url), want);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Means over time, read from one index.
 
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqlitePool};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool};
 
-use super::{CatalogueError, LatentSample};
+use super::CatalogueError;
 
 /// Most lines of one answer.
 pub const MAX_LINES: u32 = 24;
@@ -118,51 +118,92 @@ struct Step {
     latency_ms: Option<f64>,
 }
 
-pub(super) async fn read(pool: &SqlitePool, span: &Span) -> Result<History, CatalogueError> {
-    let from_ms = match span.from_ms {
-        Some(from_ms) => from_ms,
-        None => first(pool).await?.unwrap_or(span.to_ms),
-    };
-    let step_ms = step(span.to_ms.saturating_sub(from_ms), span.points);
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-    query.push(match span.lines {
-        Lines::Camera => "camera_id AS name",
-        Lines::Program => "lower(hex(program_id)) AS name",
-    });
-    query.push(
-        ", CAST(avg(captured_ms) AS INTEGER) AS captured_ms, count(*) AS frames, avg(psnr_db) AS psnr_db,
-           avg(ssim) AS ssim, avg(ms_ssim) AS ms_ssim, avg(seam_ratio) AS seam_ratio,
-           avg(CAST(latent_bits AS REAL) / (width * height)) AS bpp, avg(latent_ones) AS latent_ones,
-           avg(encode_ns) / 1e6 AS encode_ms, avg(nullif(decode_ns, 0)) / 1e6 AS decode_ms,
-           avg(CASE WHEN finished_ms > 0 THEN finished_ms - captured_ms + encode_ns / 1e6 END) AS latency_ms
-         FROM frames INDEXED BY frames_history WHERE latent_bits > 0 AND captured_ms >= ",
-    );
-    query
-        .push_bind(from_ms)
-        .push(" AND captured_ms < ")
-        .push_bind(span.to_ms);
-    match (&span.camera, span.lines) {
-        (Some(camera), _) => {
-            query.push(" AND camera_id = ").push_bind(camera);
-        }
-        (None, Lines::Camera) => {
-            query
-                .push(" AND camera_id IN (SELECT camera_id FROM cameras ORDER BY last_seq DESC LIMIT ")
-                .push_bind(MAX_LINES)
-                .push(")");
-        }
-        (None, Lines::Program) => {}
-    }
-    if let Some(program) = &span.program {
+/// Reads the means from one database: `$program` is a program's id in hexadecimal, `$from` the table.
+macro_rules! read_history {
+    ($database:ty, $pool:expr, $span:expr, $program:literal, $from:literal) => {{
+        let span: &Span = $span;
+        let from_ms = match span.from_ms {
+            Some(from_ms) => from_ms,
+            None => {
+                let first = concat!("SELECT min(captured_ms)", $from, " WHERE latent_bits > 0");
+                let (first,): (Option<i64>,) = sqlx::query_as(first).fetch_one($pool).await?;
+                first.unwrap_or(span.to_ms)
+            }
+        };
+        let step_ms = step(span.to_ms.saturating_sub(from_ms), span.points);
+        let mut query = QueryBuilder::<$database>::new("SELECT ");
+        query.push(match span.lines {
+            Lines::Camera => "camera_id AS name",
+            Lines::Program => concat!($program, " AS name"),
+        });
+        query.push(COLUMNS);
+        query.push(concat!($from, " WHERE latent_bits > 0 AND captured_ms >= "));
         query
-            .push(" AND program_id = ")
-            .push_bind(program.as_slice());
-    }
-    query
-        .push(" GROUP BY name, captured_ms / ")
-        .push_bind(step_ms);
-    query.push(" ORDER BY name, captured_ms");
-    let steps: Vec<Step> = query.build_query_as().fetch_all(pool).await?;
+            .push_bind(from_ms)
+            .push(" AND captured_ms < ")
+            .push_bind(span.to_ms);
+        match (&span.camera, span.lines) {
+            (Some(camera), _) => {
+                query.push(" AND camera_id = ").push_bind(camera);
+            }
+            (None, Lines::Camera) => {
+                query
+                    .push(" AND camera_id IN (SELECT camera_id FROM cameras ORDER BY last_seq DESC LIMIT ")
+                    .push_bind(i64::from(MAX_LINES))
+                    .push(")");
+            }
+            (None, Lines::Program) => {}
+        }
+        if let Some(program) = &span.program {
+            query
+                .push(" AND program_id = ")
+                .push_bind(program.as_slice());
+        }
+        query
+            .push(" GROUP BY name, captured_ms / ")
+            .push_bind(step_ms)
+            .push(" ORDER BY name, captured_ms");
+        let steps: Vec<Step> = query.build_query_as().fetch_all($pool).await?;
+        Ok(History {
+            from_ms,
+            to_ms: span.to_ms,
+            step_ms,
+            lines: lines(steps),
+        })
+    }};
+}
+
+/// Means of a step, after its name.
+const COLUMNS: &str = ", CAST(avg(captured_ms) AS BIGINT) AS captured_ms, count(*) AS frames, avg(psnr_db) AS psnr_db,
+   avg(ssim) AS ssim, avg(ms_ssim) AS ms_ssim, avg(seam_ratio) AS seam_ratio,
+   avg(CAST(latent_bits AS DOUBLE PRECISION) / (width * height)) AS bpp, avg(latent_ones) AS latent_ones,
+   avg(CAST(encode_ns AS DOUBLE PRECISION)) / 1e6 AS encode_ms,
+   avg(CAST(nullif(decode_ns, 0) AS DOUBLE PRECISION)) / 1e6 AS decode_ms,
+   avg(CASE WHEN finished_ms > 0
+       THEN finished_ms - captured_ms + CAST(encode_ns AS DOUBLE PRECISION) / 1e6 END) AS latency_ms";
+
+pub(super) async fn read(pool: &SqlitePool, span: &Span) -> Result<History, CatalogueError> {
+    read_history!(
+        Sqlite,
+        pool,
+        span,
+        "lower(hex(program_id))",
+        " FROM frames INDEXED BY frames_history"
+    )
+}
+
+pub(super) async fn read_postgres(pool: &PgPool, span: &Span) -> Result<History, CatalogueError> {
+    read_history!(
+        Postgres,
+        pool,
+        span,
+        "encode(program_id, 'hex')",
+        " FROM frames"
+    )
+}
+
+/// Steps, which are in the order of their names, as lines.
+fn lines(steps: Vec<Step>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for step in steps {
         if lines.last().is_none_or(|line| line.name != step.name) {
@@ -176,43 +217,16 @@ pub(super) async fn read(pool: &SqlitePool, span: &Span) -> Result<History, Cata
         }
         lines.last_mut().expect("pushed above").push(step);
     }
-    Ok(History {
-        from_ms,
-        to_ms: span.to_ms,
-        step_ms,
-        lines,
-    })
-}
-
-/// When the first frame with latents was captured.
-async fn first(pool: &SqlitePool) -> Result<Option<i64>, CatalogueError> {
-    let row: (Option<i64>,) = sqlx::query_as(
-        "SELECT min(captured_ms) FROM frames INDEXED BY frames_history WHERE latent_bits > 0",
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok(row.0)
+    lines
 }
 
 /// The newest frames of a camera made by its newest program.
-pub(super) async fn latents(
-    pool: &SqlitePool,
-    camera: &str,
-    limit: u32,
-) -> Result<Vec<LatentSample>, CatalogueError> {
-    let rows = sqlx::query_as(
-        "SELECT captured_ms, psnr_db, latent_ones, latent_shares AS shares FROM frames
-         WHERE camera_id = ?1 AND latent_shares IS NOT NULL AND program_id =
-             (SELECT program_id FROM frames
-              WHERE camera_id = ?1 AND latent_shares IS NOT NULL ORDER BY seq DESC LIMIT 1)
-         ORDER BY seq DESC LIMIT ?2",
-    )
-    .bind(camera)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?;
-    Ok(rows)
-}
+pub(super) const LATENTS: &str =
+    "SELECT captured_ms, psnr_db, latent_ones, latent_shares AS shares FROM frames
+     WHERE camera_id = $1 AND latent_shares IS NOT NULL AND program_id =
+         (SELECT program_id FROM frames
+          WHERE camera_id = $1 AND latent_shares IS NOT NULL ORDER BY seq DESC LIMIT 1)
+     ORDER BY seq DESC LIMIT $2";
 
 fn step(span_ms: i64, points: u32) -> i64 {
     let least = span_ms / i64::from(points.max(1));

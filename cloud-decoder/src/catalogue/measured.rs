@@ -6,8 +6,8 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Metric, Page, Seen, Series,
-    Span, SqliteCatalogue,
+    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Seen,
+    Series, Span,
 };
 use crate::{
     frame::{Frame, NewFrame, Quality, Work},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Passes each call on.
 pub(crate) struct Measured {
-    pub(crate) inner: Arc<SqliteCatalogue>,
+    pub(crate) inner: Arc<dyn Catalogue>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -54,10 +54,6 @@ impl Catalogue for Measured {
         self.read(self.inner.labels(page)).await
     }
 
-    async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
-        self.write(self.inner.claim()).await
-    }
-
     async fn decoded(
         &self,
         id: Uuid,
@@ -67,14 +63,6 @@ impl Catalogue for Measured {
     ) -> Result<Option<Frame>, CatalogueError> {
         let call = self.inner.decoded(id, quality, work, bytes);
         self.write(call).await
-    }
-
-    async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        self.write(self.inner.retry(id, delay_ms)).await
-    }
-
-    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        self.write(self.inner.put_back(id, delay_ms)).await
     }
 
     async fn failed_for(&self, reason: &str, limit: u32) -> Result<Vec<Uuid>, CatalogueError> {
@@ -132,5 +120,13 @@ impl Catalogue for Measured {
 
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
         self.read(self.inner.latents(camera, limit)).await
+    }
+
+    async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {
+        self.inner.lead().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
     }
 }

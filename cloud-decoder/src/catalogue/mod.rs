@@ -1,9 +1,12 @@
-//! The catalogue: one row a frame, and the decode queue, which is the rows in state `queued`.
+//! The catalogue: one row a frame, in SQLite for one process or in PostgreSQL for many.
 
 mod history;
+mod lead;
 mod measured;
+mod postgres;
 mod row;
 mod sqlite;
+mod sums;
 mod undo;
 mod write;
 
@@ -14,7 +17,9 @@ use uuid::Uuid;
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 pub use history::{History, Line, Lines, MAX_LINES, Span};
+pub use lead::Lead;
 pub(crate) use measured::Measured;
+pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
 
 /// Why the catalogue could not answer.
@@ -174,10 +179,6 @@ pub trait Catalogue: Send + Sync {
     /// The likeliest classes of a page of frames with a label; `None` when `page.before` is not kept.
     async fn labels(&self, page: &Page) -> Result<Option<Vec<Seen>>, CatalogueError>;
 
-    /// Takes the oldest queued frame for decoding and counts the attempt. The claim lapses after
-    /// [`CLAIM_MS`], so that the frame of a worker that died is taken again.
-    async fn claim(&self) -> Result<Option<Frame>, CatalogueError>;
-
     /// Records a reconstruction, whose objects have so many bytes. `None` when the frame was not queued any more.
     async fn decoded(
         &self,
@@ -186,12 +187,6 @@ pub trait Catalogue: Send + Sync {
         work: Work,
         bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError>;
-
-    /// Gives a claimed frame back, to be claimed again after `delay_ms`.
-    async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError>;
-
-    /// Like [`retry`](Self::retry), for an attempt that does not count.
-    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError>;
 
     /// Gives a frame up. `None` when it was not queued any more.
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError>;
@@ -238,9 +233,63 @@ pub trait Catalogue: Send + Sync {
 
     /// What the last `limit` frames of a camera's newest program say, newest arrival first.
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError>;
+
+    /// The right to remove frames and to repair, which one process has at a time; `None` while another has it.
+    async fn lead(&self) -> Result<Option<Lead>, CatalogueError>;
+
+    /// Lets go of the database; calls under way end with an error.
+    async fn close(&self);
 }
 
-/// How long a claim holds, in milliseconds: longer than any frame takes to decode.
-pub const CLAIM_MS: i64 = 15 * 60 * 1000;
 /// Most cameras that one answer lists.
 pub const MAX_CAMERAS: u32 = 500;
+/// Frames whose PSNR makes a camera's recent mean.
+const RECENT_FRAMES: u32 = 50;
+
+impl Kept {
+    /// From sums, which databases have as signed integers.
+    fn new(frames: i64, bytes: i64) -> Self {
+        Self {
+            frames: frames.max(0) as u64,
+            bytes: bytes.max(0) as u64,
+        }
+    }
+}
+
+impl Series {
+    /// From times of capture and values in any order.
+    fn new(camera: &str, mut points: Vec<(i64, f64)>) -> Self {
+        points.sort_by_key(|&(captured_ms, _)| captured_ms);
+        let (captured_ms, values) = points.into_iter().unzip();
+        Self {
+            camera: camera.to_owned(),
+            captured_ms,
+            values,
+        }
+    }
+}
+
+/// Of a camera's id and the most points.
+fn series_query(metric: Metric) -> &'static str {
+    macro_rules! query {
+        ($value:literal) => {
+            concat!(
+                "SELECT captured_ms, ",
+                $value,
+                " FROM frames WHERE camera_id = $1 AND ",
+                $value,
+                " IS NOT NULL AND state <> 'labelled' ORDER BY seq DESC LIMIT $2"
+            )
+        };
+    }
+    match metric {
+        Metric::PsnrDb => query!("psnr_db"),
+        Metric::Ssim => query!("ssim"),
+        Metric::MsSsim => query!("ms_ssim"),
+        Metric::SeamRatio => query!("seam_ratio"),
+        Metric::Bpp => query!("CAST(latent_bits AS DOUBLE PRECISION) / (width * height)"),
+        Metric::LatentOnes => query!("latent_ones"),
+        Metric::EncodeMs => query!("CAST(encode_ns AS DOUBLE PRECISION) / 1e6"),
+        Metric::DecodeMs => query!("CAST(nullif(decode_ns, 0) AS DOUBLE PRECISION) / 1e6"),
+    }
+}

@@ -1,4 +1,4 @@
-//! Rows of the `frames` and `cameras` tables as SQLite holds them.
+//! Rows of the `frames` and `cameras` tables, in types that both databases have.
 
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -13,11 +13,11 @@ pub(super) struct FrameRow {
     camera_id: String,
     captured_ms: i64,
     received_ms: i64,
-    width: u32,
-    height: u32,
+    width: i64,
+    height: i64,
     source_format: String,
-    state: FrameState,
-    attempts: u32,
+    state: String,
+    attempts: i64,
     failure: String,
     latent_bits: i64,
     latent_ones: Option<f64>,
@@ -60,7 +60,9 @@ impl TryFrom<FrameRow> for Frame {
             }),
             _ => None,
         };
-        let quality = (row.state == FrameState::Decoded).then_some(Quality {
+        let state = FrameState::named(&row.state).ok_or_else(|| bad("its state is unknown"))?;
+        let side = |length: i64| u32::try_from(length).map_err(|_| bad("its size is wrong"));
+        let quality = (state == FrameState::Decoded).then_some(Quality {
             psnr_db: row.psnr_db,
             ssim: row.ssim,
             ms_ssim: row.ms_ssim,
@@ -69,13 +71,13 @@ impl TryFrom<FrameRow> for Frame {
         });
         Ok(Self {
             new: NewFrame {
-                id: Uuid::from_slice(&row.frame_id).map_err(|_| bad("the id is not 16 bytes"))?,
+                id: frame_id(&row.frame_id)?,
                 node_id: row.node_id,
                 camera_id: row.camera_id,
                 captured_ms: row.captured_ms,
                 received_ms: row.received_ms,
-                width: row.width,
-                height: row.height,
+                width: side(row.width)?,
+                height: side(row.height)?,
                 source_format: row.source_format,
                 latent_bits: row.latent_bits as u64,
                 latent_ones: row.latent_ones,
@@ -88,9 +90,9 @@ impl TryFrom<FrameRow> for Frame {
                 latent_shares: row.latent_shares.unwrap_or_default(),
                 traceparent: row.traceparent,
             },
-            state: row.state,
+            state,
             failure: row.failure,
-            attempts: row.attempts,
+            attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
             quality,
             work: Work {
                 decode_ns: row.decode_ns as u64,
@@ -126,12 +128,6 @@ impl TryFrom<CameraRow> for Camera {
     type Error = CatalogueError;
 
     fn try_from(row: CameraRow) -> Result<Self, CatalogueError> {
-        let uuid = |id: &[u8]| {
-            Uuid::from_slice(id).map_err(|_| CatalogueError::Row {
-                id: hex::encode(id),
-                what: "the id is not 16 bytes",
-            })
-        };
         let mean = |sum: f64, count: i64| (count > 0).then(|| sum / count as f64);
         Ok(Self {
             frames: row.frames as u64,
@@ -147,8 +143,8 @@ impl TryFrom<CameraRow> for Camera {
             mean_psnr_db: mean(row.psnr_sum, row.measured),
             recent_psnr_db: row.recent_psnr,
             last_received_ms: row.last_received_ms,
-            last_frame: uuid(&row.last_frame)?,
-            last_decoded: row.last_decoded.as_deref().map(uuid).transpose()?,
+            last_frame: frame_id(&row.last_frame)?,
+            last_decoded: row.last_decoded.as_deref().map(frame_id).transpose()?,
             camera: row.camera_id,
             node: row.node_id,
         })
@@ -168,16 +164,20 @@ impl TryFrom<SeenRow> for Seen {
     type Error = CatalogueError;
 
     fn try_from(row: SeenRow) -> Result<Self, CatalogueError> {
-        let frame = Uuid::from_slice(&row.frame_id).map_err(|_| CatalogueError::Row {
-            id: hex::encode(&row.frame_id),
-            what: "the id is not 16 bytes",
-        })?;
         Ok(Self {
-            frame,
+            frame: frame_id(&row.frame_id)?,
             camera: row.camera_id,
             captured_ms: row.captured_ms,
             label: row.label,
             score: row.score,
         })
     }
+}
+
+/// The id in a row.
+pub(super) fn frame_id(bytes: &[u8]) -> Result<Uuid, CatalogueError> {
+    Uuid::from_slice(bytes).map_err(|_| CatalogueError::Row {
+        id: hex::encode(bytes),
+        what: "the id is not 16 bytes",
+    })
 }

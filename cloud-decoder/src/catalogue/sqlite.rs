@@ -10,18 +10,18 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    CLAIM_MS, Camera, Catalogue, CatalogueError, History, Kept, LatentSample, MAX_CAMERAS, Metric,
-    Page, Seen, Series, Span, history,
-    row::{CameraRow, FrameRow, SeenRow},
-    undo, write,
+    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Lead, MAX_CAMERAS, Metric,
+    Page, RECENT_FRAMES, Seen, Series, Span, history,
+    row::{CameraRow, FrameRow, SeenRow, frame_id},
+    series_query, undo, write,
 };
 use crate::{
     clock::steady_ms,
     frame::{Frame, FrameState, NewFrame, Quality, Work},
 };
 
-/// Frames whose PSNR makes a camera's recent mean.
-const RECENT_FRAMES: u32 = 50;
+/// How long a claim holds, in milliseconds: longer than any frame takes to decode.
+const CLAIM_MS: i64 = 15 * 60 * 1000;
 const READERS: u32 = 4;
 
 /// [`Catalogue`] in one SQLite file, owned by one process.
@@ -47,7 +47,7 @@ impl SqliteCatalogue {
             .max_connections(1)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!().run(&writer).await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         sqlx::query("UPDATE frames SET not_before_ms = 0 WHERE state = 'queued'")
             .execute(&writer)
             .await?;
@@ -57,16 +57,19 @@ impl SqliteCatalogue {
             .await?;
         Ok(Self { writer, readers })
     }
-
-    /// Closes the file; calls under way end with an error.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
 }
 
 #[async_trait]
 impl Catalogue for SqliteCatalogue {
+    async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {
+        Ok(Some(Lead::alone()))
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     async fn insert(&self, frames: Vec<NewFrame>) -> Result<Vec<Option<Frame>>, CatalogueError> {
         let mut connection = self.writer.acquire().await?;
         let result = write::insert_all(&mut connection, frames).await;
@@ -108,21 +111,6 @@ impl Catalogue for SqliteCatalogue {
         seen.map(Some)
     }
 
-    async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
-        let now = steady_ms();
-        let row: Option<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET attempts = attempts + 1, not_before_ms = ?1 + ?2
-             WHERE seq = (SELECT seq FROM frames
-                          WHERE state = 'queued' AND not_before_ms <= ?1 ORDER BY seq LIMIT 1)
-             RETURNING *",
-        )
-        .bind(now)
-        .bind(CLAIM_MS)
-        .fetch_optional(&self.writer)
-        .await?;
-        row.map(Frame::try_from).transpose()
-    }
-
     async fn decoded(
         &self,
         id: Uuid,
@@ -135,26 +123,6 @@ impl Catalogue for SqliteCatalogue {
         write::settled(connection, result).await
     }
 
-    async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        sqlx::query("UPDATE frames SET not_before_ms = ? WHERE frame_id = ? AND state = 'queued'")
-            .bind(steady_ms() + delay_ms)
-            .bind(id.as_bytes().as_slice())
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
-
-    async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        let sql = "UPDATE frames SET not_before_ms = ?, attempts = max(attempts - 1, 0)
-                   WHERE frame_id = ? AND state = 'queued'";
-        sqlx::query(sql)
-            .bind(steady_ms() + delay_ms)
-            .bind(id.as_bytes().as_slice())
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
-
     async fn failed_for(&self, reason: &str, limit: u32) -> Result<Vec<Uuid>, CatalogueError> {
         let sql = "SELECT frame_id FROM frames WHERE state = 'failed' AND failure = ?
                    ORDER BY seq LIMIT ?";
@@ -163,13 +131,7 @@ impl Catalogue for SqliteCatalogue {
             .bind(limit)
             .fetch_all(&self.readers)
             .await?;
-        let ids = ids.iter().map(|(id,)| {
-            Uuid::from_slice(id).map_err(|_| CatalogueError::Row {
-                id: hex::encode(id),
-                what: "the id is not 16 bytes",
-            })
-        });
-        ids.collect()
+        ids.iter().map(|(id,)| frame_id(id)).collect()
     }
 
     async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError> {
@@ -254,18 +216,9 @@ impl Catalogue for SqliteCatalogue {
         metric: Metric,
         limit: u32,
     ) -> Result<Series, CatalogueError> {
-        let mut points: Vec<(i64, f64)> = sqlx::query_as(series_query(metric))
-            .bind(camera)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
-        points.sort_by_key(|&(captured_ms, _)| captured_ms);
-        let (captured_ms, values) = points.into_iter().unzip();
-        Ok(Series {
-            camera: camera.to_owned(),
-            captured_ms,
-            values,
-        })
+        let points = sqlx::query_as(series_query(metric));
+        let points = points.bind(camera).bind(limit).fetch_all(&self.readers);
+        Ok(Series::new(camera, points.await?))
     }
 
     async fn history(&self, span: &Span) -> Result<History, CatalogueError> {
@@ -273,7 +226,51 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
-        history::latents(&self.readers, camera, limit).await
+        let rows = sqlx::query_as(history::LATENTS);
+        let rows = rows.bind(camera).bind(limit).fetch_all(&self.readers);
+        Ok(rows.await?)
+    }
+}
+
+/// The queue, which is the rows in state `queued`.
+impl SqliteCatalogue {
+    /// Takes the oldest queued frame and counts the attempt. The claim lapses after [`CLAIM_MS`], so that the frame of a
+    /// worker that died is taken again.
+    pub(crate) async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
+        let now = steady_ms();
+        let row: Option<FrameRow> = sqlx::query_as(
+            "UPDATE frames SET attempts = attempts + 1, not_before_ms = ?1 + ?2
+             WHERE seq = (SELECT seq FROM frames
+                          WHERE state = 'queued' AND not_before_ms <= ?1 ORDER BY seq LIMIT 1)
+             RETURNING *",
+        )
+        .bind(now)
+        .bind(CLAIM_MS)
+        .fetch_optional(&self.writer)
+        .await?;
+        row.map(Frame::try_from).transpose()
+    }
+
+    /// Gives a claimed frame back, to be claimed again after `delay_ms`.
+    pub(crate) async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        sqlx::query("UPDATE frames SET not_before_ms = ? WHERE frame_id = ? AND state = 'queued'")
+            .bind(steady_ms() + delay_ms)
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Like [`retry`](Self::retry), for an attempt that does not count.
+    pub(crate) async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        let sql = "UPDATE frames SET not_before_ms = ?, attempts = max(attempts - 1, 0)
+                   WHERE frame_id = ? AND state = 'queued'";
+        sqlx::query(sql)
+            .bind(steady_ms() + delay_ms)
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 }
 
@@ -309,39 +306,5 @@ impl SqliteCatalogue {
             });
         }
         Ok(Some(query))
-    }
-}
-
-impl Kept {
-    /// From sums, which SQLite has as signed integers.
-    fn new(frames: i64, bytes: i64) -> Self {
-        Self {
-            frames: frames.max(0) as u64,
-            bytes: bytes.max(0) as u64,
-        }
-    }
-}
-
-fn series_query(metric: Metric) -> &'static str {
-    macro_rules! query {
-        ($value:literal) => {
-            concat!(
-                "SELECT captured_ms, ",
-                $value,
-                " FROM frames WHERE camera_id = ? AND ",
-                $value,
-                " IS NOT NULL AND state <> 'labelled' ORDER BY seq DESC LIMIT ?"
-            )
-        };
-    }
-    match metric {
-        Metric::PsnrDb => query!("psnr_db"),
-        Metric::Ssim => query!("ssim"),
-        Metric::MsSsim => query!("ms_ssim"),
-        Metric::SeamRatio => query!("seam_ratio"),
-        Metric::Bpp => query!("CAST(latent_bits AS REAL) / (width * height)"),
-        Metric::LatentOnes => query!("latent_ones"),
-        Metric::EncodeMs => query!("encode_ns / 1e6"),
-        Metric::DecodeMs => query!("nullif(decode_ns, 0) / 1e6"),
     }
 }

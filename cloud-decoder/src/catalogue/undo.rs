@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     CatalogueError,
     row::FrameRow,
-    write::{measured, saturate, sourced},
+    sums::{Share, measured, saturate},
 };
 use crate::frame::{Frame, FrameState};
 
@@ -34,12 +34,7 @@ async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), C
     };
     unsettle(tx, &frame).await?;
     let new = &frame.new;
-    let labelled = frame.state == FrameState::Labelled;
-    let pixels = match labelled {
-        true => 0,
-        false => i64::from(new.width) * i64::from(new.height),
-    };
-    let (source_bytes, sourced_bits) = sourced(new);
+    let share = Share::of(new);
     sqlx::query(
         "UPDATE cameras SET frames = frames - 1, labelled = labelled - ?2, pixels = pixels - ?3,
              latent_bits = latent_bits - ?4, bytes = bytes - ?5,
@@ -48,12 +43,12 @@ async fn remove_one(tx: &mut Transaction<'_, Sqlite>, id: &Uuid) -> Result<(), C
          WHERE camera_id = ?1",
     )
     .bind(&new.camera_id)
-    .bind(i64::from(labelled))
-    .bind(pixels)
-    .bind(saturate(new.latent_bits))
-    .bind(saturate(new.bytes))
-    .bind(source_bytes)
-    .bind(sourced_bits)
+    .bind(share.labelled)
+    .bind(share.pixels)
+    .bind(share.latent_bits)
+    .bind(share.bytes)
+    .bind(share.source_bytes)
+    .bind(share.sourced_bits)
     .execute(&mut **tx)
     .await?;
     sqlx::query("DELETE FROM cameras WHERE camera_id = ? AND frames = 0")

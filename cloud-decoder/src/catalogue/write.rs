@@ -3,8 +3,12 @@
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 use uuid::Uuid;
 
-use super::{CatalogueError, row::FrameRow};
-use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
+use super::{
+    CatalogueError,
+    row::FrameRow,
+    sums::{Share, measured, saturate},
+};
+use crate::frame::{Frame, NewFrame, Quality, Work};
 
 /// Closes a connection whose transaction failed: SQLite rolls back by itself when the disk is full, which the
 /// pool would not notice, and no later transaction could begin on it.
@@ -57,7 +61,7 @@ async fn insert_one(
     .bind(new.width)
     .bind(new.height)
     .bind(&new.source_format)
-    .bind(state)
+    .bind(state.name())
     .bind(new.latent_bits as i64)
     .bind(new.latent_ones)
     .bind(new.program_id.as_ref().map(|id| id.as_slice()))
@@ -73,11 +77,7 @@ async fn insert_one(
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
 
-    let pixels = match state {
-        FrameState::Queued => i64::from(new.width) * i64::from(new.height),
-        _ => 0,
-    };
-    let (source_bytes, sourced_bits) = sourced(&new);
+    let share = Share::of(&new);
     sqlx::query(
         "INSERT INTO cameras (camera_id, node_id, frames, labelled, pixels, latent_bits, last_seq,
              last_received_ms, bytes, source_bytes, sourced_bits)
@@ -92,14 +92,14 @@ async fn insert_one(
     )
     .bind(&new.camera_id)
     .bind(&new.node_id)
-    .bind(i64::from(state == FrameState::Labelled))
-    .bind(pixels)
-    .bind(new.latent_bits as i64)
+    .bind(share.labelled)
+    .bind(share.pixels)
+    .bind(share.latent_bits)
     .bind(seq)
     .bind(new.received_ms)
-    .bind(saturate(new.bytes))
-    .bind(source_bytes)
-    .bind(sourced_bits)
+    .bind(share.bytes)
+    .bind(share.source_bytes)
+    .bind(share.sourced_bits)
     .execute(&mut **tx)
     .await?;
     Ok(Some(Frame {
@@ -181,24 +181,6 @@ pub(super) async fn set_failed(
         .await?;
     tx.commit().await?;
     Ok(Some(frame))
-}
-
-/// The PSNR that counts in a camera's mean.
-pub(super) fn measured(quality: Quality) -> Option<f64> {
-    quality.psnr_db.filter(|psnr| psnr.is_finite())
-}
-
-/// Bytes as the camera sent them and bits of latents of a frame that has both, else zeros.
-pub(super) fn sourced(new: &NewFrame) -> (i64, i64) {
-    match new.latent_bits > 0 && new.source_bytes > 0 {
-        true => (saturate(new.source_bytes), saturate(new.latent_bits)),
-        false => (0, 0),
-    }
-}
-
-/// SQLite's integers are signed.
-pub(super) fn saturate(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

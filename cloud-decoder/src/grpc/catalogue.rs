@@ -104,10 +104,13 @@ impl CatalogueApi for CatalogueService {
         let records = changes.filter_map(move |change| {
             let _held = &held;
             let item = match change {
-                Ok(frame) => camera
+                Ok(Some(frame)) => camera
                     .as_ref()
                     .is_none_or(|camera| *camera == frame.new.camera_id)
                     .then(|| Ok(FrameRecord::from(&*frame))),
+                Ok(None) => Some(Err(Status::data_loss(
+                    "changes were missed, list the frames again",
+                ))),
                 Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Err(Status::data_loss(
                     format!("{missed} changes were missed, list the frames again"),
                 ))),

@@ -4,7 +4,7 @@ mod catalogue;
 mod guard;
 mod incoming;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use daemon::{
     tls::Acceptor,
@@ -23,6 +23,7 @@ use tower::layer::layer_fn;
 
 use crate::{
     idle::{Counted, Idle},
+    metrics::Metrics,
     uplink::UplinkService,
 };
 
@@ -62,12 +63,13 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
 }
 
-/// Serves until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
+/// Serves what there is until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
 /// tokens where there are some.
 pub(crate) async fn serve(
     door: Door,
-    uplink: UplinkService,
-    catalogue: CatalogueService,
+    metrics: Arc<Metrics>,
+    uplink: Option<UplinkService>,
+    catalogue: Option<CatalogueService>,
     health: HealthServer<impl Health>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -80,19 +82,25 @@ pub(crate) async fn serve(
     let guard = |kind| guard::Guard {
         gate: gate.clone(),
         kind,
-        metrics: catalogue.metrics.clone(),
+        metrics: metrics.clone(),
     };
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let uplink = UplinkServer::new(uplink)
-        .max_decoding_message_size(limits.max_message_bytes)
-        .max_encoding_message_size(limits.max_message_bytes);
     let (nodes, viewers) = (guard(Kind::Node), guard(Kind::Viewer));
-    let catalogue = CatalogueServer::new(catalogue)
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(limits.max_message_bytes);
+    let uplink = uplink.map(|uplink| {
+        let uplink = UplinkServer::new(uplink)
+            .max_decoding_message_size(limits.max_message_bytes)
+            .max_encoding_message_size(limits.max_message_bytes);
+        InterceptedService::new(uplink, nodes)
+    });
+    let catalogue = catalogue.map(|catalogue| {
+        let catalogue = CatalogueServer::new(catalogue)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .max_encoding_message_size(limits.max_message_bytes);
+        InterceptedService::new(catalogue, viewers.clone())
+    });
     let incoming = incoming::incoming(listener, acceptor, shutdown.clone());
     let incoming = incoming.map(move |accepted| accepted.map(|s| Idle::new(s, limits.idle)));
     Server::builder()
@@ -106,8 +114,8 @@ pub(crate) async fn serve(
         .max_connection_age(limits.connection_age)
         .timeout(CALL_TIMEOUT)
         .layer(layer_fn(Counted))
-        .add_service(InterceptedService::new(uplink, nodes))
-        .add_service(InterceptedService::new(catalogue, viewers.clone()))
+        .add_optional_service(uplink)
+        .add_optional_service(catalogue)
         .add_service(health)
         .add_service(InterceptedService::new(reflection, viewers))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())

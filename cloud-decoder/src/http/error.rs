@@ -107,6 +107,7 @@ impl From<RepairError> for ApiError {
         match error {
             RepairError::Catalogue(error) => error.into(),
             RepairError::Objects(error) => error.into(),
+            RepairError::Queue(error) => Self::internal(&error, "the frame could not be queued"),
         }
     }
 }

@@ -35,11 +35,11 @@ pub(super) async fn events(
         .map(move |change| {
             let _held = &held;
             let event = match change {
-                Ok(frame) => Event::default()
+                Ok(Some(frame)) => Event::default()
                     .event("frame")
                     .json_data(FrameJson::from(&*frame))
                     .unwrap_or_else(|_| Event::default().event("reload").data("unreadable record")),
-                Err(_) => Event::default().event("reload").data("fell behind"),
+                Ok(None) | Err(_) => Event::default().event("reload").data("fell behind"),
             };
             Ok::<_, Infallible>(event)
         })

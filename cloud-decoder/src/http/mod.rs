@@ -29,8 +29,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Readiness, catalogue::Catalogue, changes::Changes, compare::Desk, config::Retention,
-    metrics::Metrics, nodes::Nodes, objects::Objects, repair::Repair,
+    Readiness,
+    catalogue::Catalogue,
+    changes::Changes,
+    compare::Desk,
+    config::{Retention, Role},
+    metrics::Metrics,
+    nodes::Nodes,
+    objects::Objects,
+    repair::Repair,
 };
 use error::ApiError;
 
@@ -73,6 +80,7 @@ pub(crate) const ROUTES: &[&str] = &[
 /// What handlers need.
 #[derive(Clone)]
 pub(crate) struct App {
+    pub(crate) role: Role,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) objects: Objects,
     pub(crate) changes: Changes,
@@ -131,12 +139,16 @@ fn router(app: App) -> Router {
     if !app.door.open_metrics {
         metrics = metrics.layer(viewers);
     }
-    Router::new()
-        .nest("/api/v1", api.route("/session", session))
+    let mut router = Router::new()
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
-        .route("/metrics", metrics)
-        .fallback(assets::serve)
+        .route("/metrics", metrics);
+    if app.role.does(Role::Web) {
+        router = router
+            .nest("/api/v1", api.route("/session", session))
+            .fallback(assets::serve);
+    }
+    router
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn(security_headers))

@@ -16,7 +16,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// A warm-up frame was decoded, the catalogue answers, and no shutdown has begun.
+/// A warm-up frame was decoded where frames are, the catalogue answers, and no shutdown has begun.
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::unavailable("the service is shutting down"));
@@ -26,7 +26,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
         Readiness::Broken(reason) => return Err(ApiError::unavailable(reason.clone())),
         Readiness::Ready => {}
     }
-    app.catalogue.queued().await?;
+    app.catalogue.queued_since().await?;
     Ok("ok\n")
 }
 

@@ -1,6 +1,8 @@
 //! What the tests of both services share. Everything panics where a test is to fail.
 #![forbid(unsafe_code)]
 
+pub mod engines;
+
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};

@@ -1,0 +1,74 @@
+//! The connection to NATS.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
+use tokio::sync::broadcast;
+
+/// Longest that connecting may take, and a request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What processes tell each other. Clones share one connection, which is made anew for as long as it takes.
+#[derive(Clone)]
+pub(crate) struct Bus {
+    client: Client,
+    gaps: broadcast::Sender<()>,
+}
+
+impl Bus {
+    /// Connects to one of the servers, whose addresses have commas between them.
+    ///
+    /// # Errors
+    /// An address is none, no server can be reached, or it refuses us.
+    pub(crate) async fn connect(urls: &str) -> anyhow::Result<Self> {
+        let addresses: Result<Vec<ServerAddr>, _> =
+            urls.split(',').map(|url| url.trim().parse()).collect();
+        let addresses = addresses.context("queue.url is no list of NATS addresses")?;
+        let (gaps, _) = broadcast::channel(16);
+        let told = gaps.clone();
+        let options = ConnectOptions::new()
+            .name("cloud-decoder")
+            .connection_timeout(PATIENCE)
+            .request_timeout(Some(PATIENCE))
+            .event_callback(move |event| {
+                let told = told.clone();
+                async move {
+                    match &event {
+                        Event::Connected => tracing::info!("connected to NATS"),
+                        event => tracing::warn!(%event, "NATS"),
+                    }
+                    if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
+                        // Nobody may be listening.
+                        told.send(()).ok();
+                    }
+                }
+            });
+        let client = options
+            .connect(addresses)
+            .await
+            .context("queue.url: NATS cannot be reached")?;
+        Ok(Self { client, gaps })
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Sends to whoever listens now. What cannot be sent is lost.
+    pub(crate) async fn publish(&self, subject: &'static str, payload: Vec<u8>) {
+        if let Err(error) = self.client.publish(subject, payload.into()).await {
+            tracing::warn!(%error, subject, "a message cannot be sent");
+        }
+    }
+
+    pub(crate) async fn subscribe(&self, subject: &'static str) -> anyhow::Result<Subscriber> {
+        let subscribed = self.client.subscribe(subject).await;
+        subscribed.with_context(|| format!("{subject} cannot be subscribed to"))
+    }
+
+    /// Something for each time that messages may have been missed.
+    pub(crate) fn gaps(&self) -> broadcast::Receiver<()> {
+        self.gaps.subscribe()
+    }
+}

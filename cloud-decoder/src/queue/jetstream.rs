@@ -1,0 +1,362 @@
+//! The queue in NATS JetStream, shared by any number of processes.
+//!
+//! A message is a frame id; the row in PostgreSQL says what the frame is, how often it was tried, and whether it still
+//! waits. Live frames and the backlog of edges that were away are two subjects of one work-queue stream. A message stays
+//! until its frame's outcome is in the catalogue: a worker says every few seconds that it is at it, and when it dies
+//! another gets the message. A row remembers when it was last offered, so that messages which JetStream lost are known
+//! by the rows that are older than its oldest message.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::jetstream::{
+    self, AckKind, Context, ErrorCode, Message,
+    consumer::{AckPolicy, PullConsumer, pull},
+    context::CreateStreamErrorKind,
+    message::{Acker, PublishMessage},
+    stream::{self, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream},
+};
+use futures::StreamExt as _;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::async_trait;
+use uuid::Uuid;
+
+use super::{Claim, Queue, QueueError, WAIT};
+use crate::{catalogue::PostgresCatalogue, clock::now_ms, frame::Frame};
+
+const STREAM: &str = "PATCHWIRE_DECODE";
+const SUBJECTS: &str = "patchwire.decode.*";
+const LIVE: &str = "patchwire.decode.live";
+const BACKLOG: &str = "patchwire.decode.backlog";
+/// A frame that comes this long after its capture, in milliseconds, is of a backlog.
+const LATE_MS: i64 = 60_000;
+/// A worker that says nothing for so long is taken for dead.
+const ACK_WAIT: Duration = Duration::from_secs(15);
+/// How often a worker says that it is at it.
+const BEAT: Duration = Duration::from_secs(4);
+/// Copies of the stream where the cluster has as many servers.
+const REPLICAS: usize = 3;
+/// Most frames of one consumer that workers have, those included whose retry is not due.
+const MAX_HELD: i64 = 10_000;
+/// How often the queue's length is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest between a row's time of offer and its message's, in milliseconds, the difference of the clocks included.
+const OFFER_MS: i64 = 60_000;
+/// Frames offered again at once.
+const BATCH: u32 = 500;
+/// Pause before a message is given again whose row could not be read.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// [`Queue`] in JetStream beside a [`PostgresCatalogue`].
+pub struct JetStreamQueue {
+    catalogue: Arc<PostgresCatalogue>,
+    context: Context,
+    stream: Stream,
+    live: PullConsumer,
+    backlog: PullConsumer,
+    max_frames: u64,
+    room: watch::Receiver<bool>,
+    // Ends with the queue.
+    _looking: Looking,
+}
+
+/// A message that is kept from other workers.
+pub(super) struct Held {
+    acker: Arc<Acker>,
+    beat: JoinHandle<()>,
+}
+
+impl Held {
+    fn new(acker: Acker) -> Self {
+        let acker = Arc::new(acker);
+        let beating = acker.clone();
+        let beat = tokio::spawn(async move {
+            loop {
+                sleep(BEAT).await;
+                // Without it the message goes to another worker, and this one works for nothing.
+                beating.ack_with(AckKind::Progress).await.ok();
+            }
+        });
+        Self { acker, beat }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.beat.abort();
+    }
+}
+
+struct Looking(JoinHandle<()>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An error of JetStream, with what was tried.
+fn failed<E: Into<async_nats::Error>>(what: &'static str) -> impl FnOnce(E) -> QueueError {
+    move |error| QueueError::JetStream {
+        what,
+        error: error.into(),
+    }
+}
+
+impl JetStreamQueue {
+    /// Makes sure that stream and consumers are there; the stream takes no more than `max_frames`.
+    ///
+    /// # Errors
+    /// The server has no JetStream or does not let us make them.
+    pub async fn open(
+        client: async_nats::Client,
+        catalogue: Arc<PostgresCatalogue>,
+        max_frames: u64,
+    ) -> Result<Self, QueueError> {
+        let context = jetstream::new(client);
+        let stream = open_stream(&context, max_frames).await?;
+        let live = consumer(&stream, "live", LIVE).await?;
+        let backlog = consumer(&stream, "backlog", BACKLOG).await?;
+        let (told, room) = watch::channel(true);
+        let looking = tokio::spawn(look(stream.clone(), max_frames, told));
+        Ok(Self {
+            catalogue,
+            context,
+            stream,
+            live,
+            backlog,
+            max_frames,
+            room,
+            _looking: Looking(looking),
+        })
+    }
+
+    /// The next message, live before backlog.
+    async fn next(&self) -> Result<Option<Message>, QueueError> {
+        let what = "taking a frame";
+        for consumer in [&self.live, &self.backlog] {
+            let mut waiting = consumer
+                .fetch()
+                .max_messages(1)
+                .messages()
+                .await
+                .map_err(failed(what))?;
+            if let Some(message) = waiting.next().await {
+                return message.map(Some).map_err(failed(what));
+            }
+        }
+        let mut coming = self
+            .live
+            .batch()
+            .max_messages(1)
+            .expires(WAIT)
+            .messages()
+            .await
+            .map_err(failed(what))?;
+        let message = coming.next().await.transpose();
+        message.map_err(failed(what))
+    }
+
+    /// The claim on a message's frame; `None` when the frame waits no more.
+    async fn claim(&self, message: Message) -> Result<Option<Claim>, QueueError> {
+        let (message, acker) = message.split();
+        let Ok(id) = Uuid::from_slice(&message.payload) else {
+            tracing::error!("the decode queue has a message that is no frame id");
+            settle(&acker, AckKind::Term).await?;
+            return Ok(None);
+        };
+        match self.catalogue.begin(id).await {
+            Ok(Some(frame)) => Ok(Some(Claim {
+                frame,
+                held: Some(Held::new(acker)),
+            })),
+            Ok(None) => {
+                settle(&acker, AckKind::Ack).await?;
+                Ok(None)
+            }
+            Err(error) => {
+                settle(&acker, AckKind::Nak(Some(UNREAD))).await?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for JetStreamQueue {
+    async fn offer(&self, frames: &[Frame], again: bool) -> Result<(), QueueError> {
+        let what = "offering a frame";
+        let mut acks = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let new = &frame.new;
+            let late = new.received_ms.saturating_sub(new.captured_ms) > LATE_MS;
+            let subject = if late || again { BACKLOG } else { LIVE };
+            let message = PublishMessage::build().payload(new.id.as_bytes().to_vec().into());
+            let message = match again {
+                false => message.message_id(new.id.to_string()),
+                true => message.message_id(format!("{}-{}", new.id, now_ms())),
+            };
+            let ack = self.context.send_publish(subject, message).await;
+            acks.push(ack.map_err(failed(what))?);
+        }
+        for ack in acks {
+            ack.await.map_err(failed(what))?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, stop: &CancellationToken) -> Result<Option<Claim>, QueueError> {
+        while !stop.is_cancelled() {
+            let Some(message) = self.next().await? else {
+                return Ok(None);
+            };
+            if let Some(claim) = self.claim(message).await? {
+                return Ok(Some(claim));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn done(&self, claim: Claim) -> Result<(), QueueError> {
+        match &claim.held {
+            None => Ok(()),
+            Some(held) => settle(&held.acker, AckKind::Ack).await,
+        }
+    }
+
+    async fn give_back(
+        &self,
+        claim: &Claim,
+        delay: Duration,
+        counts: bool,
+    ) -> Result<(), QueueError> {
+        if !counts {
+            self.catalogue.uncount(claim.frame.new.id).await?;
+        }
+        match &claim.held {
+            None => Ok(()),
+            Some(held) => settle(&held.acker, AckKind::Nak(Some(delay))).await,
+        }
+    }
+
+    async fn room(&self) {
+        // Without somebody who looks, JetStream itself refuses what is too much.
+        self.room.clone().wait_for(|room| *room).await.ok();
+    }
+
+    async fn recover(&self) -> Result<u64, QueueError> {
+        let info = self.stream.get_info().await;
+        let before_ms = oldest_ms(&info.map_err(failed("looking at the stream"))?) - OFFER_MS;
+        let mut offered = 0;
+        while *self.room.borrow() && offered < self.max_frames {
+            let frames = self.catalogue.offered_before(before_ms, BATCH).await?;
+            if frames.is_empty() {
+                break;
+            }
+            self.offer(&frames, true).await?;
+            offered += frames.len() as u64;
+        }
+        Ok(offered)
+    }
+}
+
+async fn settle(acker: &Acker, kind: AckKind) -> Result<(), QueueError> {
+    acker
+        .ack_with(kind)
+        .await
+        .map_err(failed("settling a frame"))
+}
+
+/// When the oldest message came, or now if there is none, in milliseconds since the Unix epoch.
+fn oldest_ms(info: &Info) -> i64 {
+    match info.state.messages {
+        0 => now_ms(),
+        _ => {
+            let ms = info.state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
+            i64::try_from(ms).unwrap_or(i64::MAX)
+        }
+    }
+}
+
+/// Looks at the stream's length for as long as somebody asks.
+async fn look(stream: Stream, max_frames: u64, room: watch::Sender<bool>) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !room.is_closed() {
+        ticks.tick().await;
+        match stream.get_info().await {
+            Ok(info) => {
+                room.send_if_modified(|room| {
+                    let now = info.state.messages < max_frames;
+                    std::mem::replace(room, now) != now
+                });
+            }
+            Err(error) => tracing::warn!(%error, "the decode queue's length is not known"),
+        }
+    }
+}
+
+/// The stream as it should be, of as many copies as there are servers for; a stream's copies are not taken away again.
+async fn open_stream(context: &Context, max_frames: u64) -> Result<Stream, QueueError> {
+    let what = "making the stream";
+    let config = |num_replicas| stream::Config {
+        name: STREAM.to_owned(),
+        subjects: vec![SUBJECTS.to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        // What comes while the bound is being looked at has room too.
+        max_messages: i64::try_from(max_frames + max_frames / 10 + 1024).unwrap_or(i64::MAX),
+        num_replicas,
+        ..stream::Config::default()
+    };
+    let there = match context.get_stream(STREAM).await {
+        Ok(stream) => stream.cached_info().config.num_replicas,
+        Err(_) => 1,
+    };
+    let made = context
+        .create_or_update_stream(config(REPLICAS.max(there)))
+        .await;
+    match made {
+        Ok(_) => {}
+        Err(error) if has_no_peers(&error.kind()) => {
+            let made = context.create_or_update_stream(config(there)).await;
+            made.map_err(failed(what))?;
+        }
+        Err(error) => return Err(failed(what)(error)),
+    }
+    context.get_stream(STREAM).await.map_err(failed(what))
+}
+
+/// Whether there are fewer servers than copies were asked for.
+fn has_no_peers(kind: &CreateStreamErrorKind) -> bool {
+    let CreateStreamErrorKind::JetStream(error) = kind else {
+        return false;
+    };
+    [
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
+        ErrorCode::STREAM_REPLICAS_NOT_UPDATABLE,
+    ]
+    .contains(&error.error_code())
+}
+
+async fn consumer(stream: &Stream, name: &str, subject: &str) -> Result<PullConsumer, QueueError> {
+    let config = pull::Config {
+        durable_name: Some(name.to_owned()),
+        filter_subject: subject.to_owned(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        // Attempts are bounded by the count in the row, which ends as failed.
+        max_deliver: -1,
+        max_ack_pending: MAX_HELD,
+        ..pull::Config::default()
+    };
+    let made = stream.create_consumer(config).await;
+    made.map_err(failed("making the consumer"))
+}

@@ -1,0 +1,229 @@
+//! Catalogue, queue and objects, embedded and in PostgreSQL, NATS and S3: the same behaviour of both, and what only those
+//! do that processes share.
+
+mod suite;
+
+use std::sync::Arc;
+
+use cloud_decoder::{
+    catalogue::{Catalogue, PostgresCatalogue, SqliteCatalogue},
+    frame::FrameState,
+    objects::{Kind, Objects},
+    queue::{JetStreamQueue, Queue, RowQueue},
+};
+use tempfile::TempDir;
+use testing::engines::{Nats, Postgres, S3, installed};
+use tokio_util::sync::CancellationToken;
+
+async fn sqlite(folder: &TempDir) -> SqliteCatalogue {
+    let file = format!("{}.sqlite", uuid::Uuid::now_v7());
+    let opened = SqliteCatalogue::open(&folder.path().join(file)).await;
+    opened.expect("catalogue")
+}
+
+async fn connect(url: &str) -> PostgresCatalogue {
+    PostgresCatalogue::connect(url).await.expect("catalogue")
+}
+
+#[tokio::test]
+async fn the_embedded_ones() {
+    let folder = TempDir::new().expect("temporary folder");
+    suite::catalogue::all(async || sqlite(&folder).await).await;
+    suite::queue::all(async || {
+        let catalogue = Arc::new(sqlite(&folder).await);
+        let queue = RowQueue::new(catalogue.clone());
+        (catalogue as _, Box::new(queue) as _)
+    })
+    .await;
+    let objects = Objects::local(folder.path()).expect("objects");
+    suite::objects::all(&objects).await;
+}
+
+#[tokio::test]
+async fn postgres_as_catalogue() {
+    if !installed() {
+        return;
+    }
+    let mut postgres = Postgres::start().await;
+    let shared = postgres.database();
+    suite::catalogue::all(async || connect(&postgres.database()).await).await;
+
+    // Processes that start at the same time make one schema, and one of them keeps house.
+    let starting = (0..4).map(|_| connect(&shared));
+    let mut started = futures::future::join_all(starting).await;
+    let (one, other) = (started.remove(0), started.remove(0));
+    let mut lead = one.lead().await.expect("asked").expect("the first one");
+    assert!(other.lead().await.expect("asked").is_none());
+    assert!(lead.stands().await);
+    drop(lead);
+    testing::eventually("the next one leads", suite::queue::LIMIT, async || {
+        other.lead().await.expect("asked")
+    })
+    .await;
+
+    // The same frames through several processes at once: each is kept once, and the sums are right.
+    let frames: Vec<_> = (0..200)
+        .map(|n| suite::frame(["gate", "dock", "roof"][n % 3]))
+        .collect();
+    let insert = async |catalogue: &PostgresCatalogue, turn: usize| {
+        let mut new = 0;
+        let mut frames = frames.clone();
+        frames.rotate_left(turn * 50);
+        for some in frames.chunks(20) {
+            let rows = catalogue.insert(some.to_vec()).await.expect("inserted");
+            new += rows.iter().flatten().count();
+        }
+        new
+    };
+    let (a, b) = tokio::join!(insert(&one, 0), insert(&other, 1));
+    assert_eq!(a + b, 200);
+    let cameras = one.cameras().await.expect("cameras");
+    assert_eq!(cameras.iter().map(|c| c.frames).sum::<u64>(), 200);
+}
+
+#[tokio::test]
+async fn jetstream_as_queue() {
+    if !installed() {
+        return;
+    }
+    let mut postgres = Postgres::start().await;
+    let mut nats = Nats::start().await;
+    let open = async |postgres: &mut Postgres, nats: &Nats, max_frames| {
+        let catalogue = Arc::new(connect(&postgres.database()).await);
+        let client = async_nats::connect(nats.url()).await.expect("NATS");
+        let queue = JetStreamQueue::open(client, catalogue.clone(), max_frames).await;
+        (catalogue, queue.expect("queue"))
+    };
+    let purge = async |nats: &Nats| {
+        let client = async_nats::connect(nats.url()).await.expect("NATS");
+        let context = async_nats::jetstream::new(client);
+        // There is none before the first one.
+        context.delete_stream("PATCHWIRE_DECODE").await.ok();
+    };
+    suite::queue::all(async || {
+        purge(&nats).await;
+        let (catalogue, queue) = open(&mut postgres, &nats, 1000).await;
+        (catalogue as _, Box::new(queue) as _)
+    })
+    .await;
+
+    // What is live comes before what an edge kept while it was away.
+    purge(&nats).await;
+    let (catalogue, queue) = open(&mut postgres, &nats, 10).await;
+    let mut late = suite::frame("gate");
+    late.captured_ms -= 3_600_000;
+    let live = suite::frame("gate");
+    let order = [live.id, late.id];
+    let rows = catalogue.insert(vec![late, live]).await.expect("inserted");
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    queue.offer(&rows, false).await.expect("offered");
+    let stop = CancellationToken::new();
+    for id in order {
+        let claim = queue.take(&stop).await.expect("taken").expect("a frame");
+        assert_eq!(claim.frame.new.id, id);
+        catalogue.failed(id, "test").await.expect("written");
+        queue.done(claim).await.expect("done");
+    }
+
+    // A full queue has no room until frames are taken.
+    let frames: Vec<_> = (0..10).map(|_| suite::frame("gate")).collect();
+    let rows = catalogue.insert(frames).await.expect("inserted");
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    queue.offer(&rows, false).await.expect("offered");
+    let limit = suite::queue::LIMIT;
+    testing::eventually("the queue is full", limit, async || {
+        let wait = tokio::time::timeout(std::time::Duration::from_millis(10), queue.room());
+        wait.await.is_err().then_some(())
+    })
+    .await;
+    let claim = queue.take(&stop).await.expect("taken").expect("a frame");
+    let id = claim.frame.new.id;
+    catalogue.failed(id, "test").await.expect("written");
+    queue.done(claim).await.expect("done");
+    let room = tokio::time::timeout(limit, queue.room()).await;
+    room.expect("there is room again");
+
+    // A server that lost all it had: what waits by its row is offered again, once it is old enough.
+    nats.kill();
+    nats.wipe();
+    nats.restart().await;
+    let client = async_nats::connect(nats.url()).await.expect("NATS");
+    let queue = JetStreamQueue::open(client, catalogue.clone(), 1000).await;
+    let queue = queue.expect("queue");
+    assert_eq!(queue.recover().await.expect("compared"), 0);
+    let age = "UPDATE frames SET offered_ms = offered_ms - 600000";
+    postgres.run(age);
+    assert_eq!(queue.recover().await.expect("compared"), 9);
+    for _ in 0..9 {
+        let claim = queue.take(&stop).await.expect("taken").expect("a frame");
+        assert_eq!(claim.frame.state, FrameState::Queued);
+        let id = claim.frame.new.id;
+        catalogue.failed(id, "test").await.expect("written");
+        queue.done(claim).await.expect("done");
+    }
+    assert_eq!(catalogue.queued().await.expect("count"), 0);
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_three_copies() {
+    if !installed() {
+        return;
+    }
+    let mut postgres = Postgres::start().await;
+    let catalogue = Arc::new(connect(&postgres.database()).await);
+    let mut cluster = Nats::cluster(3).await;
+    let urls: Vec<_> = cluster.iter().map(Nats::url).collect();
+    let client = async_nats::connect(&urls).await.expect("NATS");
+    // The servers agree on a leader first.
+    let queue = testing::eventually("the stream is made", suite::queue::LIMIT, async || {
+        let opened = JetStreamQueue::open(client.clone(), catalogue.clone(), 1000).await;
+        opened.ok()
+    })
+    .await;
+    let context = async_nats::jetstream::new(client.clone());
+    let stream = context.get_stream("PATCHWIRE_DECODE").await;
+    let stream = stream.expect("the stream");
+    assert_eq!(stream.cached_info().config.num_replicas, 3);
+
+    let rows = catalogue.insert(vec![suite::frame("gate")]).await;
+    let rows: Vec<_> = rows.expect("inserted").into_iter().flatten().collect();
+    queue.offer(&rows, false).await.expect("offered");
+    cluster[0].kill();
+    let stop = CancellationToken::new();
+    let claim = testing::eventually("the others go on", suite::queue::LIMIT, async || {
+        queue.take(&stop).await.ok().flatten()
+    })
+    .await;
+    assert_eq!(claim.frame.new.id, rows[0].new.id);
+}
+
+#[tokio::test]
+async fn s3_as_objects() {
+    if !installed() {
+        return;
+    }
+    let mut s3 = S3::start().await;
+    let url = s3.bucket().await;
+    let variables = S3::variables();
+    let mut variables: Vec<_> = variables
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let endpoint = Some(s3.endpoint.as_str());
+    let objects = Objects::s3(&url, endpoint, variables.clone()).expect("objects");
+    suite::objects::all(&objects).await;
+
+    variables.push(("AWS_SERVER_SIDE_ENCRYPTION".to_owned(), "AES256".to_owned()));
+    let objects = Objects::s3(&url, endpoint, variables.clone()).expect("objects");
+    let id = uuid::Uuid::now_v7();
+    let put = objects.put(Kind::Latents, id, "x".into()).await;
+    put.expect("put");
+    assert_eq!(
+        s3.encryption(&id.to_string()).await.as_deref(),
+        Some("AES256")
+    );
+
+    let absent = Objects::s3("s3://absent/frames", endpoint, variables).expect("objects");
+    let error = absent.try_out().await.expect_err("there is no such bucket");
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+}

@@ -1,0 +1,375 @@
+//! PostgreSQL, NATS and an S3 server as child processes, each in a temporary folder of its own and killed when dropped.
+//! `.ci/engines` installs them.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{client, eventually};
+
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether all three are installed; where `CI` is set they must be.
+pub fn installed() -> bool {
+    let missing: Vec<_> = [nats_server(), postgres("initdb"), moto()]
+        .into_iter()
+        .filter(|program| !program.exists())
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let sentence = format!("{missing:?} not installed; .ci/engines does it");
+    assert!(std::env::var_os("CI").is_none(), "{sentence}");
+    eprintln!("NOT TESTED: {sentence}");
+    false
+}
+
+/// Where Debian puts it, or else the first one of the path.
+fn nats_server() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join("nats-server"));
+    let mut found = found.filter(|program| program.exists());
+    found.next().unwrap_or_else(|| "nats-server".into())
+}
+
+/// A program of the newest PostgreSQL that is installed as Debian does.
+fn postgres(program: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let versions = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let newest: Option<u32> = versions.max();
+    let folder = newest.map_or_else(PathBuf::new, |version| {
+        format!("/usr/lib/postgresql/{version}/bin").into()
+    });
+    folder.join(program)
+}
+
+/// Where `.ci/engines` puts it.
+fn moto() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join("target/engines/bin/moto_server")
+}
+
+/// A child process that is killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let spawned = command.stdin(Stdio::null()).spawn();
+        Self(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    fn signal(&mut self, signal: &str) {
+        let id = self.0.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill starts").success(), "kill {signal} {id}");
+        self.0.wait().expect("the child ends");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have been killed before.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn log(folder: &Path) -> Stdio {
+    let mut file = File::options();
+    file.create(true).append(true);
+    file.open(folder.join("log")).expect("a log").into()
+}
+
+/// A port that was free just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A PostgreSQL server, reached through a socket in its folder.
+pub struct Postgres {
+    process: Option<Process>,
+    folder: TempDir,
+    user: Option<(u32, u32)>,
+    databases: u32,
+}
+
+impl Postgres {
+    /// Makes a new cluster and starts it. PostgreSQL does not run as root: for root it runs as `postgres`.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let number = |of: &str, user: &[&str]| -> u32 {
+            let said = Command::new("id").arg(of).args(user).output().expect("id");
+            let said = String::from_utf8(said.stdout).expect("text");
+            said.trim().parse().expect("a number")
+        };
+        let user = (number("-u", &[]) == 0)
+            .then(|| (number("-u", &["postgres"]), number("-g", &["postgres"])));
+        if let Some((uid, gid)) = user {
+            chown(folder.path(), Some(uid), Some(gid)).expect("the folder is ours");
+        }
+        let mut server = Self {
+            process: None,
+            folder,
+            user,
+            databases: 0,
+        };
+        let mut init = server.command("initdb");
+        init.args(["--auth=trust", "--username=postgres", "--no-sync", "-D"])
+            .arg(server.folder.path().join("data"));
+        let made = init.output().expect("initdb starts");
+        assert!(made.status.success(), "{made:?}");
+        server.restart().await;
+        server
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(postgres(program));
+        command.current_dir(self.folder.path());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Starts the server anew, which must have been killed.
+    pub async fn restart(&mut self) {
+        let folder = self.folder.path();
+        let mut command = self.command("postgres");
+        command
+            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+            .arg("-k")
+            .arg(folder)
+            .arg("-D")
+            .arg(folder.join("data"))
+            .stdout(log(folder))
+            .stderr(log(folder));
+        self.process = Some(Process::start(&mut command));
+        let ready = async || {
+            self.psql("postgres", "SELECT 1")
+                .status
+                .success()
+                .then_some(())
+        };
+        eventually("PostgreSQL starts", STARTS_WITHIN, ready).await;
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        // SIGQUIT ends its children too, so that a new one may begin at once; nothing is written down either way.
+        process.signal("-QUIT");
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> std::process::Output {
+        let mut psql = self.command("psql");
+        psql.arg("-h").arg(self.folder.path());
+        psql.args(["-U", "postgres", "-q", "-d", database, "-c", sql]);
+        psql.output().expect("psql starts")
+    }
+
+    /// Runs SQL in the database that was made last.
+    pub fn run(&self, sql: &str) {
+        let ran = self.psql(&format!("test{}", self.databases), sql);
+        assert!(ran.status.success(), "{ran:?}");
+    }
+
+    /// Makes a database and gives its address.
+    pub fn database(&mut self) -> String {
+        self.databases += 1;
+        let name = format!("test{}", self.databases);
+        let made = self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        assert!(made.status.success(), "{made:?}");
+        let folder = self.folder.path().display();
+        format!("postgres://postgres@localhost/{name}?host={folder}")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// A NATS server with JetStream.
+pub struct Nats {
+    process: Option<Process>,
+    folder: TempDir,
+    port: u16,
+    cluster: Vec<String>,
+}
+
+impl Nats {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        Self::with(free_port(), Vec::new()).await
+    }
+
+    /// Starts a cluster of so many.
+    pub async fn cluster(servers: usize) -> Vec<Self> {
+        let routes: Vec<_> = (0..servers).map(|_| free_port()).collect();
+        let others = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let others = others.collect::<Vec<_>>().join(",");
+        let mut started = Vec::new();
+        for (number, route) in routes.iter().enumerate() {
+            let arguments = [
+                format!("--name=n{number}"),
+                "--cluster_name=test".to_owned(),
+                format!("--cluster=nats://127.0.0.1:{route}"),
+                format!("--routes={others}"),
+            ];
+            // The first ones only come up with the rest.
+            started.push(Self::begin(free_port(), arguments.to_vec()));
+        }
+        for server in &started {
+            server.answers().await;
+        }
+        started
+    }
+
+    async fn with(port: u16, cluster: Vec<String>) -> Self {
+        let server = Self::begin(port, cluster);
+        server.answers().await;
+        server
+    }
+
+    fn begin(port: u16, cluster: Vec<String>) -> Self {
+        let mut server = Self {
+            process: None,
+            folder: tempfile::tempdir().expect("temporary folder"),
+            port,
+            cluster,
+        };
+        server.run();
+        server
+    }
+
+    fn run(&mut self) {
+        let folder = self.folder.path();
+        let mut command = Command::new(nats_server());
+        command
+            .args([
+                "-js",
+                "-a",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-sd",
+            ])
+            .arg(folder.join("store"))
+            .args(&self.cluster)
+            .stdout(log(folder))
+            .stderr(log(folder));
+        self.process = Some(Process::start(&mut command));
+    }
+
+    async fn answers(&self) {
+        let address = ("127.0.0.1", self.port);
+        eventually("NATS starts", STARTS_WITHIN, async || {
+            tokio::net::TcpStream::connect(address).await.ok()
+        })
+        .await;
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.take().expect("it runs").signal("-KILL");
+    }
+
+    /// Forgets everything that a server held which was killed.
+    pub fn wipe(&self) {
+        fs::remove_dir_all(self.folder.path().join("store")).expect("a store");
+    }
+
+    /// Starts it anew on the same port, after it was killed.
+    pub async fn restart(&mut self) {
+        self.run();
+        self.answers().await;
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+}
+
+/// An S3 server, moto's, which keeps objects in memory.
+pub struct S3 {
+    _process: Process,
+    _folder: TempDir,
+    /// Its address.
+    pub endpoint: String,
+    buckets: u32,
+}
+
+impl S3 {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut command = Command::new(moto());
+        command
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .stdout(log(folder.path()))
+            .stderr(log(folder.path()));
+        let process = Process::start(&mut command);
+        let told = folder.path().join("log");
+        let endpoint = eventually("the S3 server starts", STARTS_WITHIN, async || {
+            let told = fs::read_to_string(&told).unwrap_or_default();
+            let line = told.split("Running on ").nth(1)?;
+            let (address, _) = line.split_once('\n')?;
+            Some(address.trim().to_owned())
+        })
+        .await;
+        Self {
+            _process: process,
+            _folder: folder,
+            endpoint,
+            buckets: 0,
+        }
+    }
+
+    /// Makes a bucket and gives the address of a prefix in it.
+    pub async fn bucket(&mut self) -> String {
+        self.buckets += 1;
+        let name = format!("test{}", self.buckets);
+        let made = client().put(format!("{}/{name}", self.endpoint)).send();
+        let made = made.await.expect("the S3 server answers");
+        assert!(made.status().is_success(), "{made:?}");
+        format!("s3://{name}/frames")
+    }
+
+    /// How the object whose key has `part` in it is encrypted, in the bucket that was made last.
+    pub async fn encryption(&self, part: &str) -> Option<String> {
+        let bucket = format!("{}/test{}", self.endpoint, self.buckets);
+        let list = client().get(format!("{bucket}?list-type=2")).send().await;
+        let list = list.expect("the S3 server answers").text().await;
+        let list = list.expect("a list");
+        let mut keys = list.split("<Key>").filter_map(|rest| rest.split_once('<'));
+        let (key, _) = keys.find(|(key, _)| key.contains(part)).expect("the key");
+        // It looks for a signature, and not at it.
+        let head = client().head(format!("{bucket}/{key}"));
+        let head = head.header("authorization", "AWS test:test").send().await;
+        let head = head.expect("the S3 server answers");
+        let header = head.headers().get("x-amz-server-side-encryption")?;
+        Some(header.to_str().expect("text").to_owned())
+    }
+
+    /// Variables of a client that it lets in.
+    pub fn variables() -> [(&'static str, &'static str); 3] {
+        [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", "us-east-1"),
+        ]
+    }
+}
