@@ -18,6 +18,7 @@ use daemon::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -203,7 +204,7 @@ pub struct Decode {
 }
 
 /// Section `retention`: what goes first is what arrived first; a frame that waits for the decoder stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Age from arrival at which a frame is removed, in seconds; never when absent.

@@ -6,6 +6,7 @@
 //! compared with all of them. So a camera that looks at a street is allowed what a street does.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::catalogue::LatentSample;
 
@@ -41,7 +42,7 @@ pub(crate) fn shares(payload: &[u8], bits: u32) -> Vec<u8> {
 }
 
 /// What is said of a camera.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Too few frames yet.
@@ -53,14 +54,14 @@ pub(crate) enum State {
 }
 
 /// A mean of the frames before and of the newest ones.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Change {
     before: Option<f64>,
     now: Option<f64>,
 }
 
 /// One window's distance from all frames before the newest.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Window {
     /// When its last frame was captured, milliseconds since the Unix epoch.
     captured_ms: i64,
@@ -68,7 +69,7 @@ pub(crate) struct Window {
 }
 
 /// The judgement of one camera.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Drift {
     camera: String,
     state: State,

@@ -2,10 +2,11 @@
 
 use patchwire_proto::{latent::PATCH, v1};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Where a frame is on its way from ingest to reconstruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FrameState {
     /// Durable, waiting for the decoder.
@@ -37,7 +38,7 @@ impl FrameState {
 }
 
 /// One class of a label.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Score {
     /// Name of the class.
     pub label: String,
@@ -46,17 +47,18 @@ pub struct Score {
 }
 
 /// What the classification program saw, most likely class first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Label {
     /// The classification program.
     #[serde(serialize_with = "hex_id")]
+    #[schema(value_type = String)]
     pub program_id: [u8; 32],
     /// At most 16 classes.
     pub scores: Vec<Score>,
 }
 
 /// Measured quality of a reconstruction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Quality {
     /// Over RGB in dB; absent without an original.
     pub psnr_db: Option<f64>,
@@ -168,7 +170,7 @@ impl Frame {
 }
 
 /// The frame's JSON. Numbers that do not apply are null; an infinite PSNR is null too.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FrameJson<'a> {
     id: Uuid,
     node: &'a str,
@@ -196,7 +198,7 @@ pub struct FrameJson<'a> {
 }
 
 /// Addresses of a frame's images, null where there is none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Images {
     original: Option<String>,
     reconstruction: Option<String>,

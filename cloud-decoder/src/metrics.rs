@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{config::Config, frame::Quality, http::ROUTES};
+use crate::{config::Config, frame::Quality, http::routes};
 
 label! {
     /// What became of a frame that a node sent.
@@ -85,7 +85,7 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix("cloud_decoder");
         build(r, env!("CARGO_PKG_VERSION"));
         let metrics = Self {
-            http: Http::register(r, ROUTES.iter().copied()),
+            http: Http::register(r, routes()),
             frames: counters(r, "frames", "Frames received"),
             ingest_bytes: counter(r, "ingest_bytes", "Latents and originals stored"),
             ingest_seconds: histogram(

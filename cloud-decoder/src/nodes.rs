@@ -14,6 +14,7 @@ use patchwire_proto::v1::{Hello, NodeStatus, Program};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{bus::Bus, clock::now_ms};
@@ -67,7 +68,7 @@ struct Entry {
 }
 
 /// A node, as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NodeJson {
     node: String,
     connected: bool,
@@ -79,7 +80,7 @@ pub(crate) struct NodeJson {
     spool: Option<SpoolJson>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 struct SpoolJson {
     frames: u64,
     bytes: u64,
@@ -89,7 +90,7 @@ struct SpoolJson {
 }
 
 /// A program that a node has loaded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ProgramJson {
     id: String,
     name: String,
@@ -101,7 +102,7 @@ pub(crate) struct ProgramJson {
     memory_bits: MemoryJson,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 struct MemoryJson {
     weights: u64,
     wiring: u64,

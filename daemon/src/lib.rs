@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod rate;
+pub mod reference;
 pub mod tls;
 pub mod tokens;
 pub mod trace;

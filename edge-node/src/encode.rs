@@ -11,11 +11,12 @@ use patchwire_proto::{
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use crate::{config::Config, intake::Frame, metrics::TaskKind, rate::Rate};
 
 /// What a camera asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Task {
@@ -47,7 +48,7 @@ impl From<Task> for TaskKind {
 }
 
 /// One class and its probability.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Score {
     /// The class.
     pub label: String,

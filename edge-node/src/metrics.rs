@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{config::Config, http::ROUTES};
+use crate::{config::Config, http::routes};
 
 /// All metrics of a node. Clones share the same values.
 #[derive(Clone)]
@@ -142,7 +142,7 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix("edge_node");
         build(r, env!("CARGO_PKG_VERSION"));
         Self {
-            http: Http::register(r, ROUTES.iter().copied()),
+            http: Http::register(r, routes()),
             accepted: counters(r, "frames_accepted", "Frames answered 202"),
             refused: counters(r, "frames_refused", "Frames not accepted"),
             in_flight: gauge(r, "frames_in_flight", "Frames being handled"),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool};
+use utoipa::ToSchema;
 
 use super::CatalogueError;
 
@@ -33,7 +34,7 @@ const STEPS_MS: [i64; 20] = [
 ];
 
 /// What the lines of a [`History`] stand for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Lines {
     /// One a camera; those that sent last.
@@ -61,7 +62,7 @@ pub struct Span {
 }
 
 /// Means over time of frames with latents.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct History {
     /// First time of capture, milliseconds since the Unix epoch.
     pub from_ms: i64,
@@ -74,7 +75,7 @@ pub struct History {
 }
 
 /// Means of one camera or program, oldest first. A value is null where no frame of the step has one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Line {
     /// The camera's id, or the program's in hexadecimal.
     pub name: String,

@@ -12,6 +12,7 @@ mod write;
 
 use serde::Serialize;
 use tonic::async_trait;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
@@ -42,7 +43,7 @@ pub enum CatalogueError {
 }
 
 /// Some frames together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Kept {
     /// How many.
     pub frames: u64,
@@ -64,7 +65,7 @@ pub struct Page {
 }
 
 /// What the catalogue knows of one camera.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Camera {
     /// The camera's id.
     pub camera: String,
@@ -103,7 +104,7 @@ pub struct Camera {
 }
 
 /// A number that is plotted over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// PSNR in dB.
@@ -125,7 +126,7 @@ pub enum Metric {
 }
 
 /// Points of one camera's metric, oldest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Series {
     /// The camera's id.
     pub camera: String,
@@ -136,7 +137,7 @@ pub struct Series {
 }
 
 /// The likeliest class of a frame.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Seen {
     /// The frame.
     pub frame: Uuid,

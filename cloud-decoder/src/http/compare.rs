@@ -7,11 +7,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use quality::PATCH;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     App,
-    error::ApiError,
+    error::{ApiError, Told},
     frames::{FrameId, find},
     images::{caching, known},
 };
@@ -21,7 +22,29 @@ use crate::{
     objects::Kind,
 };
 
+/// Errors of a frame's patches.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PatchErrors {
+    /// Of a patch, in pixels.
+    side: u32,
+    columns: u32,
+    rows: u32,
+    /// Mean squared error, row by row.
+    mse: Vec<f32>,
+}
+
 /// Mean squared error of each patch, row by row.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}/patches",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "Errors", body = PatchErrors),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+        (status = 422, description = "It is too large to be compared", body = Told),
+    ),
+)]
 pub(super) async fn patches(
     State(app): State<App>,
     FrameId(id): FrameId,
@@ -45,16 +68,27 @@ pub(super) async fn patches(
         .compare
         .patches(original, rebuilt, (width, height))
         .await?;
-    let body = json!({
-        "side": PATCH,
-        "columns": width.div_ceil(PATCH),
-        "rows": height.div_ceil(PATCH),
-        "mse": mse,
-    });
+    let body = PatchErrors {
+        side: PATCH,
+        columns: width.div_ceil(PATCH),
+        rows: height.div_ceil(PATCH),
+        mse,
+    };
     Ok((caching, Json(body)).into_response())
 }
 
 /// The original as the best JPEG that takes no more bytes than the latents; how good it is, is in the headers.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}/same-size.jpg",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "The JPEG", body = Vec<u8>, content_type = "image/jpeg"),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+        (status = 422, description = "It is too large to be compared", body = Told),
+    ),
+)]
 pub(super) async fn same_size(
     State(app): State<App>,
     FrameId(id): FrameId,

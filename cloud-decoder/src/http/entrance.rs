@@ -20,11 +20,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use daemon::tokens::{self, Gate, Holder, Kind, Refusal};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant, sleep_until};
+use utoipa::ToSchema;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::{ApiError, Told},
+};
 use crate::Config;
 
 /// How long a login lasts.
@@ -152,13 +155,25 @@ pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: 
     }
 }
 
-#[derive(Deserialize)]
+/// A viewer's token.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
     token: String,
 }
 
-/// `POST /api/v1/session`: a cookie for a viewer's token.
+/// Logs in: a cookie for a viewer's token.
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    request_body = Login,
+    responses(
+        (status = 204, description = "Logged in; the cookie is in Set-Cookie"),
+        (status = 400, description = "No login, or no token is needed", body = Told),
+        (status = 401, description = "The token is not known", body = Told),
+        (status = 403, description = "It is not a viewer's", body = Told),
+    ),
+)]
 pub(super) async fn login(
     State(app): State<App>,
     login: Result<Json<Login>, JsonRejection>,
@@ -179,7 +194,8 @@ pub(super) async fn login(
     Ok((StatusCode::NO_CONTENT, cookie).into_response())
 }
 
-/// `DELETE /api/v1/session`: the cookie is good no more.
+/// Logs out: the cookie is good no more.
+#[utoipa::path(delete, path = "/api/v1/session", responses((status = 204, description = "Logged out")))]
 pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> Response {
     if let Some(value) = cookie(&headers) {
         app.door.end(value);
@@ -188,15 +204,27 @@ pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> Respon
     (StatusCode::NO_CONTENT, cookie).into_response()
 }
 
-/// `GET /api/v1/session`: whether a token is needed, and who is logged in.
+/// Whether a token is needed, and who is logged in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionJson {
+    needed: bool,
+    /// Name of the token's holder.
+    viewer: Option<String>,
+}
+
+/// Whether a token is needed, and who is logged in.
+#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, description = "The session", body = SessionJson)))]
 pub(super) async fn session(
     State(app): State<App>,
     method: Method,
     headers: HeaderMap,
-) -> Json<Value> {
+) -> Json<SessionJson> {
     let visitor = app.door.visitor(&method, &headers).ok();
     let viewer = visitor.and_then(|v| v.holder).map(|holder| holder.name);
-    Json(json!({ "needed": !app.door.gate.is_open(), "viewer": viewer }))
+    Json(SessionJson {
+        needed: !app.door.gate.is_open(),
+        viewer,
+    })
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

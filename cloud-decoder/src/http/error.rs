@@ -6,11 +6,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use daemon::tokens::Refusal;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     catalogue::CatalogueError, compare::CompareError, objects::ObjectError, repair::RepairError,
 };
+
+/// What every error says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Told {
+    /// One sentence.
+    error: String,
+}
 
 /// A status and a sentence.
 #[derive(Debug)]
@@ -114,7 +122,10 @@ impl From<RepairError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({ "error": self.message }))).into_response();
+        let told = Json(Told {
+            error: self.message,
+        });
+        let mut response = (self.status, told).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

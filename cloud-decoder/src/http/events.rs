@@ -17,11 +17,26 @@ use daemon::metrics::Raised;
 use futures::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-use super::{App, entrance::Visitor, error::ApiError};
+use super::{
+    App,
+    entrance::Visitor,
+    error::{ApiError, Told},
+};
 use crate::frame::FrameJson;
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Every change of a frame, as server-sent events.
+///
+/// `ready` once, `frame` with the record for every change, `reload` after missed ones.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    responses(
+        (status = 200, description = "An endless stream", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams are open", body = Told),
+    ),
+)]
 pub(super) async fn events(
     State(app): State<App>,
     Extension(visitor): Extension<Visitor>,

@@ -4,18 +4,20 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
-    error::ApiError,
+    error::{ApiError, Told},
     frames::{camera, within},
 };
 use crate::{
     catalogue::{History, Lines, Span},
     clock::now_ms,
     drift,
+    nodes::NodeJson,
 };
 
 const DEFAULT_POINTS: u32 = 200;
@@ -25,23 +27,55 @@ const MAX_JUDGED: usize = 100;
 /// The last millisecond of the year 9999.
 const MAX_MS: i64 = 253_402_300_799_999;
 
-/// Edge nodes by name.
-pub(super) async fn nodes(State(app): State<App>) -> Json<Value> {
-    Json(json!({ "nodes": app.nodes.list() }))
+/// Edge nodes.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NodeList {
+    nodes: Vec<NodeJson>,
 }
 
-#[derive(Deserialize)]
+/// A judgement a camera.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DriftList {
+    cameras: Vec<drift::Drift>,
+}
+
+/// Edge nodes by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/nodes",
+    responses(
+        (status = 200, description = "All of them", body = NodeList),
+    ),
+)]
+pub(super) async fn nodes(State(app): State<App>) -> Json<Value> {
+    Json(json!(NodeList {
+        nodes: app.nodes.list()
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     from_ms: Option<i64>,
     to_ms: Option<i64>,
     points: Option<u32>,
+    #[param(inline)]
     lines: Option<Lines>,
     camera: Option<String>,
     program: Option<String>,
 }
 
 /// Means over time, one line a camera or a program.
+#[utoipa::path(
+    get,
+    path = "/api/v1/history",
+    params(HistoryQuery),
+    responses(
+        (status = 200, description = "Lines", body = History),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
 pub(super) async fn history(
     State(app): State<App>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
@@ -65,13 +99,23 @@ pub(super) async fn history(
     Ok(Json(app.catalogue.history(&span).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DriftQuery {
     camera: Option<String>,
 }
 
 /// Whether cameras see what they usually see: one camera, or those that sent last.
+#[utoipa::path(
+    get,
+    path = "/api/v1/drift",
+    params(DriftQuery),
+    responses(
+        (status = 200, description = "A judgement a camera", body = DriftList),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
 pub(super) async fn drift(
     State(app): State<App>,
     query: Result<Query<DriftQuery>, QueryRejection>,
@@ -90,7 +134,7 @@ pub(super) async fn drift(
         let frames = app.catalogue.latents(camera, drift::FRAMES).await?;
         judged.push(drift::judge(camera, &frames));
     }
-    Ok(Json(json!({ "cameras": judged })))
+    Ok(Json(json!(DriftList { cameras: judged })))
 }
 
 fn program(id: &str) -> Result<[u8; 32], ApiError> {

@@ -6,29 +6,60 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use patchwire_proto::limits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::{ApiError, Told},
+};
 use crate::{
-    catalogue::Page,
+    catalogue::{Page, Seen},
     frame::{Frame, FrameJson, FrameState},
 };
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 500;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     camera: Option<String>,
+    #[param(inline)]
     state: Option<FrameState>,
     limit: Option<u32>,
     before: Option<String>,
 }
 
+/// A page of frames.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FramesPage<'a> {
+    frames: Vec<FrameJson<'a>>,
+    /// The `before` of the next page, null on the last.
+    next: Option<Uuid>,
+}
+
+/// A page of labels.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LabelsPage {
+    labels: Vec<Seen>,
+    /// The `before` of the next page, null on the last.
+    next: Option<Uuid>,
+}
+
 /// Newest arrival first; `next` is the `before` of the next page, null on the last.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page", body = FramesPage<'_>),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
 pub(super) async fn list(
     State(app): State<App>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -38,10 +69,19 @@ pub(super) async fn list(
     let frames = app.catalogue.list(&page).await?;
     let (frames, next) = cut(frames, page.limit, |frame| frame.new.id)?;
     let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
-    Ok(Json(json!({ "frames": frames, "next": next })))
+    Ok(Json(json!(FramesPage { frames, next })))
 }
 
 /// The likeliest class of labelled frames, newest arrival first; `next` as for frames.
+#[utoipa::path(
+    get,
+    path = "/api/v1/labels",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page", body = LabelsPage),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
 pub(super) async fn labels(
     State(app): State<App>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -50,7 +90,7 @@ pub(super) async fn labels(
     let page = page(query)?;
     let labels = app.catalogue.labels(&page).await?;
     let (labels, next) = cut(labels, page.limit, |seen| seen.frame)?;
-    Ok(Json(json!({ "labels": labels, "next": next })))
+    Ok(Json(json!(LabelsPage { labels, next })))
 }
 
 /// One more than asked for, so that it is known whether a page follows.
@@ -78,6 +118,16 @@ fn cut<T>(
 }
 
 /// One frame's record.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "Its record", body = FrameJson<'_>),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+    ),
+)]
 pub(super) async fn one(
     State(app): State<App>,
     FrameId(id): FrameId,
@@ -86,7 +136,18 @@ pub(super) async fn one(
     Ok(Json(json!(FrameJson::from(&frame))))
 }
 
-/// `POST /api/v1/frames/{id}/retry`: decodes a frame once more.
+/// Decodes a decoded or failed frame once more.
+#[utoipa::path(
+    post,
+    path = "/api/v1/frames/{id}/retry",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 202, description = "Queued; its record", body = FrameJson<'_>),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+        (status = 409, description = "There is nothing to decode, or it waits already", body = Told),
+    ),
+)]
 pub(super) async fn retry(
     State(app): State<App>,
     FrameId(id): FrameId,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     App,
-    error::ApiError,
+    error::{ApiError, Told},
     frames::{FrameId, find},
 };
 use crate::{
@@ -20,6 +20,17 @@ use crate::{
 
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 
+/// The rebuilt frame.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}/reconstruction.png",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+    ),
+)]
 pub(super) async fn reconstruction(
     State(app): State<App>,
     FrameId(id): FrameId,
@@ -28,6 +39,17 @@ pub(super) async fn reconstruction(
     rebuilt(&app, id, Kind::Reconstruction, "image/png", &headers).await
 }
 
+/// The rebuilt frame in small.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}/thumbnail.jpg",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "The image", body = Vec<u8>, content_type = "image/jpeg"),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+    ),
+)]
 pub(super) async fn thumbnail(
     State(app): State<App>,
     FrameId(id): FrameId,
@@ -36,6 +58,17 @@ pub(super) async fn thumbnail(
     rebuilt(&app, id, Kind::Thumbnail, "image/jpeg", &headers).await
 }
 
+/// The original, if one came along.
+#[utoipa::path(
+    get,
+    path = "/api/v1/frames/{id}/original",
+    params(("id" = Uuid, Path, description = "The frame")),
+    responses(
+        (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "There is none", body = Told),
+    ),
+)]
 pub(super) async fn original(
     State(app): State<App>,
     FrameId(id): FrameId,

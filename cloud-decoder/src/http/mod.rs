@@ -21,12 +21,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use daemon::{http::Limits, metrics::observe, tls::Acceptor};
+use daemon::{
+    http::Limits,
+    metrics::observe,
+    reference::{self, Tokens},
+    tls::Acceptor,
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
 use crate::{
     Readiness,
@@ -52,30 +58,47 @@ const LIMITS: Limits = Limits {
     drain: Duration::from_secs(9),
 };
 
-/// What the metrics know of routes; the dashboard's files are `other`.
-pub(crate) const ROUTES: &[&str] = &[
-    "/api/v1/frames",
-    "/api/v1/frames/{id}",
-    "/api/v1/frames/{id}/retry",
-    "/api/v1/frames/{id}/reconstruction.png",
-    "/api/v1/frames/{id}/original",
-    "/api/v1/frames/{id}/thumbnail.jpg",
-    "/api/v1/frames/{id}/patches",
-    "/api/v1/frames/{id}/same-size.jpg",
-    "/api/v1/labels",
-    "/api/v1/cameras",
-    "/api/v1/nodes",
-    "/api/v1/summary",
-    "/api/v1/series",
-    "/api/v1/history",
-    "/api/v1/drift",
-    "/api/v1/retention",
-    "/api/v1/events",
-    "/api/v1/session",
-    "/livez",
-    "/readyz",
-    "/metrics",
-];
+/// The HTTP API; the dashboard's files are not part of it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cloud-decoder",
+        description = "Rebuilds full frames from encoded patches, keeps them, measures them, shows them. \
+                       Errors are {\"error\": \"one sentence\"}."
+    ),
+    modifiers(&Tokens),
+    paths(
+        frames::list,
+        frames::one,
+        frames::retry,
+        frames::labels,
+        images::reconstruction,
+        images::original,
+        images::thumbnail,
+        compare::patches,
+        compare::same_size,
+        stats::cameras,
+        stats::summary,
+        stats::series,
+        stats::retention,
+        fleet::nodes,
+        fleet::history,
+        fleet::drift,
+        events::events,
+        entrance::session,
+        entrance::login,
+        entrance::logout,
+        probes::livez,
+        probes::readyz,
+        probes::metrics,
+    )
+)]
+struct Document;
+
+/// The API's routes.
+pub(crate) fn routes() -> impl Iterator<Item = String> {
+    Document::openapi().paths.paths.into_keys()
+}
 
 /// What handlers need.
 #[derive(Clone)]
@@ -146,6 +169,7 @@ fn router(app: App) -> Router {
     if app.role.does(Role::Web) {
         router = router
             .nest("/api/v1", api.route("/session", session))
+            .merge(reference::router("/api", &Document::openapi()))
             .fallback(assets::serve);
     }
     router

@@ -8,15 +8,33 @@ use axum::{
 
 use daemon::metrics::CONTENT_TYPE;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::{ApiError, Told},
+};
 use crate::{Readiness, clock::now_ms};
 
 /// The process answers.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    responses(
+        (status = 200, description = "It does", body = String),
+    ),
+)]
 pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// A warm-up frame was decoded where frames are, the catalogue answers, and no shutdown has begun.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, description = "It can", body = String),
+        (status = 503, description = "Not now", body = Told),
+    ),
+)]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::unavailable("the service is shutting down"));
@@ -31,6 +49,13 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
 }
 
 /// OpenMetrics text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, description = "All series", body = String, content_type = "application/openmetrics-text"),
+    ),
+)]
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
     let queued = app.catalogue.queued().await?;
     app.metrics.queued.set(queued as i64);

@@ -40,13 +40,10 @@ struct Route {
 
 impl Http {
     /// Registers `http_requests_total` and `http_request_seconds` for these routes, as the router spells them.
-    pub fn register<'a>(
-        registry: &mut Registry,
-        routes: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn register(registry: &mut Registry, routes: impl IntoIterator<Item = String>) -> Self {
         let requests = Family::<Answered, Counter>::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(LONG)) as fn() -> _);
-        let routes: Vec<_> = routes.into_iter().map(str::to_owned).collect();
+        let routes: Vec<_> = routes.into_iter().collect();
         for route in routes.iter().map(String::as_str).chain([OTHER]) {
             for status in CLASSES {
                 let route = route.to_owned();

@@ -8,7 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use daemon::tokens;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
 
@@ -16,6 +17,13 @@ use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
 const RETRY_BUSY_S: u64 = 1;
 /// The same when the spool is full, which takes longer to pass.
 const RETRY_FULL_S: u64 = 10;
+
+/// What every refusal says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Told {
+    /// One sentence.
+    error: String,
+}
 
 /// A refusal as the client sees it.
 #[derive(Debug)]
@@ -130,7 +138,10 @@ impl From<SpoolError> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({ "error": self.sentence }))).into_response();
+        let told = Json(Told {
+            error: self.sentence,
+        });
+        let mut response = (self.status, told).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response

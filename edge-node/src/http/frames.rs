@@ -19,9 +19,10 @@ use daemon::{
 use patchwire_proto::limits::{MAX_SIDE, check_id};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument as _, Span, field::Empty, info_span};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::HttpError;
+use super::error::{HttpError, Told};
 use crate::{
     encode::{Score, Task},
     metrics::TaskKind,
@@ -29,16 +30,20 @@ use crate::{
     spool::FrameState,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Params {
+    /// 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    #[param(required = true, example = "gate")]
     camera: Option<String>,
+    /// `compress` (the default), `classify` or `both`.
     task: Option<String>,
 }
 
 /// The answer to an accepted frame.
-#[derive(Serialize)]
-struct Accepted {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {
     frame_id: Uuid,
     camera: String,
     task: Task,
@@ -61,14 +66,38 @@ struct Accepted {
     encode_ms: f64,
 }
 
-#[derive(Serialize)]
-struct FrameStatus {
+#[derive(Serialize, ToSchema)]
+pub(super) struct FrameStatus {
     frame_id: Uuid,
     #[serde(flatten)]
     state: FrameState,
 }
 
-/// `POST /v1/frames?camera=ID&task=compress|classify|both`; compress when no task is named.
+/// Takes a frame: encodes it and answers once it is on disk.
+#[utoipa::path(
+    post,
+    path = "/v1/frames",
+    params(
+        Params,
+        ("x-frame-width" = Option<u32>, Header, description = "Of raw RGB, in pixels"),
+        ("x-frame-height" = Option<u32>, Header, description = "Of raw RGB, in pixels"),
+        ("traceparent" = Option<String>, Header, description = "W3C trace that the frame becomes part of"),
+    ),
+    request_body(description = "One image, or raw RGB of 3 bytes a pixel", content(
+        (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+        (Vec<u8> = "image/x-portable-pixmap"), (Vec<u8> = "image/x-portable-anymap"),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses(
+        (status = 202, description = "The encoded frame is on disk", body = Accepted),
+        (status = 400, description = "Bad parameters, or a damaged image", body = Told),
+        (status = 408, description = "The body did not arrive in time", body = Told),
+        (status = 413, description = "Too many bytes or pixels", body = Told),
+        (status = 415, description = "The content-type is missing, not supported or not true", body = Told),
+        (status = 429, description = "Too many frames at once; see Retry-After", body = Told),
+        (status = 503, description = "The spool is full; see Retry-After", body = Told),
+    ),
+)]
 pub(super) async fn post(
     State(node): State<Arc<Node>>,
     params: Result<Query<Params>, QueryRejection>,
@@ -231,7 +260,19 @@ fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpEr
     Ok(Some(text.to_owned()))
 }
 
-/// `GET /v1/frames/{id}`
+/// What became of a frame.
+///
+/// The last 4096 frames that left the spool are remembered.
+#[utoipa::path(
+    get,
+    path = "/v1/frames/{id}",
+    params(("id" = Uuid, Path, description = "The frame_id of the answer that took it")),
+    responses(
+        (status = 200, description = "Its state", body = FrameStatus),
+        (status = 400, description = "The id is no UUID", body = Told),
+        (status = 404, description = "Not known here, or left too long ago", body = Told),
+    ),
+)]
 pub(super) async fn get(
     State(node): State<Arc<Node>>,
     Path(id): Path<String>,

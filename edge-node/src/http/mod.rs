@@ -9,6 +9,7 @@
 //! | `GET /livez`           | 200 while the process answers                                      |
 //! | `GET /readyz`          | 200 while frames can be stored                                     |
 //! | `GET /metrics`         | OpenMetrics text                                                   |
+//! | `GET /docs`            | a page that shows `GET /openapi.json`                              |
 //!
 //! Where the node has tokens, frames need a sender's, what became of them a sender's or a viewer's, the rest but
 //! the probes a viewer's. Whatever is refused is told as `{"error": "one sentence"}`.
@@ -28,22 +29,42 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use daemon::{metrics::observe, tokens::Kind};
+use daemon::{
+    metrics::observe,
+    reference::{self, Tokens},
+    tokens::Kind,
+};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use utoipa::OpenApi;
 
 pub(crate) use self::error::HttpError;
 use crate::node::Node;
 
-/// What the metrics know of routes.
-pub(crate) const ROUTES: &[&str] = &[
-    "/v1/frames",
-    "/v1/frames/{id}",
-    "/v1/encoder",
-    "/v1/status",
-    "/livez",
-    "/readyz",
-    "/metrics",
-];
+/// The HTTP API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "edge-node",
+        description = "Takes camera frames, encodes them on the emulated ASIC, sends them to the cloud. \
+                       Whatever is refused is told as {\"error\": \"one sentence\"}."
+    ),
+    modifiers(&Tokens),
+    paths(
+        frames::post,
+        frames::get,
+        status::encoder,
+        status::status,
+        status::live,
+        status::ready,
+        status::metrics,
+    )
+)]
+struct Document;
+
+/// The API's routes.
+pub(crate) fn routes() -> impl Iterator<Item = String> {
+    Document::openapi().paths.paths.into_keys()
+}
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
     let most = node.config.http.max_body_bytes;
@@ -66,6 +87,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/livez", get(status::live))
         .route("/readyz", get(status::ready))
         .route("/metrics", metrics)
+        .merge(reference::router("", &Document::openapi()))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))

@@ -11,13 +11,13 @@ use axum::{
 use daemon::metrics::CONTENT_TYPE;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::error::HttpError;
+use super::error::{HttpError, Told};
 use crate::{node::Node, spool::Backlog, uplink::LinkStatus};
 
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
     node_id: String,
     version: &'static str,
     uptime_s: u64,
@@ -29,40 +29,81 @@ struct Status {
     uplink: LinkStatus,
 }
 
-/// `GET /v1/encoder`
-pub(super) async fn encoder(State(node): State<Arc<Node>>) -> Json<Value> {
-    let programs: Vec<_> = node.encoder.emulators().into_iter().map(program).collect();
-    Json(json!({ "budget_bits": BUDGET_BITS, "programs": programs }))
+/// The chip and what is loaded into it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Chip {
+    /// Bits that it has in all.
+    budget_bits: u64,
+    programs: Vec<ProgramJson>,
 }
 
-fn program(emulator: &Emulator) -> Value {
+/// A loaded program.
+#[derive(Serialize, ToSchema)]
+struct ProgramJson {
+    /// SHA-256 of the program.
+    id: String,
+    name: String,
+    task: &'static str,
+    /// Instructions that the emulator uses.
+    kernel: String,
+    /// Of a program that classifies.
+    labels: Vec<String>,
+    /// Bits a patch of a program that compresses.
+    latent_bits: Option<u32>,
+    layers: usize,
+    macs_per_patch: u64,
+    memory_bits: Memory,
+}
+
+/// Bits of the chip's memory.
+#[derive(Serialize, ToSchema)]
+struct Memory {
+    weights: u64,
+    wiring: u64,
+    biases: u64,
+    shifts: u64,
+    maps: u64,
+    total: u64,
+}
+
+/// The loaded programs, their memory maps and their work.
+#[utoipa::path(get, path = "/v1/encoder", responses((status = 200, description = "The chip", body = Chip)))]
+pub(super) async fn encoder(State(node): State<Arc<Node>>) -> Json<Chip> {
+    Json(Chip {
+        budget_bits: BUDGET_BITS,
+        programs: node.encoder.emulators().into_iter().map(program).collect(),
+    })
+}
+
+fn program(emulator: &Emulator) -> ProgramJson {
     let program = emulator.program();
     let memory = program.memory();
     let task = match program.task() {
         nqe::Task::Classify => "classify",
         nqe::Task::Compress => "compress",
     };
-    json!({
-        "id": program.id().to_string(),
-        "name": program.name(),
-        "task": task,
-        "kernel": emulator.path(),
-        "labels": program.labels(),
-        "latent_bits": program.latent_bits(),
-        "layers": program.layers().len(),
-        "macs_per_patch": program.macs(),
-        "memory_bits": {
-            "weights": memory.weights(),
-            "wiring": memory.wiring(),
-            "biases": memory.biases(),
-            "shifts": memory.shifts(),
-            "maps": memory.maps(),
-            "total": memory.total(),
+    ProgramJson {
+        id: program.id().to_string(),
+        name: program.name().to_owned(),
+        task,
+        kernel: emulator.path().to_string(),
+        labels: program.labels().to_vec(),
+        latent_bits: program.latent_bits(),
+        layers: program.layers().len(),
+        macs_per_patch: program.macs(),
+        memory_bits: Memory {
+            weights: memory.weights(),
+            wiring: memory.wiring(),
+            biases: memory.biases(),
+            shifts: memory.shifts(),
+            maps: memory.maps(),
+            total: memory.total(),
         },
-    })
+    }
 }
 
-/// `GET /v1/status`
+/// Node, version, backlog, rate and uplink.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, description = "How it fares", body = Status)))]
 pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response::IntoResponse {
     Json(Status {
         node_id: node.config.node_id.clone(),
@@ -76,13 +117,24 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
     })
 }
 
-/// `GET /livez`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/livez", responses((status = 200, description = "It does", body = String)))]
 pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// `GET /readyz`: the programs ran a warm-up patch (or the node would not have started), the spool
+/// Whether frames can be taken.
+///
+/// The programs ran a warm-up patch (or the node would not have started), the spool
 /// can be written, and no shutdown has begun.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    responses(
+        (status = 200, description = "They can", body = String),
+        (status = 503, description = "Not now", body = Told),
+    ),
+)]
 pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<&'static str, HttpError> {
     let not = |why: &str| Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, why));
     if node.stop.is_cancelled() {
@@ -95,7 +147,12 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<&'static str,
     Ok("ready\n")
 }
 
-/// `GET /metrics`
+/// Metrics as OpenMetrics text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "All series", body = String, content_type = "application/openmetrics-text")),
+)]
 pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<Response, HttpError> {
     let age = node
         .link

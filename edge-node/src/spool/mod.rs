@@ -38,6 +38,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 use crate::{
     config::{self, OnFull},
@@ -68,7 +69,7 @@ pub struct Spool {
 }
 
 /// What waits for the cloud.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Backlog {
     /// Frames.
     pub frames: u64,
@@ -86,7 +87,7 @@ pub struct Entry {
 }
 
 /// What became of a frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum FrameState {
     /// On disk here, not yet acknowledged.

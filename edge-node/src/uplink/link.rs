@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use daemon::files::FileError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::spool::SpoolError;
 
@@ -21,7 +22,7 @@ pub struct Link {
 }
 
 /// The link as it is shown to people.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LinkStatus {
     /// Whether the cloud has welcomed this node and the stream stands.
     pub connected: bool,
