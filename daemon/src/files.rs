@@ -65,15 +65,40 @@ impl<T: Send + Sync + 'static> Live<T> {
         paths: Vec<PathBuf>,
         make: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
-        let contents = read_all(&paths)?;
+        let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+        let read = move || paths.iter().map(read).collect::<Result<Vec<_>, _>>();
+        Self::follow(names.join(", "), read, move |contents| make(contents))
+    }
+
+    /// The same for files that are only known while reading: `read` says what they contain. `names` is what the log
+    /// calls them.
+    ///
+    /// # Errors
+    /// The files cannot be used now.
+    pub fn follow<C: PartialEq + Send + Sync + 'static>(
+        names: String,
+        read: impl Fn() -> Result<C, FileError> + Send + Sync + 'static,
+        make: impl Fn(&C) -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<Self, FileError> {
+        let contents = read()?;
         let (sender, receiver) = watch::channel(Arc::new(make(&contents)?));
-        tokio::spawn(follow(paths, make, contents, sender));
+        let source = Source { read, make };
+        tokio::spawn(follow(names, Arc::new(source), contents, sender));
         Ok(Self(receiver))
     }
 
     /// What they say now.
     pub fn get(&self) -> Arc<T> {
         self.0.borrow().clone()
+    }
+
+    /// Waits until they say something else than this value, which [`get`](Self::get) gave; for good if they never do.
+    pub async fn changed_from(&self, value: &Arc<T>) {
+        let mut receiver = self.0.clone();
+        let changed = receiver.wait_for(|now| !Arc::ptr_eq(now, value));
+        if changed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until `condition` holds for what they say; for good if it never does.
@@ -85,33 +110,44 @@ impl<T: Send + Sync + 'static> Live<T> {
     }
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
-    paths.iter().map(read).collect()
+/// Where the values come from.
+struct Source<R, M> {
+    read: R,
+    make: M,
 }
 
-async fn follow<T: Send + Sync + 'static>(
-    paths: Vec<PathBuf>,
-    make: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
-    mut seen: Vec<Vec<u8>>,
+async fn follow<C, T, R, M>(
+    names: String,
+    source: Arc<Source<R, M>>,
+    contents: C,
     sender: watch::Sender<Arc<T>>,
-) {
-    let paths = Arc::new(paths);
-    let names = || {
-        let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
-        names.join(", ")
-    };
+) where
+    C: PartialEq + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+    R: Fn() -> Result<C, FileError> + Send + Sync + 'static,
+    M: Fn(&C) -> Result<T, FileError> + Send + Sync + 'static,
+{
+    let mut seen = Arc::new(contents);
     let mut told = String::new();
     loop {
         tokio::select! {
             () = sender.closed() => return,
             () = time::sleep(PERIOD) => {}
         }
-        let of = Arc::clone(&paths);
-        let made = match spawn_blocking(move || read_all(&of)).await {
-            Ok(Ok(contents)) if contents == seen => continue,
-            Ok(Ok(contents)) => {
-                seen = contents;
-                make(&seen)
+        let (source, before) = (Arc::clone(&source), Arc::clone(&seen));
+        let look = move || match (source.read)() {
+            Ok(contents) if contents == *before => Ok(None),
+            Ok(contents) => {
+                let made = (source.make)(&contents);
+                Ok(Some((contents, made)))
+            }
+            Err(error) => Err(error),
+        };
+        let made = match spawn_blocking(look).await {
+            Ok(Ok(None)) => continue,
+            Ok(Ok(Some((contents, made)))) => {
+                seen = Arc::new(contents);
+                made
             }
             Ok(Err(error)) => Err(error),
             Err(_) => return,
@@ -120,7 +156,7 @@ async fn follow<T: Send + Sync + 'static>(
             Ok(value) => {
                 sender.send_replace(Arc::new(value));
                 told.clear();
-                tracing::info!(files = names(), "read again");
+                tracing::info!(files = names, "read again");
             }
             Err(error) => {
                 let sentence = error.to_string();

@@ -78,7 +78,7 @@ pub struct Http {
     pub request_timeout_s: u64,
 }
 
-/// Program files; the shipped program where none is named.
+/// Program files; the shipped program where none is named. They are read again when they change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Programs {
@@ -86,6 +86,9 @@ pub struct Programs {
     pub compress: Option<PathBuf>,
     /// Classification program (`.nqe`).
     pub classify: Option<PathBuf>,
+    /// Folder of further programs (`NAME.nqe`), and of the file `cameras` that says which camera has which, a line
+    /// `CAMERA TASK NAME` each.
+    pub folder: Option<PathBuf>,
 }
 
 /// Bits a patch of the latents.

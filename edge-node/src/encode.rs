@@ -1,19 +1,21 @@
-//! The chip: two programs on the emulator, run on worker threads of their own.
+//! The chip: programs on the emulator, run on worker threads of their own.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
-use nqe::{Emulator, Program};
-use patchwire_proto::{
-    latent::LatentFrame,
-    limits::{MAX_LABEL_TEXT, MAX_LABELS},
-};
+use anyhow::Context as _;
+use daemon::files::Live;
+use patchwire_proto::{latent::LatentFrame, limits::MAX_LABELS};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use crate::{config::Config, intake::Frame, metrics::TaskKind, rate::Rate};
+use crate::{
+    config::Config,
+    intake::Frame,
+    metrics::TaskKind,
+    programs::{Choice, Programs},
+};
 
 /// What a camera asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,21 +58,29 @@ pub struct Score {
     pub score: f32,
 }
 
+/// What a program saw.
+#[derive(Debug)]
+pub struct Classified {
+    /// Id of the program.
+    pub program: [u8; 32],
+    /// Most likely class first.
+    pub scores: Vec<Score>,
+}
+
 /// What the chip made of a frame.
 #[derive(Debug)]
 pub struct Encoded {
     /// Present if the task was to compress.
     pub latents: Option<LatentFrame>,
-    /// Most likely class first; present if the task was to classify.
-    pub scores: Option<Vec<Score>>,
+    /// Present if the task was to classify.
+    pub classified: Option<Classified>,
     /// Time in the emulator.
     pub elapsed_ns: u64,
 }
 
 /// The loaded programs and the threads that run them.
 pub struct Encoder {
-    compress: Emulator,
-    classify: Emulator,
+    programs: Live<Programs>,
     pool: ThreadPool,
 }
 
@@ -80,76 +90,24 @@ pub struct Encoder {
 pub struct Failed;
 
 impl Encoder {
-    /// Loads the programs, starts the threads and runs a warm-up patch through each program.
+    /// Loads the programs, runs a warm-up patch through each and starts the threads.
     ///
     /// # Errors
     /// A program that cannot be read, is not valid, is over budget or is for the other task.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let programs = &config.programs;
-        let compress = load(
-            &programs.compress,
-            patchwire_models::COMPRESS,
-            nqe::Task::Compress,
-        )?;
-        let classify = load(
-            &programs.classify,
-            patchwire_models::CLASSIFY,
-            nqe::Task::Classify,
-        )?;
-        for label in classify.labels() {
-            let fits = (1..=MAX_LABEL_TEXT).contains(&label.len());
-            ensure!(
-                fits,
-                "classification label {label:?} is not 1 to {MAX_LABEL_TEXT} bytes long"
-            );
-        }
+        let programs = Programs::start(config).context("programs")?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(config.threads)
             .thread_name(|index| format!("encode-{index}"))
             .panic_handler(|_| tracing::error!("an encoder job panicked"))
             .build()
             .context("cannot start the encoder's threads")?;
-        let encoder = Self {
-            compress: Emulator::new(compress),
-            classify: Emulator::new(classify),
-            pool,
-        };
-        let patch = vec![0; nqe::PATCH * nqe::PATCH * 3];
-        for emulator in encoder.emulators() {
-            let name = emulator.program().name();
-            emulator
-                .run_patch(&patch)
-                .with_context(|| format!("warm-up of program {name:?} failed"))?;
-        }
-        Ok(encoder)
+        Ok(Self { programs, pool })
     }
 
-    /// The compressing and the classifying emulator, in this order.
-    pub fn emulators(&self) -> [&Emulator; 2] {
-        [&self.compress, &self.classify]
-    }
-
-    /// The policy for the bits of the program that compresses.
-    ///
-    /// # Errors
-    /// A pinned rate that the program does not have.
-    pub fn rate(&self, config: &Config) -> anyhow::Result<Rate> {
-        let shipped: &[u32] = match config.programs.compress {
-            None => &patchwire_models::PREFIXES,
-            Some(_) => &[],
-        };
-        let config = &config.rate;
-        let bits = self.compress.program().latent_bits().unwrap_or_default();
-        Rate::new(
-            config.bits,
-            config.steps.as_deref().unwrap_or(shipped),
-            bits,
-        )
-    }
-
-    /// Id of the program that classifies.
-    pub fn classifier(&self) -> [u8; 32] {
-        *self.classify.program().id().as_bytes()
+    /// The programs that are loaded, now and later.
+    pub fn programs(&self) -> &Live<Programs> {
+        &self.programs
     }
 
     /// Worker threads.
@@ -157,7 +115,7 @@ impl Encoder {
         self.pool.current_num_threads()
     }
 
-    /// Runs `job` on the worker threads, where [`encode`](Self::encode) runs in parallel.
+    /// Runs `job` on the worker threads, where [`encode`] runs in parallel.
     ///
     /// # Errors
     /// [`Failed`] if it panicked.
@@ -173,63 +131,42 @@ impl Encoder {
         });
         result.await.map_err(|_| Failed)
     }
-
-    /// Runs the chip on a frame.
-    ///
-    /// # Errors
-    /// What the emulator refuses; nothing for a frame that passed the intake.
-    pub fn encode(&self, frame: &Frame, task: Task) -> Result<Encoded, nqe::FrameError> {
-        let (rgb, width, height) = (&frame.rgb, frame.width, frame.height);
-        let start = Instant::now();
-        let mut encoded = Encoded {
-            latents: None,
-            scores: None,
-            elapsed_ns: 0,
-        };
-        if task.compresses() {
-            let payload = self.compress.encode_frame(rgb, width, height)?.into();
-            let program = self.compress.program();
-            encoded.latents = Some(LatentFrame {
-                bits: program.latent_bits().unwrap_or_default(),
-                width,
-                height,
-                program: *program.id().as_bytes(),
-                payload,
-            });
-        }
-        if task.classifies() {
-            let program = self.classify.program();
-            let logits = self.classify.classify_frame(rgb, width, height)?;
-            encoded.scores = Some(rank(program.labels(), &logits, program.score_shift()));
-        }
-        encoded.elapsed_ns = start.elapsed().as_nanos() as u64;
-        Ok(encoded)
-    }
 }
 
-fn load(
-    path: &Option<impl AsRef<Path>>,
-    shipped: &[u8],
-    task: nqe::Task,
-) -> anyhow::Result<Arc<Program>> {
-    let (program, source) = match path {
-        None => (
-            Program::from_bytes(shipped),
-            format!("the shipped {task} program"),
-        ),
-        Some(path) => {
-            let source = format!("program {}", path.as_ref().display());
-            let bytes = std::fs::read(path).with_context(|| format!("cannot read {source}"))?;
-            (Program::from_bytes(&bytes), source)
-        }
+/// Runs a camera's programs on a frame.
+///
+/// # Errors
+/// What the emulator refuses; nothing for a frame that passed the intake.
+pub fn encode(choice: &Choice, frame: &Frame, task: Task) -> Result<Encoded, nqe::FrameError> {
+    let (rgb, width, height) = (&frame.rgb, frame.width, frame.height);
+    let start = Instant::now();
+    let mut encoded = Encoded {
+        latents: None,
+        classified: None,
+        elapsed_ns: 0,
     };
-    let program = program.with_context(|| format!("cannot load {source}"))?;
-    ensure!(
-        program.task() == task,
-        "{source} is for {}, not for {task}",
-        program.task()
-    );
-    Ok(Arc::new(program))
+    if task.compresses() {
+        let emulator = &choice.compress.emulator;
+        let payload = emulator.encode_frame(rgb, width, height)?.into();
+        encoded.latents = Some(LatentFrame {
+            bits: emulator.program().latent_bits().unwrap_or_default(),
+            width,
+            height,
+            program: choice.compress.id(),
+            payload,
+        });
+    }
+    if task.classifies() {
+        let emulator = &choice.classify.emulator;
+        let program = emulator.program();
+        let logits = emulator.classify_frame(rgb, width, height)?;
+        encoded.classified = Some(Classified {
+            program: choice.classify.id(),
+            scores: rank(program.labels(), &logits, program.score_shift()),
+        });
+    }
+    encoded.elapsed_ns = start.elapsed().as_nanos() as u64;
+    Ok(encoded)
 }
 
 /// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Equal logits

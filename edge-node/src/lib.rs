@@ -11,6 +11,7 @@ mod http;
 pub mod intake;
 pub mod metrics;
 mod node;
+pub mod programs;
 mod rate;
 pub mod spool;
 pub mod uplink;
@@ -22,13 +23,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use daemon::{
     rate::Rates,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
-use patchwire_proto::v1;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -64,10 +63,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     config.check()?;
     let loading = config.clone();
     let encoder = spawn_blocking(move || Encoder::load(&loading)).await??;
-    let rate = encoder.rate(&config)?;
     let metrics = Metrics::new();
     metrics.bounds(&config, encoder.threads());
-    metrics.rate_bits.set(rate.most().into());
+    let programs = encoder.programs().clone();
+    let bits = programs.get().all().compress.bits(0.0);
+    metrics.rate_bits.set(bits.into());
     let spool = Spool::open(&config.spool, metrics.clone())
         .await
         .with_context(|| format!("spool {}", config.spool.path.display()))?;
@@ -79,11 +79,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
     let http_addr = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let hello = hello(&config, &encoder);
+    tokio::spawn(programs::tell(
+        programs.clone(),
+        metrics.clone(),
+        stop.clone(),
+    ));
     let uplink = Uplink::new(
         config.uplink.clone(),
-        hello,
-        rate.clone(),
+        config.node_id.clone(),
+        programs,
         Arc::clone(&spool),
         metrics.clone(),
     )?;
@@ -95,7 +99,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         stop: stop.clone(),
         started: Instant::now(),
         encoder,
-        rate,
         metrics,
         gate,
         config: config.clone(),
@@ -146,36 +149,4 @@ impl Running {
 fn camera_rates(http: &config::Http) -> Option<Rates> {
     let rate = http.camera_rate?;
     Some(Rates::new(rate, http.camera_burst))
-}
-
-/// Characters of a program's name that the cloud is told; UTF-8 takes at most 4 bytes each.
-const MAX_NAME: usize = patchwire_proto::limits::MAX_TEXT / 4;
-
-fn hello(config: &Config, encoder: &Encoder) -> v1::Hello {
-    let programs = encoder.emulators().map(program).to_vec();
-    v1::Hello {
-        node_id: config.node_id.clone(),
-        software_version: env!("CARGO_PKG_VERSION").into(),
-        program_ids: programs.iter().map(|program| program.id.clone()).collect(),
-        programs,
-    }
-}
-
-fn program(emulator: &nqe::Emulator) -> v1::Program {
-    let program = emulator.program();
-    let memory = program.memory();
-    v1::Program {
-        id: Bytes::copy_from_slice(program.id().as_bytes()),
-        name: program.name().chars().take(MAX_NAME).collect(),
-        classifies: program.task() == nqe::Task::Classify,
-        latent_bits: program.latent_bits().unwrap_or(0),
-        layers: program.layers().len() as u32,
-        macs_per_patch: program.macs(),
-        weight_bits: memory.weights(),
-        wiring_bits: memory.wiring(),
-        bias_bits: memory.biases(),
-        shift_bits: memory.shifts(),
-        map_bits: memory.maps(),
-        budget_bits: nqe::BUDGET_BITS,
-    }
 }

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub encode_busy: Gauge,
     /// All its threads.
     encode_threads: Gauge,
+    /// Programs that are loaded.
+    pub programs: Gauge,
+    /// Times that other programs were loaded while the node ran.
+    pub program_switches: Counter,
     /// Frames that the encoder failed on.
     pub encode_failures: Counter,
     /// Requests without the right token.
@@ -78,7 +82,7 @@ pub struct Metrics {
     pub connects: Counter,
     /// Streams that did not start or broke.
     pub failures: Counter,
-    /// Streams that ended because the cloud asked for it.
+    /// Streams that ended because the cloud asked for it or other programs were loaded.
     pub drained: Counter,
     /// Seconds since the last ack, set when the metrics are read; -1 before the first.
     pub last_ack_age_seconds: Gauge,
@@ -161,6 +165,12 @@ impl Metrics {
             ),
             encode_busy: gauge(r, "encode_busy", "Frames that have a thread of the encoder"),
             encode_threads: gauge(r, "encode_threads", "Threads of the encoder"),
+            programs: gauge(r, "programs", "Programs that are loaded"),
+            program_switches: counter(
+                r,
+                "program_switches",
+                "Times that other programs were loaded while the node ran",
+            ),
             encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
             unauthorized: counter(r, "unauthorized", "Requests without the right token"),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
@@ -203,7 +213,7 @@ impl Metrics {
             drained: counter(
                 r,
                 "uplink_drained",
-                "Streams that ended because the cloud asked for it",
+                "Streams that ended because the cloud asked for it or other programs were loaded",
             ),
             connects: counter(r, "uplink_connects", "Attempts to open the stream"),
             failures: counter(r, "uplink_failures", "Streams that did not start or broke"),

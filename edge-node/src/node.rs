@@ -18,11 +18,10 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    encode::{Encoded, Encoder, Task},
+    encode::{self, Encoded, Encoder, Task},
     http::HttpError,
     intake::{self, Frame},
     metrics::{Metrics, Refusal},
-    rate::Rate,
     spool::{Spool, now_ms},
     uplink::Link,
 };
@@ -34,7 +33,6 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) encoder: Encoder,
-    pub(crate) rate: Rate,
     pub(crate) spool: Arc<Spool>,
     pub(crate) metrics: Metrics,
     pub(crate) link: watch::Receiver<Link>,
@@ -136,15 +134,15 @@ impl Node {
         let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
         let source_bytes = body.len() as u64;
         drop(body);
-        let mut encoded = self
-            .encoder
-            .encode(&frame, task)
-            .map_err(HttpError::internal)?;
+        // Kept to the end, whatever is loaded meanwhile.
+        let programs = self.encoder.programs().get();
+        let choice = programs.of(&camera);
+        let mut encoded = encode::encode(choice, &frame, task).map_err(HttpError::internal)?;
         self.metrics
             .encode_seconds
             .observe(encoded.elapsed_ns as f64 / 1e9);
         if let Some(latents) = &mut encoded.latents {
-            let bits = self.rate.bits(self.spool.fill());
+            let bits = choice.compress.bits(self.spool.fill());
             self.metrics.rate_bits.set(bits.into());
             if bits < latents.bits {
                 *latents = latents.prefix(bits).map_err(HttpError::internal)?;
@@ -182,9 +180,10 @@ impl Node {
         frame: &Frame,
         encoded: &Encoded,
     ) -> EncodedFrame {
-        let label = encoded.scores.as_ref().map(|scores| Label {
-            program_id: Bytes::copy_from_slice(&self.encoder.classifier()),
-            scores: scores
+        let label = encoded.classified.as_ref().map(|classified| Label {
+            program_id: Bytes::copy_from_slice(&classified.program),
+            scores: classified
+                .scores
                 .iter()
                 .map(|score| v1::Score {
                     label: score.label.clone(),

@@ -11,7 +11,7 @@ const SHED_FROM: f64 = 0.5;
 
 /// The policy for one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// From all bits of the program down; one alone where the rate is pinned.
     steps: Vec<u32>,
 }
@@ -22,7 +22,7 @@ impl Rate {
     ///
     /// # Errors
     /// A pinned rate that is neither a step nor the program's own.
-    pub fn new(pinned: Option<u32>, steps: &[u32], whole: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(pinned: Option<u32>, steps: &[u32], whole: u32) -> anyhow::Result<Self> {
         let lower = steps.iter().copied().filter(|&bits| bits < whole);
         let mut steps: Vec<u32> = lower.chain([whole]).collect();
         if let Some(pinned) = pinned {
@@ -41,7 +41,7 @@ impl Rate {
     }
 
     /// Bits a patch of a new frame when `fill` of the spool, 0 to 1, is taken.
-    pub fn bits(&self, fill: f64) -> u32 {
+    pub(crate) fn bits(&self, fill: f64) -> u32 {
         let part = (1.0 - SHED_FROM) / self.steps.len() as f64;
         let down = if fill < SHED_FROM {
             0
@@ -49,11 +49,6 @@ impl Rate {
             1 + ((fill - SHED_FROM) / part) as usize
         };
         self.steps[down.min(self.steps.len() - 1)]
-    }
-
-    /// All bits that a frame may get.
-    pub fn most(&self) -> u32 {
-        self.steps[0]
     }
 }
 
@@ -82,7 +77,7 @@ mod tests {
     #[test]
     fn steps_below_the_program_count_alone() {
         let small = rate(None, 128).unwrap();
-        assert_eq!((small.most(), small.bits(1.0)), (128, 64));
+        assert_eq!((small.bits(0.0), small.bits(1.0)), (128, 64));
         let tiny = rate(None, 64).unwrap();
         assert_eq!([0.0, 1.0].map(|fill| tiny.bits(fill)), [64; 2]);
         let refused = rate(Some(192), 128).unwrap_err().to_string();

@@ -173,27 +173,25 @@ async fn accept(
     };
     let stored = Arc::clone(node).submit(submission).await?;
     let encoded = stored.encoded;
-    let program = encoded
-        .latents
-        .as_ref()
-        .map_or(node.encoder.classifier(), |l| l.program);
+    let (latents, classified) = (&encoded.latents, encoded.classified);
+    let program = latents.as_ref().map(|l| l.program);
+    let program = program.or(classified.as_ref().map(|c| c.program));
     Ok(Accepted {
         frame_id: stored.frame_id,
         camera,
         task,
         width: stored.width,
         height: stored.height,
-        patches: encoded.latents.as_ref().map_or(0, |l| l.patches()),
-        bits_per_patch: encoded.latents.as_ref().map_or(0, |l| l.bits),
-        bits: encoded.latents.as_ref().map_or(0, |l| l.total_bits()),
-        bits_per_pixel: encoded.latents.as_ref().map_or(0.0, |l| l.bits_per_pixel()),
-        program: hex::encode(program),
-        label: encoded
-            .scores
+        patches: latents.as_ref().map_or(0, |l| l.patches()),
+        bits_per_patch: latents.as_ref().map_or(0, |l| l.bits),
+        bits: latents.as_ref().map_or(0, |l| l.total_bits()),
+        bits_per_pixel: latents.as_ref().map_or(0.0, |l| l.bits_per_pixel()),
+        program: program.map(hex::encode).unwrap_or_default(),
+        label: classified
             .as_ref()
-            .and_then(|s| s.first())
+            .and_then(|c| c.scores.first())
             .map(|top| top.label.clone()),
-        scores: encoded.scores,
+        scores: classified.map(|c| c.scores),
         original_attached: stored.original_attached,
         encode_ms: encoded.elapsed_ns as f64 / 1e6,
     })

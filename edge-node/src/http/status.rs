@@ -1,6 +1,6 @@
 //! What the node tells about itself: programs, status, health, metrics.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{HttpError, Told};
-use crate::{node::Node, spool::Backlog, uplink::LinkStatus};
+use crate::{node::Node, programs::Choice, spool::Backlog, uplink::LinkStatus};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
@@ -35,6 +35,26 @@ pub(super) struct Chip {
     /// Bits that it has in all.
     budget_bits: u64,
     programs: Vec<ProgramJson>,
+    /// Programs of cameras that have no others.
+    chosen: ChosenJson,
+    /// Programs of cameras that have, by camera.
+    cameras: BTreeMap<String, ChosenJson>,
+}
+
+/// Ids of a camera's programs.
+#[derive(Serialize, ToSchema)]
+struct ChosenJson {
+    compress: String,
+    classify: String,
+}
+
+impl From<&Choice> for ChosenJson {
+    fn from(choice: &Choice) -> Self {
+        Self {
+            compress: hex::encode(choice.compress.id()),
+            classify: hex::encode(choice.classify.id()),
+        }
+    }
 }
 
 /// A loaded program.
@@ -69,9 +89,16 @@ struct Memory {
 /// The loaded programs, their memory maps and their work.
 #[utoipa::path(get, path = "/v1/encoder", responses((status = 200, description = "The chip", body = Chip)))]
 pub(super) async fn encoder(State(node): State<Arc<Node>>) -> Json<Chip> {
+    let programs = node.encoder.programs().get();
+    let loaded = programs.loaded().into_iter();
+    let cameras = programs.cameras();
     Json(Chip {
         budget_bits: BUDGET_BITS,
-        programs: node.encoder.emulators().into_iter().map(program).collect(),
+        programs: loaded.map(|l| program(&l.emulator)).collect(),
+        chosen: programs.all().into(),
+        cameras: cameras
+            .map(|(c, choice)| (c.to_owned(), choice.into()))
+            .collect(),
     })
 }
 
@@ -110,7 +137,13 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: node.started.elapsed().as_secs(),
         backlog: node.spool.backlog(),
-        bits_per_patch: node.rate.bits(node.spool.fill()),
+        bits_per_patch: node
+            .encoder
+            .programs()
+            .get()
+            .all()
+            .compress
+            .bits(node.spool.fill()),
         spool_max_bytes: node.config.spool.max_bytes,
         endpoint: node.config.uplink.endpoint.clone(),
         uplink: node.link.borrow().status(),

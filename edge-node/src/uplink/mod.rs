@@ -5,8 +5,10 @@
 //! it on their ack alone; after a reconnect, what was not acknowledged is sent again, in order. The
 //! cloud knows frames by their id, so a frame sent twice is kept once. A cloud that takes it is told
 //! how the spool fares, in front of the frames that wait. A cloud that wants the node elsewhere asks it to drain the
-//! stream: it sends no more frames, and opens another stream once all are acknowledged.
+//! stream: it sends no more frames, and opens another stream once all are acknowledged. A node whose programs change drains
+//! it by itself, and tells them in the hello of the next.
 
+mod hello;
 mod identity;
 mod link;
 mod reply;
@@ -17,12 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon::one_line;
+use daemon::{files::Live, one_line};
 use patchwire_proto::{
     limits,
     v1::{
-        CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome, cloud_message,
-        edge_message, uplink_client::UplinkClient,
+        CloudMessage, EdgeMessage, EncodedFrame, NodeStatus, Welcome, cloud_message, edge_message,
+        uplink_client::UplinkClient,
     },
 };
 use prost::Message as _;
@@ -37,7 +39,7 @@ use tonic::{Request, Streaming, transport::Endpoint};
 use crate::{
     config,
     metrics::Metrics,
-    rate::Rate,
+    programs::Programs,
     spool::{Entry, FrameState, Spool},
 };
 
@@ -61,8 +63,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Uplink {
     config: config::Uplink,
     endpoint: Endpoint,
-    hello: Hello,
-    rate: Rate,
+    node_id: String,
+    programs: Live<Programs>,
     spool: Arc<Spool>,
     metrics: Metrics,
     link: watch::Sender<Link>,
@@ -75,8 +77,8 @@ impl Uplink {
     /// When the endpoint is not a URI.
     pub(crate) fn new(
         config: config::Uplink,
-        hello: Hello,
-        rate: Rate,
+        node_id: String,
+        programs: Live<Programs>,
         spool: Arc<Spool>,
         metrics: Metrics,
     ) -> Result<Self, tonic::transport::Error> {
@@ -89,8 +91,8 @@ impl Uplink {
         Ok(Self {
             config,
             endpoint,
-            hello,
-            rate,
+            node_id,
+            programs,
             spool,
             metrics,
             link: watch::Sender::default(),
@@ -173,7 +175,8 @@ impl Uplink {
 
     /// Sends and settles frames until the stream fails or is drained.
     async fn stream(&self) -> Result<(), LinkError> {
-        let (outbound, mut session) = self.open().await?;
+        let programs = self.programs.get();
+        let (outbound, mut session) = self.open(&programs).await?;
         self.metrics.connected.set(1);
         self.metrics.window.set(session.window as i64);
         self.link.send_modify(|link| {
@@ -224,6 +227,7 @@ impl Uplink {
                         self.metrics.unacked.set(session.in_flight.len() as i64);
                     }
                 }
+                () = self.programs.changed_from(&programs), if !session.draining => session.draining = true,
                 () = self.spool.arrival(), if next.is_none() && session.takes_more() => {}
                 () = time::sleep_until(deadline), if !session.in_flight.is_empty() => {
                     return Err(LinkError::Stalled(patience));
@@ -238,19 +242,25 @@ impl Uplink {
             spool_frames: backlog.frames,
             spool_bytes: backlog.bytes,
             spool_max_bytes: self.spool.max_bytes(),
-            bits_per_patch: self.rate.bits(self.spool.fill()),
+            bits_per_patch: self.programs.get().all().compress.bits(self.spool.fill()),
             dropped_frames: self.metrics.lost(),
         }
     }
 
     /// Connects, says hello and waits for the welcome.
-    async fn open(&self) -> Result<(mpsc::Sender<EdgeMessage>, Session), LinkError> {
+    async fn open(
+        &self,
+        programs: &Programs,
+    ) -> Result<(mpsc::Sender<EdgeMessage>, Session), LinkError> {
         self.metrics.connects.inc();
         let patience = Duration::from_secs(self.config.connect_timeout_s);
         // One message: what waits for the network waits in the spool.
         let (outbound, messages) = mpsc::channel(1);
         let hello = EdgeMessage {
-            body: Some(edge_message::Body::Hello(self.hello.clone())),
+            body: Some(edge_message::Body::Hello(hello::hello(
+                &self.node_id,
+                programs,
+            ))),
         };
         outbound.try_send(hello).map_err(|_| LinkError::Closed)?;
         let welcome = async {

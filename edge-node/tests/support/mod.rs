@@ -270,9 +270,13 @@ fn spec(out_channels: u32, output: OutputKind) -> ConvSpec {
 
 /// Eight bits a patch, all telling whether its red is bright.
 fn bright_red() -> Vec<u8> {
-    let mut builder =
-        ProgramBuilder::new(Task::Compress, "bright-red", Vec::new()).expect("builder");
-    let weights = [1, 0, 0].repeat(8 * 32 * 32);
+    bright("bright-red", [1, 0, 0])
+}
+
+/// Eight bits a patch, all telling whether a colour of it is bright.
+pub fn bright(name: &str, colour: [i8; 3]) -> Vec<u8> {
+    let mut builder = ProgramBuilder::new(Task::Compress, name, Vec::new()).expect("builder");
+    let weights = colour.repeat(8 * 32 * 32);
     builder
         .conv(spec(8, OutputKind::Latent), weights, vec![-128 * 1024; 8])
         .expect("layer");
