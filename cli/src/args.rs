@@ -49,8 +49,8 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Images, or folders of images (not searched deeper).
-    #[arg(required = true, value_name = "FILE|DIR")]
+    /// Images, folders of images (not searched deeper), videos (read by ffmpeg), or "-" for motion JPEG on standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) paths: Vec<PathBuf>,
     /// Address of the edge node.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
@@ -67,7 +67,7 @@ pub(crate) struct SendArgs {
     /// What the edge node does with each frame.
     #[arg(long, value_enum, default_value_t = Task::Both)]
     pub(crate) task: Task,
-    /// Frames a second at most [default: as fast as the edge node takes them].
+    /// Frames a second at most; of a video so many of each of its seconds [default: all, as fast as the edge node takes them].
     #[arg(long, value_name = "FPS", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
     /// Wait until the cloud has acknowledged every frame.

@@ -68,6 +68,15 @@ pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A count on standard error, of what nobody knows the end, silent when that is not a terminal.
+pub(crate) fn counter(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:>12} {pos} frames, {per_sec}")
+        .expect("the template is a constant that parses");
+    let counter = ProgressBar::new_spinner().with_style(style);
+    counter.set_message(what.to_owned());
+    counter
+}
+
 /// A figure with `digits` decimals, or a dash.
 pub(crate) fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))

@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 const ID: &str = "01930000-0000-7000-8000-000000000000";
@@ -51,10 +53,7 @@ fn play(listener: TcpListener, answers: Vec<(&'static str, String)>) -> Vec<Stri
         .collect()
 }
 
-fn send(
-    answers: Vec<(&'static str, String)>,
-    more: &[&str],
-) -> (std::process::Output, Vec<String>) {
+fn send(answers: Vec<(&'static str, String)>, more: &[&str]) -> (Output, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let edge = std::thread::spawn(move || play(listener, answers));
@@ -99,6 +98,120 @@ fn a_busy_edge_node_is_asked_again() {
     for get in &asked[3..] {
         assert!(get.starts_with(&format!("get /v1/frames/{ID} ")), "{get}");
     }
+}
+
+/// Runs `send` with `input` on its standard input against an edge node that takes every frame.
+fn send_stream(input: &[u8], frames: usize, arguments: &[&str]) -> (Output, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let edge = std::thread::spawn(move || play(listener, vec![accepted(); frames]));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_patchwire"))
+        .arg("send")
+        .args(arguments)
+        .args(["--edge", &url, "--camera", "pipe"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("patchwire starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input).expect("it is read");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    (output, edge.join().expect("the played edge node ends well"))
+}
+
+#[test]
+fn motion_jpeg_on_standard_input_is_sent_frame_by_frame() {
+    let photographs = common::photographs();
+    let two = photographs
+        .iter()
+        .take(2)
+        .map(|path| std::fs::read(path).expect("readable"));
+    let two: Vec<_> = two.collect();
+    let input = [&two[0][..], b"--boundary\r\n\r\n", &two[1]].concat();
+    let (output, asked) = send_stream(&input, 2, &["-", "--rate", "50"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        shown.contains("standard input") && shown.contains("2 frames"),
+        "{shown}"
+    );
+    for (post, jpeg) in asked.iter().zip(&two) {
+        assert!(
+            post.starts_with("post /v1/frames?camera=pipe&task=both "),
+            "{post}"
+        );
+        assert!(
+            post.contains(&format!("content-length: {}", jpeg.len())),
+            "{post}"
+        );
+    }
+    let (output, _) = send_stream(b"no picture at all", 0, &["-"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(error, "patchwire: there is no frame in standard input\n");
+}
+
+#[test]
+fn a_video_is_read_by_ffmpeg() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let video = folder.path().join("clip.mp4");
+    let found = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=64x64:rate=10",
+        ])
+        .args(["-t", "2", "-c:v", "mpeg4"])
+        .arg(&video)
+        .status();
+    let must = std::env::var_os("CI").is_some();
+    assert!(
+        found.is_ok() || !must,
+        "ffmpeg is not installed; .ci/ffmpeg does it"
+    );
+    if found.is_err() {
+        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/ffmpeg does it");
+        return;
+    }
+    // Two seconds, five frames of each.
+    let (output, asked) = send_stream(b"", 10, &[&video.display().to_string(), "--rate", "5"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        shown.contains("clip.mp4") && shown.contains("10 frames"),
+        "{shown}"
+    );
+    assert_eq!(asked.len(), 10);
+
+    std::fs::write(&video, "no video").expect("a file");
+    let error = common::fails([OsStr::new("send"), video.as_os_str()]);
+    assert!(
+        error.contains("cannot read clip.mp4: ffmpeg says: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_ffmpeg_a_video_is_not_sent_and_it_is_told_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let video = folder.path().join("clip.mp4");
+    std::fs::write(&video, "a video").expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_patchwire"))
+        .arg("send")
+        .arg(&video)
+        .env("PATH", folder.path())
+        .output()
+        .expect("patchwire starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.ends_with("clip.mp4: ffmpeg is not installed, or not in PATH\n"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -22,6 +22,9 @@ use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sources;
+pub use crate::sources::Source;
+
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +45,8 @@ pub struct Config {
     pub tls: Tls,
     /// Who may use the HTTP side.
     pub auth: Auth,
+    /// Where frames are fetched from, besides those that are posted.
+    pub sources: Vec<Source>,
     /// What is loaded into the chip.
     pub programs: Programs,
     /// Bits a patch.
@@ -175,6 +180,7 @@ impl Default for Config {
             tls: Tls::default(),
             auth: Auth::default(),
             http: Http::default(),
+            sources: Vec::new(),
             programs: Programs::default(),
             rate: Rate::default(),
             spool: Spool::default(),
@@ -320,6 +326,7 @@ impl Config {
             uplink.backoff_min_ms,
             3_600_000,
         )?;
+        sources::check(&self.sources)?;
         self.check_security()
     }
 

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use daemon::files::Live;
 use patchwire_proto::{latent::LatentFrame, limits::MAX_LABELS};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What a camera asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Task {
@@ -95,7 +96,7 @@ impl Encoder {
     /// # Errors
     /// A program that cannot be read, is not valid, is over budget or is for the other task.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let programs = Programs::start(config).context("programs")?;
+        let programs = Programs::start(config)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(config.threads)
             .thread_name(|index| format!("encode-{index}"))

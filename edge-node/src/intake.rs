@@ -16,6 +16,8 @@ use image::{
 };
 use patchwire_proto::{limits::MAX_SIDE, v1::Original};
 
+use crate::sources::walk;
+
 /// Content types and what they stand for; `None` is raw RGB.
 const TYPES: [(&str, Option<ImageFormat>); 6] = [
     ("image/png", Some(ImageFormat::Png)),
@@ -203,25 +205,9 @@ fn check_size(width: u32, height: u32, max: u64) -> Result<(), IntakeError> {
     Ok(())
 }
 
-/// Whether a JPEG's segments run up to an end-of-image marker (ITU-T T.81, annex B). The decoder
-/// would fill what is missing with gray.
+/// Whether a JPEG goes on to its end marker. The decoder would fill what is missing with gray.
 fn jpeg_ends(body: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[fill, marker]) = body.get(at..at + 2).and_then(|two| two.first_chunk()) {
-        match (fill, marker) {
-            (0xff, 0xd9) => return true,
-            // Fill byte, stuffed byte or restart marker inside a scan, or entropy-coded data.
-            (0xff, 0xff) | (0..0xff, _) => at += 1,
-            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
-            _ => {
-                let Some(length) = body.get(at + 2..at + 4) else {
-                    return false;
-                };
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-            }
-        }
-    }
-    false
+    walk(body, 2).1
 }
 
 /// The frame's pixels as a lossless PNG, compressed fast.

@@ -1,10 +1,11 @@
 //! The edge daemon: takes camera frames over HTTP, encodes them on the emulated ASIC, keeps them in
 //! a durable spool and sends them to the cloud.
 //!
-//! A frame flows through [`intake`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
+//! A frame, posted or fetched by [`sources`], flows through [`intake`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
 //! and [`uplink`] (the cloud's stream). [`start`] runs all of it in this process.
 #![forbid(unsafe_code)]
 
+mod backoff;
 pub mod config;
 pub mod encode;
 mod http;
@@ -13,6 +14,7 @@ pub mod metrics;
 mod node;
 pub mod programs;
 mod rate;
+pub mod sources;
 pub mod spool;
 pub mod uplink;
 
@@ -36,7 +38,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, ConfigError};
-use self::{encode::Encoder, metrics::Metrics, node::Node, spool::Spool, uplink::Uplink};
+use self::{
+    encode::Encoder, metrics::Metrics, node::Node, sources::Board, spool::Spool, uplink::Uplink,
+};
 
 /// The kinds of tokens that a node knows.
 pub const TOKENS: [Kind; 2] = [Kind::Sender, Kind::Viewer];
@@ -50,6 +54,7 @@ pub struct Running {
     http: JoinHandle<()>,
     uplink: JoinHandle<()>,
     expiry: JoinHandle<()>,
+    sources: JoinHandle<()>,
     spool: Arc<Spool>,
 }
 
@@ -95,6 +100,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         link: uplink.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
         camera_rates: camera_rates(&config.http),
+        sources: Board::new(&config.sources),
         spool: Arc::clone(&spool),
         stop: stop.clone(),
         started: Instant::now(),
@@ -126,6 +132,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             stop.clone(),
         )),
         uplink: tokio::spawn(uplink.run(stop.clone())),
+        sources: tokio::spawn(sources::run(Arc::clone(&node), stop.clone())),
         expiry: tokio::spawn(node.expire()),
         stop,
         spool,
@@ -137,7 +144,7 @@ impl Running {
     /// the spool is closed. What was not delivered stays in it.
     pub async fn shutdown(self) {
         self.stop.cancel();
-        for task in [self.http, self.uplink, self.expiry] {
+        for task in [self.http, self.sources, self.uplink, self.expiry] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task ended badly");
             }

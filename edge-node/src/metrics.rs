@@ -22,7 +22,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// HTTP requests.
     pub http: Http,
-    /// Frames answered 202, by task.
+    /// Frames accepted, by task.
     pub accepted: Counters<TaskKind>,
     /// Frames not accepted, by reason.
     pub refused: Counters<Refusal>,
@@ -38,6 +38,14 @@ pub struct Metrics {
     pub encode_busy: Gauge,
     /// All its threads.
     encode_threads: Gauge,
+    /// Sources that the node fetches from.
+    sources: Gauge,
+    /// Of these, folders that are watched and streams that run.
+    pub sources_up: Gauge,
+    /// What became of their frames.
+    pub source_frames: Counters<SourceOutcome>,
+    /// Times that a source did not start or broke.
+    pub source_failures: Counter,
     /// Programs that are loaded.
     pub programs: Gauge,
     /// Times that other programs were loaded while the node ran.
@@ -112,6 +120,15 @@ label! {
 }
 
 label! {
+    /// What became of a source's frame.
+    pub SourceOutcome as "outcome" {
+        Taken = "taken",
+        Skipped = "skipped",
+        Refused = "refused",
+    }
+}
+
+label! {
     /// What the spool was asked for.
     pub SpoolCall as "operation" {
         Push = "push",
@@ -147,7 +164,7 @@ impl Metrics {
         build(r, env!("CARGO_PKG_VERSION"));
         Self {
             http: Http::register(r, routes()),
-            accepted: counters(r, "frames_accepted", "Frames answered 202"),
+            accepted: counters(r, "frames_accepted", "Frames accepted"),
             refused: counters(r, "frames_refused", "Frames not accepted"),
             in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
             in_flight_max: gauge(r, "frames_in_flight_max", "Most frames handled at once"),
@@ -165,6 +182,18 @@ impl Metrics {
             ),
             encode_busy: gauge(r, "encode_busy", "Frames that have a thread of the encoder"),
             encode_threads: gauge(r, "encode_threads", "Threads of the encoder"),
+            sources: gauge(r, "sources", "Sources that frames are fetched from"),
+            sources_up: gauge(
+                r,
+                "sources_up",
+                "Folders that are watched and streams that run",
+            ),
+            source_frames: counters(r, "source_frames", "Frames of sources"),
+            source_failures: counter(
+                r,
+                "source_failures",
+                "Times that a source did not start or broke",
+            ),
             programs: gauge(r, "programs", "Programs that are loaded"),
             program_switches: counter(
                 r,
@@ -231,6 +260,7 @@ impl Metrics {
         let set = |gauge: &Gauge, bound| gauge.set(i64::try_from(bound).unwrap_or(i64::MAX));
         set(&self.in_flight_max, config.http.max_concurrent as u64);
         set(&self.encode_threads, threads as u64);
+        set(&self.sources, config.sources.len() as u64);
         set(&self.spool_max_bytes, config.spool.max_bytes);
     }
 

@@ -22,7 +22,8 @@ use crate::{
     http::HttpError,
     intake::{self, Frame},
     metrics::{Metrics, Refusal},
-    spool::{Spool, now_ms},
+    sources::Board,
+    spool::{Spool, Taken, now_ms},
     uplink::Link,
 };
 
@@ -41,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) gate: Gate,
     pub(crate) camera_rates: Option<Rates>,
+    pub(crate) sources: Board,
 }
 
 /// A frame as it came.
@@ -52,6 +54,8 @@ pub(crate) struct Submission {
     pub(crate) raw_size: Option<(u32, u32)>,
     /// Of the trace that the frame belongs to; empty if none.
     pub(crate) traceparent: String,
+    /// The file that it was, where it is not to be taken twice.
+    pub(crate) taken: Option<Taken>,
     pub(crate) permit: Permit,
 }
 
@@ -80,11 +84,25 @@ impl Node {
         })
     }
 
+    /// The same once there is room; none when the node stops.
+    pub(crate) async fn admit_in_turn(&self) -> Option<Permit> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            slot = slot => slot.ok()?,
+        };
+        Some(Permit {
+            _raised: Raised::new(&self.metrics.in_flight),
+            _slot: slot,
+        })
+    }
+
     /// Decodes, encodes and stores a frame. Goes on to the end even if the caller leaves.
     pub(crate) async fn submit(
         self: Arc<Self>,
-        submission: Submission,
+        mut submission: Submission,
     ) -> Result<Stored, HttpError> {
+        let taken = submission.taken.take();
         let frame_id = Uuid::now_v7();
         let span = Span::current();
         span.record("frame", tracing::field::display(frame_id));
@@ -107,7 +125,8 @@ impl Node {
                 }
             })?;
             let spooling = info_span!(target: SPANS, "spool");
-            self.spool.push(&frame).instrument(spooling).await?;
+            let pushing = self.spool.push_taken(&frame, taken.as_ref());
+            pushing.instrument(spooling).await?;
             drop(permit);
             Ok(stored)
         };
@@ -128,6 +147,7 @@ impl Node {
             content_type,
             raw_size,
             traceparent,
+            taken: _,
             permit,
         } = submission;
         let max_pixels = self.config.http.max_pixels;

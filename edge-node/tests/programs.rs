@@ -149,7 +149,7 @@ async fn choices_that_cannot_be_used_are_told_in_a_sentence() {
         ("gate compress red", "red.nqe cannot be read: No such file"),
         (
             "gate classify green",
-            "green.nqe is for compress, not for classify",
+            "green.nqe is for compression, not for classification",
         ),
     ] {
         let dir = tempfile::tempdir().expect("dir");

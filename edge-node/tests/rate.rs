@@ -79,6 +79,6 @@ async fn a_rate_can_be_pinned() {
     let Err(refused) = edge_node::start(config).await.map(|_| ()) else {
         panic!("the decoder does not take 104 bits");
     };
-    let sentence = "rate.bits is 104, allowed are 64, 128, 192, 256 with this program";
+    let sentence = "the shipped compression program cannot be used: rate.bits is 104, allowed are 64, 128, 192, 256 with this program";
     assert_eq!(refused.to_string(), sentence);
 }

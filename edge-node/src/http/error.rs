@@ -96,6 +96,12 @@ impl HttpError {
     }
 }
 
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
 impl From<tokens::Refusal> for HttpError {
     fn from(refusal: tokens::Refusal) -> Self {
         let status = match refusal {

@@ -169,6 +169,7 @@ async fn accept(
         content_type,
         raw_size,
         traceparent,
+        taken: None,
         permit,
     };
     let stored = Arc::clone(node).submit(submission).await?;

@@ -14,7 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{HttpError, Told};
-use crate::{node::Node, programs::Choice, spool::Backlog, uplink::LinkStatus};
+use crate::{
+    node::Node, programs::Choice, sources::SourceStatus, spool::Backlog, uplink::LinkStatus,
+};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
@@ -27,6 +29,8 @@ pub(super) struct Status {
     spool_max_bytes: u64,
     endpoint: String,
     uplink: LinkStatus,
+    /// Where frames are fetched from.
+    sources: Vec<SourceStatus>,
 }
 
 /// The chip and what is loaded into it.
@@ -147,6 +151,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
         spool_max_bytes: node.config.spool.max_bytes,
         endpoint: node.config.uplink.endpoint.clone(),
         uplink: node.link.borrow().status(),
+        sources: node.sources.list(),
     })
 }
 

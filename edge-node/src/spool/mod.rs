@@ -21,6 +21,7 @@
 
 mod file;
 mod read;
+mod taken;
 mod upkeep;
 mod write;
 
@@ -45,7 +46,10 @@ use crate::{
     metrics::Metrics,
 };
 
-pub use self::file::{Kept, Shelf, SpoolFile};
+pub use self::{
+    file::{Kept, Shelf, SpoolFile},
+    taken::{Stamp, Taken},
+};
 
 /// Frames whose fate is remembered after they left.
 pub const HISTORY_ROWS: i64 = 4096;

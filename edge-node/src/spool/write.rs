@@ -7,7 +7,9 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, Spool, SpoolError, now_ms};
+use super::{
+    FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, Spool, SpoolError, Taken, now_ms, taken,
+};
 use crate::{
     config::OnFull,
     metrics::{DropCause, SpoolCall},
@@ -35,11 +37,28 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`], [`SpoolError::TooLarge`], or a failed database; nothing is stored.
     pub async fn push(&self, frame: &EncodedFrame) -> Result<(), SpoolError> {
-        let calls = &self.metrics.spool;
-        calls.time(SpoolCall::Push, self.push_now(frame)).await
+        self.push_taken(frame, None).await
     }
 
-    async fn push_now(&self, frame: &EncodedFrame) -> Result<(), SpoolError> {
+    /// The same, and notes the file that the frame was, both or neither.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push).
+    pub async fn push_taken(
+        &self,
+        frame: &EncodedFrame,
+        taken: Option<&Taken>,
+    ) -> Result<(), SpoolError> {
+        let calls = &self.metrics.spool;
+        let pushing = self.push_now(frame, taken);
+        calls.time(SpoolCall::Push, pushing).await
+    }
+
+    async fn push_now(
+        &self,
+        frame: &EncodedFrame,
+        taken: Option<&Taken>,
+    ) -> Result<(), SpoolError> {
         let payload = frame.encode_to_vec();
         let bytes = payload.len();
         if bytes as u64 > self.max_bytes / 2 {
@@ -49,7 +68,7 @@ impl Spool {
             });
         }
         let mut connection = self.writer.acquire().await?;
-        let result = self.insert(&mut connection, frame, payload).await;
+        let result = self.insert(&mut connection, frame, payload, taken).await;
         let dropped = settled(connection, result).await?;
         if dropped.frames > 0 {
             tracing::warn!(
@@ -72,6 +91,7 @@ impl Spool {
         connection: &mut SqliteConnection,
         frame: &EncodedFrame,
         payload: Vec<u8>,
+        taken: Option<&Taken>,
     ) -> Result<Gone, SpoolError> {
         let needed = payload.len() as u64 / OVERFLOW_BYTES + ROW_PAGES + RESERVE_PAGES;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -101,6 +121,9 @@ impl Spool {
         .bind(payload)
         .execute(&mut *transaction)
         .await?;
+        if let Some(taken) = taken {
+            taken::note(&mut transaction, taken).await?;
+        }
         transaction.commit().await?;
         Ok(dropped)
     }

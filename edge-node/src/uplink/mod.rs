@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Streaming, transport::Endpoint};
 
 use crate::{
+    backoff::Backoff,
     config,
     metrics::Metrics,
     programs::Programs,
@@ -107,7 +108,7 @@ impl Uplink {
     /// Runs until `stop`. A stream that fails is opened again after a random wait, from nothing to
     /// a bound that doubles with each failure ("full jitter"), a drained one at once.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failures = 0;
+        let mut backoff = Backoff::new(self.config.backoff_min_ms, self.config.backoff_max_ms);
         loop {
             let result = tokio::select! {
                 () = stop.cancelled() => break,
@@ -115,7 +116,7 @@ impl Uplink {
             };
             let proved = self.proved_itself();
             if proved {
-                failures = 0;
+                backoff.reset();
             }
             self.link_gauges_off();
             let error = result.err().map(|error| one_line(&error));
@@ -139,15 +140,10 @@ impl Uplink {
                     continue;
                 }
             }
-            let bound = self
-                .config
-                .backoff_min_ms
-                .saturating_mul(1 << failures.min(32));
-            let wait = rand::random_range(0..=bound.min(self.config.backoff_max_ms));
-            failures += 1;
+            let wait = backoff.wait();
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = time::sleep(Duration::from_millis(wait)) => {}
+                () = time::sleep(wait) => {}
             }
         }
         self.link_gauges_off();

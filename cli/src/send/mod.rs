@@ -1,15 +1,20 @@
-//! `send`: posts image files to an edge node, as a camera would.
+//! `send`: posts images, videos and motion JPEG to an edge node, as a camera would.
+
+mod stream;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
 
 use crate::args::SendArgs;
 use crate::edge::{Answer, Delivery, Edge};
 use crate::frames::{self, file_name, read_bounded};
 use crate::terminal::{self, figure};
+
+use self::stream::Streamed;
 
 /// Most bytes of a file; an edge node's own limit is lower unless it was raised.
 pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -27,34 +32,54 @@ struct Sent {
 /// `patchwire send`.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(args: SendArgs) -> Result<()> {
-    let mut files = Vec::new();
+    let (mut files, mut streams) = (Vec::new(), Vec::new());
     for path in &args.paths {
         if path.is_dir() {
             files.extend(frames::list(path)?);
+        } else if stream::is_one(path) {
+            streams.push(path);
         } else {
             files.push(path.clone());
         }
     }
     let edge = Edge::new(&args.edge, args.ca.as_ref(), args.token_file.as_ref())?;
     let mut sent = post(&edge, files, &args).await?;
+    let mut streamed = Vec::with_capacity(streams.len());
+    for path in streams {
+        streamed.push(stream::post(&edge, path, &args).await?);
+    }
     if args.wait {
         wait(&edge, &mut sent).await?;
     }
-    report(&sent)
+    report(&sent, &streamed)
+}
+
+/// Time between frames.
+struct Pace(Option<Interval>);
+
+impl Pace {
+    fn new(rate: Option<f64>) -> Self {
+        Self(rate.map(|rate| {
+            let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            pace
+        }))
+    }
+
+    /// Waits until the next frame may be sent.
+    async fn tick(&mut self) {
+        if let Some(pace) = &mut self.0 {
+            pace.tick().await;
+        }
+    }
 }
 
 async fn post(edge: &Edge, files: Vec<PathBuf>, args: &SendArgs) -> Result<Vec<Sent>> {
-    let mut pace = args.rate.map(|rate| {
-        let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pace
-    });
+    let mut pace = Pace::new(args.rate);
     let bar = terminal::bar(files.len() as u64, "sending");
     let mut sent = Vec::with_capacity(files.len());
     for file in files {
-        if let Some(pace) = &mut pace {
-            pace.tick().await;
-        }
+        pace.tick().await;
         let image = read_bounded(&file, MAX_FILE_BYTES)?;
         let answer = edge
             .submit(&args.camera, args.task, &image)
@@ -75,35 +100,35 @@ async fn post(edge: &Edge, files: Vec<PathBuf>, args: &SendArgs) -> Result<Vec<S
 async fn wait(edge: &Edge, sent: &mut [Sent]) -> Result<()> {
     let waiting: Vec<&mut Sent> = sent.iter_mut().filter(|s| s.answer.is_ok()).collect();
     let bar = terminal::bar(waiting.len() as u64, "delivering");
-    let mut deadline = Instant::now() + WAIT_WITHOUT_PROGRESS;
     for frame in waiting {
-        let Ok(accepted) = &frame.answer else {
-            continue;
-        };
-        loop {
-            match edge.delivery(accepted.frame_id).await? {
-                Delivery::Spooled => {}
-                settled => {
-                    frame.delivery = Some(settled);
-                    break;
-                }
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "no frame reached the cloud for {} s; the edge node keeps those that it took",
-                    WAIT_WITHOUT_PROGRESS.as_secs()
-                );
-            }
-            sleep(POLL).await;
+        if let Ok(accepted) = &frame.answer {
+            frame.delivery = Some(settled(edge, accepted.frame_id).await?);
         }
-        deadline = Instant::now() + WAIT_WITHOUT_PROGRESS;
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-fn report(sent: &[Sent]) -> Result<()> {
+/// Asks for a frame until it has left the edge node.
+async fn settled(edge: &Edge, id: Uuid) -> Result<Delivery> {
+    let deadline = Instant::now() + WAIT_WITHOUT_PROGRESS;
+    loop {
+        match edge.delivery(id).await? {
+            Delivery::Spooled => {}
+            settled => return Ok(settled),
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "no frame reached the cloud for {} s; the edge node keeps those that it took",
+                WAIT_WITHOUT_PROGRESS.as_secs()
+            );
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<()> {
     let mut table = terminal::table(&["frame", "id", "label", "bpp", "state"], 5);
     let mut failed = 0;
     for frame in sent {
@@ -131,13 +156,27 @@ fn report(sent: &[Sent]) -> Result<()> {
                 Err(format!("the edge node dropped it: {reason}"))
             }
         };
-        failed += usize::from(state.is_err());
+        failed += u64::from(state.is_err());
         let state = state.map_or_else(|reason| reason, str::to_owned);
         table.add_row([file_name(&frame.file), id, label, bpp, state]);
     }
+    let mut frames = sent.len() as u64;
+    for stream in streamed {
+        let state = match &stream.first_failure {
+            Some(reason) => format!("{} did not make it, the first: {reason}", stream.failed),
+            None if stream.delivered => "delivered".to_owned(),
+            None => "accepted".to_owned(),
+        };
+        let bpp = Some(stream.mean_bpp).filter(|bpp| *bpp > 0.0);
+        let count = format!("{} frames", stream.frames);
+        let row = [stream.name.clone(), count, dash(), figure(bpp, 4), state];
+        table.add_row(row);
+        frames += stream.frames;
+        failed += stream.failed;
+    }
     terminal::out(table)?;
     if failed > 0 {
-        bail!("{failed} of {} frames did not make it", sent.len());
+        bail!("{failed} of {frames} frames did not make it");
     }
     Ok(())
 }

@@ -1,0 +1,183 @@
+//! Frames that come one behind the other: motion JPEG on standard input, a video through ffmpeg.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use edge_node::sources::{Ffmpeg, Jpegs};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::args::SendArgs;
+use crate::edge::{Delivery, Edge};
+use crate::frames::file_name;
+use crate::terminal;
+
+use super::{Pace, settled};
+
+/// Endings of the names of videos.
+const VIDEOS: [&str; 12] = [
+    "mp4", "m4v", "mkv", "mov", "webm", "avi", "ts", "mpg", "mpeg", "mjpeg", "mjpg", "y4m",
+];
+/// Most bytes of a frame; that of an edge node is no larger unless it was raised.
+const MAX_FRAME_BYTES: usize = 64 << 20;
+/// Bytes of one read.
+const PIECE: usize = 64 << 10;
+/// Frames that `--wait` lets be under way to the cloud.
+const UNDER_WAY: usize = 256;
+
+/// Whether a path is a stream.
+pub(super) fn is_one(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    path == Path::new("-") || VIDEOS.iter().any(|v| v.eq_ignore_ascii_case(extension))
+}
+
+/// What became of a stream.
+#[derive(Default)]
+pub(super) struct Streamed {
+    pub(super) name: String,
+    pub(super) frames: u64,
+    /// Over those that the edge node took.
+    pub(super) mean_bpp: f64,
+    pub(super) delivered: bool,
+    pub(super) failed: u64,
+    pub(super) first_failure: Option<String>,
+}
+
+impl Streamed {
+    fn fails(&mut self, reason: String) {
+        self.failed += 1;
+        self.first_failure.get_or_insert(reason);
+    }
+}
+
+/// Where the bytes come from.
+enum Pipe {
+    Input(mpsc::Receiver<io::Result<Vec<u8>>>),
+    Video(Ffmpeg),
+}
+
+impl Pipe {
+    fn open(path: &Path, rate: Option<f64>) -> Result<Self> {
+        if path != Path::new("-") {
+            // ffmpeg's own complaint about a file that is not there is longer.
+            std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let ffmpeg = Ffmpeg::start(&[], path.as_os_str(), rate);
+            let ffmpeg = ffmpeg.with_context(|| format!("cannot read {}", path.display()))?;
+            return Ok(Self::Video(ffmpeg));
+        }
+        let (sender, pieces) = mpsc::channel(1);
+        // A thread of its own, which nobody waits for should standard input never end.
+        std::thread::spawn(move || {
+            let mut input = io::stdin().lock();
+            loop {
+                let mut piece = vec![0; PIECE];
+                let read = input.read(&mut piece).map(|read| {
+                    piece.truncate(read);
+                    piece
+                });
+                let ended = read.as_ref().map_or(true, Vec::is_empty);
+                if sender.blocking_send(read).is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Ok(Self::Input(pieces))
+    }
+
+    /// What comes next; empty at the end.
+    async fn read(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Input(pieces) => pieces.recv().await.unwrap_or(Ok(Vec::new())),
+            Self::Video(ffmpeg) => {
+                let mut piece = vec![0; PIECE];
+                let read = ffmpeg.output.read(&mut piece).await?;
+                piece.truncate(read);
+                Ok(piece)
+            }
+        }
+    }
+}
+
+/// Posts each frame of a stream; with `--wait`, until the cloud has acknowledged all of them.
+pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<Streamed> {
+    let name = match path.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => file_name(path),
+    };
+    let mut pipe = Pipe::open(path, args.rate)?;
+    let mut pace = Pace::new(args.rate);
+    let mut jpegs = Jpegs::new(MAX_FRAME_BYTES);
+    let mut under_way = VecDeque::new();
+    let mut streamed = Streamed {
+        name: name.clone(),
+        ..Streamed::default()
+    };
+    let counter = terminal::counter(&name);
+    loop {
+        let piece = pipe.read().await;
+        let piece = piece.with_context(|| format!("cannot read {name}"))?;
+        if piece.is_empty() {
+            break;
+        }
+        jpegs.push(&piece);
+        while let Some(frame) = jpegs
+            .next()
+            .with_context(|| format!("cannot read {name}"))?
+        {
+            pace.tick().await;
+            streamed.frames += 1;
+            let answer = edge.submit(&args.camera, args.task, &frame).await;
+            let number = streamed.frames;
+            match answer.with_context(|| format!("cannot send frame {number} of {name}"))? {
+                Ok(accepted) => {
+                    let taken = (number - streamed.failed) as f64;
+                    let more = accepted.bits_per_pixel - streamed.mean_bpp;
+                    streamed.mean_bpp += more / taken;
+                    under_way.push_back(accepted.frame_id);
+                }
+                Err(reason) => streamed.fails(reason),
+            }
+            counter.inc(1);
+            if !args.wait {
+                under_way.clear();
+            } else if under_way.len() > UNDER_WAY {
+                settle(edge, &mut under_way, UNDER_WAY, &mut streamed).await?;
+            }
+        }
+    }
+    if let Pipe::Video(ffmpeg) = pipe {
+        ffmpeg
+            .end()
+            .await
+            .with_context(|| format!("cannot read {name}"))?;
+    }
+    if streamed.frames == 0 {
+        bail!("there is no frame in {name}");
+    }
+    settle(edge, &mut under_way, 0, &mut streamed).await?;
+    streamed.delivered = args.wait;
+    counter.finish_and_clear();
+    Ok(streamed)
+}
+
+/// Waits until no more than `most` frames are under way.
+async fn settle(
+    edge: &Edge,
+    under_way: &mut VecDeque<Uuid>,
+    most: usize,
+    streamed: &mut Streamed,
+) -> Result<()> {
+    while under_way.len() > most {
+        let Some(id) = under_way.pop_front() else {
+            break;
+        };
+        match settled(edge, id).await? {
+            Delivery::Rejected { reason } | Delivery::Dropped { reason } => streamed.fails(reason),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Waits between attempts: random, from nothing to a bound that doubles with each failure ("full jitter").
+
+use std::time::Duration;
+
+/// The next wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    min_ms: u64,
+    max_ms: u64,
+    failures: u32,
+}
+
+impl Backoff {
+    /// The bound begins at `min_ms` milliseconds and ends at `max_ms`.
+    pub(crate) fn new(min_ms: u64, max_ms: u64) -> Self {
+        Self {
+            min_ms,
+            max_ms,
+            failures: 0,
+        }
+    }
+
+    /// How long to wait after one more failure.
+    pub(crate) fn wait(&mut self) -> Duration {
+        let bound = self.min_ms.saturating_mul(1 << self.failures.min(32));
+        self.failures += 1;
+        Duration::from_millis(rand::random_range(0..=bound.min(self.max_ms)))
+    }
+
+    /// Begins anew.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}

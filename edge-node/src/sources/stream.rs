@@ -1,0 +1,157 @@
+//! A camera's stream: motion JPEG over HTTP, or anything that ffmpeg reads.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use daemon::files;
+use reqwest::{Certificate, Url};
+use tokio::{
+    io::AsyncReadExt as _,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{Feed, Ffmpeg, Jpegs, Refused, SourceError};
+use crate::metrics::SourceOutcome;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A stream without a frame for so long is given up, where the rate does not want frames that seldom.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes of one read.
+const PIECE: usize = 64 << 10;
+
+/// Where bytes come from.
+enum Pipe {
+    Http(reqwest::Response),
+    Ffmpeg(Ffmpeg),
+}
+
+impl Pipe {
+    /// What comes next; nothing at the end.
+    async fn read(&mut self) -> Result<Option<Bytes>, SourceError> {
+        match self {
+            Self::Http(response) => Ok(response.chunk().await?),
+            Self::Ffmpeg(ffmpeg) => {
+                let mut piece = vec![0; PIECE];
+                let read = ffmpeg.output.read(&mut piece).await;
+                let read = read.map_err(SourceError::Pipe)?;
+                piece.truncate(read);
+                Ok((read > 0).then(|| piece.into()))
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// Follows a stream of motion JPEG, or takes the one JPEG that the address has now.
+    pub(super) async fn mjpeg(&mut self, url: &str) -> Result<(), SourceError> {
+        let mut client = reqwest::Client::builder().connect_timeout(CONNECT);
+        if let Some(path) = &self.desk.source.ca {
+            let bundle = Certificate::from_pem_bundle(&files::read(path)?)?;
+            client = client.tls_certs_only(bundle);
+        } else if !url.to_ascii_lowercase().starts_with("https:") {
+            // The system's certificates are not asked for: an image from scratch has none.
+            client = client.tls_certs_only([]);
+        }
+        let mut request = client.build()?.get(url);
+        if let Some((user, password)) = self.login()? {
+            request = request.basic_auth(user, Some(password));
+        }
+        let deadline = Instant::now() + SILENCE;
+        let answer = timeout_at(deadline, request.send()).await;
+        let answer = answer.map_err(|_| SourceError::Silent(SILENCE))??;
+        if !answer.status().is_success() {
+            return Err(SourceError::Status(answer.status()));
+        }
+        self.follow(&mut Pipe::Http(answer)).await.map(drop)
+    }
+
+    /// Follows a stream through ffmpeg.
+    pub(super) async fn rtsp(&mut self, url: &str) -> Result<(), SourceError> {
+        let mut address = Url::parse(url).map_err(|error| SourceError::Later(error.to_string()))?;
+        if let Some((user, password)) = self.login()? {
+            let set = address.set_username(&user);
+            if set.and(address.set_password(Some(&password))).is_err() {
+                return Err(SourceError::Later("the address takes no login".into()));
+            }
+        }
+        let options = ["-rtsp_transport", "tcp"];
+        let ffmpeg = Ffmpeg::start(&options, address.as_str().as_ref(), self.desk.source.rate)?;
+        let mut pipe = Pipe::Ffmpeg(ffmpeg);
+        let followed = self.follow(&mut pipe).await;
+        if let (Ok(_) | Err(SourceError::Empty), Pipe::Ffmpeg(ffmpeg)) = (&followed, pipe) {
+            // What it complains of may have the login in it.
+            ffmpeg.end().await.map_err(|error| {
+                let told = error.to_string();
+                SourceError::Later(told.replace(address.as_str(), url))
+            })?;
+        }
+        followed
+    }
+
+    /// User and password for the address.
+    fn login(&self) -> Result<Option<(String, String)>, SourceError> {
+        let Some(path) = &self.desk.source.login_file else {
+            return Ok(None);
+        };
+        let bytes = files::read(path)?;
+        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+        let login = text.split_once(':').filter(|(user, _)| !user.is_empty());
+        let (user, password) =
+            login.ok_or_else(|| SourceError::Login(path.display().to_string()))?;
+        Ok(Some((user.to_owned(), password.to_owned())))
+    }
+
+    /// Takes frames to the stream's end, as many as there is room for.
+    async fn follow(&mut self, pipe: &mut Pipe) -> Result<(), SourceError> {
+        let between = self.desk.source.rate.map_or(0.0, |rate| 2.0 / rate);
+        let silence = SILENCE + Duration::from_secs_f64(between);
+        let mut jpegs = Jpegs::new(self.desk.node.config.http.max_body_bytes);
+        let mut under_way: Option<JoinHandle<()>> = None;
+        let mut deadline = Instant::now() + silence;
+        // ffmpeg gives as many frames as were asked for.
+        let paced = matches!(pipe, Pipe::Http(_));
+        let mut came = false;
+        loop {
+            let piece = timeout_at(deadline, pipe.read()).await;
+            let Some(piece) = piece.map_err(|_| SourceError::Silent(silence))?? else {
+                break;
+            };
+            jpegs.push(&piece);
+            while let Some(frame) = jpegs.next()? {
+                deadline = Instant::now() + silence;
+                came = true;
+                self.up();
+                let busy = under_way.as_ref().is_some_and(|task| !task.is_finished());
+                if busy || paced && Instant::now() < self.due {
+                    self.desk.count(SourceOutcome::Skipped);
+                    continue;
+                }
+                self.took();
+                under_way = Some(self.offer(frame));
+            }
+        }
+        if let Some(task) = under_way {
+            task.await.ok();
+        }
+        if came {
+            Ok(())
+        } else {
+            Err(SourceError::Empty)
+        }
+    }
+
+    /// Has a frame encoded beside the reading.
+    fn offer(&self, frame: Bytes) -> JoinHandle<()> {
+        let desk = Arc::clone(&self.desk);
+        tokio::spawn(async move {
+            if let Err(Refused::ForGood(error) | Refused::ForNow(error)) =
+                desk.submit(frame, None).await
+            {
+                let camera = &desk.source.camera;
+                tracing::debug!(camera, error, "a frame of a stream was refused");
+            }
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! Which files of watched folders were taken.
+
+use std::collections::HashMap;
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+use super::{Spool, SpoolError, write::settled};
+
+/// What tells a file from what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// When it was changed, nanoseconds since the Unix epoch.
+    pub modified_ns: i64,
+    /// Its size.
+    pub bytes: i64,
+}
+
+/// A file that is a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The camera whose folder it is in.
+    pub camera: String,
+    /// Its name there.
+    pub name: Vec<u8>,
+    /// What it was.
+    pub stamp: Stamp,
+}
+
+impl Spool {
+    /// The files of a camera that were taken, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn taken(&self, camera: &str) -> Result<HashMap<Vec<u8>, Stamp>, SpoolError> {
+        let sql = "SELECT name, modified_ns, bytes FROM taken WHERE camera = ?";
+        let rows = sqlx::query(sql)
+            .bind(camera)
+            .fetch_all(&self.readers)
+            .await?;
+        let stamp = |row: &sqlx::sqlite::SqliteRow| Stamp {
+            modified_ns: row.get(1),
+            bytes: row.get(2),
+        };
+        Ok(rows.iter().map(|row| (row.get(0), stamp(row))).collect())
+    }
+
+    /// Notes a file that is no frame, so that it is not tried again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_taken(&self, taken: &Taken) -> Result<(), SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = note(&mut connection, taken).await;
+        settled(connection, result).await
+    }
+
+    /// Forgets files that are not there any more.
+    ///
+    /// # Errors
+    /// When the database fails; none is forgotten.
+    pub async fn forget_taken(&self, camera: &str, names: &[Vec<u8>]) -> Result<(), SpoolError> {
+        let mut connection = self.writer.acquire().await?;
+        let result = forget(&mut connection, camera, names).await;
+        settled(connection, result).await
+    }
+}
+
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    taken: &Taken,
+) -> Result<(), SpoolError> {
+    let sql = "INSERT OR REPLACE INTO taken (camera, name, modified_ns, bytes) VALUES (?, ?, ?, ?)";
+    sqlx::query(sql)
+        .bind(&taken.camera)
+        .bind(&taken.name)
+        .bind(taken.stamp.modified_ns)
+        .bind(taken.stamp.bytes)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn forget(
+    connection: &mut SqliteConnection,
+    camera: &str,
+    names: &[Vec<u8>],
+) -> Result<(), SpoolError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for name in names {
+        sqlx::query("DELETE FROM taken WHERE camera = ? AND name = ?")
+            .bind(camera)
+            .bind(name)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
