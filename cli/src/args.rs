@@ -53,7 +53,12 @@ pub(crate) struct SendArgs {
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) paths: Vec<PathBuf>,
     /// Address of the edge node.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "PATCHWIRE_EDGE",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     pub(crate) edge: String,
     /// File of the token that the edge node asks for.
     #[arg(long, value_name = "FILE")]

@@ -172,10 +172,10 @@ fn a_video_is_read_by_ffmpeg() {
     let must = std::env::var_os("CI").is_some();
     assert!(
         found.is_ok() || !must,
-        "ffmpeg is not installed; .ci/ffmpeg does it"
+        "ffmpeg is not installed; .ci/tools does it"
     );
     if found.is_err() {
-        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/ffmpeg does it");
+        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/tools does it");
         return;
     }
     // Two seconds, five frames of each.

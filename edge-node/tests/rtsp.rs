@@ -1,4 +1,4 @@
-//! An RTSP camera through a real ffmpeg. `.ci/ffmpeg` installs it; without it, the test only fails where `CI` is set.
+//! An RTSP camera through a real ffmpeg. `.ci/tools` installs it; without it, the test only fails where `CI` is set.
 
 mod support;
 
@@ -88,12 +88,9 @@ async fn camera(mut stream: TcpStream, video: Vec<u8>) -> std::io::Result<()> {
 async fn an_rtsp_camera_is_read_through_ffmpeg() {
     let found = Command::new("ffmpeg").arg("-version").output().is_ok();
     let must = std::env::var_os("CI").is_some();
-    assert!(
-        found || !must,
-        "ffmpeg is not installed; .ci/ffmpeg does it"
-    );
+    assert!(found || !must, "ffmpeg is not installed; .ci/tools does it");
     if !found {
-        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/ffmpeg does it");
+        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/tools does it");
         return;
     }
     let video = video();

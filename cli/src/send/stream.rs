@@ -56,7 +56,7 @@ impl Streamed {
 /// Where the bytes come from.
 enum Pipe {
     Input(mpsc::Receiver<io::Result<Vec<u8>>>),
-    Video(Ffmpeg),
+    Video(Box<Ffmpeg>),
 }
 
 impl Pipe {
@@ -66,7 +66,7 @@ impl Pipe {
             std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
             let ffmpeg = Ffmpeg::start(&[], path.as_os_str(), rate);
             let ffmpeg = ffmpeg.with_context(|| format!("cannot read {}", path.display()))?;
-            return Ok(Self::Video(ffmpeg));
+            return Ok(Self::Video(Box::new(ffmpeg)));
         }
         let (sender, pieces) = mpsc::channel(1);
         // A thread of its own, which nobody waits for should standard input never end.
@@ -124,7 +124,7 @@ pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<St
         }
         jpegs.push(&piece);
         while let Some(frame) = jpegs
-            .next()
+            .take()
             .with_context(|| format!("cannot read {name}"))?
         {
             pace.tick().await;

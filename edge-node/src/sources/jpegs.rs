@@ -39,7 +39,7 @@ impl Jpegs {
     ///
     /// # Errors
     /// It is too long; the stream is of no use from there on.
-    pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
         if self.at == 0 {
             let start = self.buffer.windows(3).position(|three| three == START);
             // The last two bytes may be the first of a start.
@@ -114,7 +114,7 @@ mod tests {
             let mut found = Vec::new();
             for piece in stream.chunks(size) {
                 jpegs.push(piece);
-                while let Some(frame) = jpegs.next().expect("short enough") {
+                while let Some(frame) = jpegs.take().expect("short enough") {
                     found.push(frame.to_vec());
                 }
             }
@@ -127,12 +127,12 @@ mod tests {
         let mut jpegs = Jpegs::new(64);
         jpegs.push(&START);
         jpegs.push(&[7; 60]);
-        assert_eq!(jpegs.next(), Ok(None));
+        assert_eq!(jpegs.take(), Ok(None));
         jpegs.push(&[7; 60]);
-        assert_eq!(jpegs.next(), Err(TooLong(64)));
+        assert_eq!(jpegs.take(), Err(TooLong(64)));
         let mut jpegs = Jpegs::new(64);
         jpegs.push(&[7; 10_000]);
-        assert_eq!(jpegs.next(), Ok(None));
+        assert_eq!(jpegs.take(), Ok(None));
         assert_eq!(jpegs.buffer.len(), 2);
     }
 }

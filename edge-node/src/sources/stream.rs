@@ -119,7 +119,7 @@ impl Feed {
                 break;
             };
             jpegs.push(&piece);
-            while let Some(frame) = jpegs.next()? {
+            while let Some(frame) = jpegs.take()? {
                 deadline = Instant::now() + silence;
                 came = true;
                 self.up();
