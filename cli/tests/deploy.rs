@@ -7,10 +7,10 @@ fn deployed(file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The variables in `compose.yml` whose names begin with `prefix`, with the defaults for what Compose
+/// The variables in a Compose file whose names begin with `prefix`, with the defaults for what Compose
 /// would take from its own environment.
-fn variables(prefix: &str) -> Vec<(String, String)> {
-    let compose = deployed("deploy/compose.yml");
+fn variables(file: &str, prefix: &str) -> Vec<(String, String)> {
+    let compose = deployed(file);
     let pairs = compose
         .lines()
         .filter_map(|line| line.trim().split_once(": "));
@@ -29,8 +29,10 @@ fn variables(prefix: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_services_take_their_settings_from_the_compose_file() {
-    let edge = edge_node::Config::load(None, variables("EDGE_NODE_"), &[]).expect("edge");
-    let cloud = cloud_decoder::Config::load(None, variables("CLOUD_DECODER_"), []).expect("cloud");
+    let file = "deploy/compose.yml";
+    let edge = edge_node::Config::load(None, variables(file, "EDGE_NODE_"), &[]).expect("edge");
+    let cloud = variables(file, "CLOUD_DECODER_");
+    let cloud = cloud_decoder::Config::load(None, cloud, []).expect("cloud");
     assert_eq!(edge.spool.path, Path::new("/data/spool.sqlite"));
     assert_eq!(cloud.data_dir, Path::new("/data"));
     let uplink = format!("http://cloud:{}", cloud.grpc.listen.port());
@@ -39,6 +41,16 @@ fn the_services_take_their_settings_from_the_compose_file() {
         edge.http.max_pixels <= cloud.decode.max_pixels,
         "the cloud must take every frame that the edge does"
     );
+}
+
+#[test]
+fn so_do_those_of_the_scaled_compose_file() {
+    let shared = variables("deploy/compose.scale.yml", "CLOUD_DECODER_");
+    for role in ["ingest", "decode", "web"] {
+        let role = [("CLOUD_DECODER_ROLE".to_owned(), role.to_owned())];
+        let settings = shared.iter().cloned().chain(role);
+        cloud_decoder::Config::load(None, settings, []).expect("a configuration");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Bus {
     pub(crate) async fn connect(urls: &str) -> anyhow::Result<Self> {
         let addresses: Result<Vec<ServerAddr>, _> =
             urls.split(',').map(|url| url.trim().parse()).collect();
-        let addresses = addresses.context("queue.url is no list of NATS addresses")?;
+        let addresses = addresses?;
         let (gaps, _) = broadcast::channel(16);
         let told = gaps.clone();
         let options = ConnectOptions::new()
@@ -44,10 +44,7 @@ impl Bus {
                     }
                 }
             });
-        let client = options
-            .connect(addresses)
-            .await
-            .context("queue.url: NATS cannot be reached")?;
+        let client = options.connect(addresses).await?;
         Ok(Self { client, gaps })
     }
 

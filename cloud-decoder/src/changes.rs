@@ -5,12 +5,17 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, future::ready};
-use tokio::sync::broadcast;
+use async_nats::Message;
+use futures::StreamExt as _;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{bus::Bus, catalogue::Catalogue, frame::Frame};
+use crate::{
+    bus::Bus,
+    catalogue::{Catalogue, CatalogueError},
+    frame::Frame,
+};
 
 /// Changes that a slow watcher may lag behind before it is told to start over.
 const BUFFER: usize = 1024;
@@ -18,6 +23,9 @@ const BUFFER: usize = 1024;
 const SUBJECT: &str = "patchwire.changes";
 /// Rows that are read at the same time.
 const READS: usize = 8;
+
+/// In place of an id: some were not sent.
+const GAP: &[u8] = b"gap";
 
 /// A changed row, or `None` when changes were missed.
 pub(crate) type Change = Option<Arc<Frame>>;
@@ -47,6 +55,18 @@ impl Changes {
         self.sender.subscribe()
     }
 
+    /// Tells all that this process may have failed to publish, whenever it was cut off, until `stop`.
+    pub(crate) async fn confess(self, stop: CancellationToken) {
+        let Some(bus) = &self.bus else { return };
+        let mut gaps = bus.gaps();
+        while let Some(gap) = stop.run_until_cancelled(gaps.recv()).await {
+            if matches!(gap, Err(RecvError::Closed)) {
+                return;
+            }
+            bus.publish(SUBJECT, GAP.to_vec()).await;
+        }
+    }
+
     /// Passes on to this process's watchers what all processes publish, until `stop`.
     pub(crate) async fn relay(
         self,
@@ -57,27 +77,27 @@ impl Changes {
             return Ok(());
         };
         let mut gaps = bus.gaps();
-        let read = |id: Uuid| {
+        let read = |message: Message| {
             let (catalogue, watched) = (&catalogue, self.sender.receiver_count() > 0);
             async move {
-                match watched {
-                    true => Some(catalogue.get(id).await),
-                    false => None,
-                }
+                let frame = match Uuid::from_slice(&message.payload) {
+                    Ok(id) if watched => catalogue.get(id).await?,
+                    Ok(_) => None,
+                    Err(_) => return Ok(Some(None)),
+                };
+                Ok::<_, CatalogueError>(frame.map(|frame| Some(Arc::new(frame))))
             }
         };
-        let ids = bus.subscribe(SUBJECT).await?;
-        let ids = ids.filter_map(|message| ready(Uuid::from_slice(&message.payload).ok()));
-        let rows = ids.map(read).buffered(READS);
+        let rows = bus.subscribe(SUBJECT).await?.map(read).buffered(READS);
         let mut rows = std::pin::pin!(rows);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = gaps.recv() => self.tell(None),
                 row = rows.next() => match row {
-                    Some(None | Some(Ok(None))) => {}
-                    Some(Some(Ok(Some(frame)))) => self.tell(Some(Arc::new(frame))),
-                    Some(Some(Err(error))) => {
+                    Some(Ok(None)) => {}
+                    Some(Ok(Some(change))) => self.tell(change),
+                    Some(Err(error)) => {
                         tracing::warn!(%error, "a change cannot be told");
                         self.tell(None);
                     }

@@ -1,12 +1,14 @@
 //! What a service keeps its frames in: embedded in one process, or shared by many.
 
 use std::{
+    error::Error,
     fs::{File, TryLockError},
     path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use daemon::one_line;
 
 use crate::{
     bus::Bus,
@@ -43,17 +45,6 @@ impl Engines {
         let lock = embedded
             .then(|| open_data_dir(&config.data_dir))
             .transpose()?;
-        let objects = match &config.objects.url {
-            None => Objects::local(&config.data_dir.join("objects"))?,
-            Some(url) => {
-                let endpoint = config.objects.endpoint.as_deref();
-                let objects = Objects::s3(url, endpoint, std::env::vars())
-                    .with_context(|| format!("objects.url {url} cannot be used"))?;
-                let tried = objects.try_out().await;
-                tried.with_context(|| format!("objects.url {url} cannot be used"))?;
-                objects
-            }
-        };
         let (catalogue, queue, bus): (Arc<dyn Catalogue>, Arc<dyn Queue>, _) = match shared {
             None => {
                 let file = config.data_dir.join("catalogue.sqlite");
@@ -62,12 +53,25 @@ impl Engines {
             }
             Some((database, nats)) => {
                 let catalogue = PostgresCatalogue::connect(database).await;
-                let catalogue = Arc::new(catalogue.context("catalogue.url cannot be used")?);
-                let bus = Bus::connect(nats).await?;
+                let catalogue = catalogue.map_err(|error| unusable("catalogue.url", &error))?;
+                let catalogue = Arc::new(catalogue);
+                let bus = Bus::connect(nats).await;
+                let bus = bus.map_err(|error| unusable("queue.url", &*error))?;
                 let max_frames = config.queue.max_frames;
                 let queue = JetStreamQueue::open(bus.client(), catalogue.clone(), max_frames);
-                let queue = queue.await.context("queue.url cannot be used")?;
+                let queue = queue.await.map_err(|error| unusable("queue.url", &error))?;
                 (catalogue, Arc::new(queue), Some(bus))
+            }
+        };
+        let objects = match &config.objects.url {
+            None => Objects::local(&config.data_dir.join("objects"))?,
+            Some(url) => {
+                let endpoint = config.objects.endpoint.as_deref();
+                let objects = Objects::s3(url, endpoint, std::env::vars());
+                let objects = objects.map_err(|error| unusable("objects.url", &error))?;
+                let tried = objects.try_out().await;
+                tried.map_err(|error| unusable("objects.url", &error))?;
+                objects
             }
         };
         Ok(Self {
@@ -80,6 +84,30 @@ impl Engines {
             bus,
             lock,
         })
+    }
+}
+
+/// Says what is the matter with an address: what the first error of all was, not what each layer says of it.
+fn unusable(key: &str, error: &(dyn Error + 'static)) -> anyhow::Error {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    anyhow!(
+        "{key} cannot be used: {}",
+        one_line(&plain(&root.to_string()))
+    )
+}
+
+/// An S3 server's own words without the XML around them.
+fn plain(text: &str) -> String {
+    let part = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        Some(rest.split_once(&format!("</{tag}>"))?.0)
+    };
+    match (part("Message"), part("Code")) {
+        (Some(message), Some(code)) => format!("{message} ({code})"),
+        _ => text.to_owned(),
     }
 }
 

@@ -82,6 +82,37 @@ async fn postgres_as_catalogue() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_reached_is_named() {
+    if !installed() {
+        return;
+    }
+    let mut postgres = Postgres::start().await;
+    let folder = TempDir::new().expect("temporary folder");
+    // Port 1 is nobody's.
+    let absent = "postgres://u:secret@127.0.0.1:1/d".to_owned();
+    for (url, key) in [
+        (absent, "catalogue.url"),
+        (postgres.database(), "queue.url"),
+    ] {
+        let mut config = cloud_decoder::Config {
+            data_dir: folder.path().to_owned(),
+            ..cloud_decoder::Config::default()
+        };
+        config.http.listen.set_port(0);
+        config.grpc.listen.set_port(0);
+        config.catalogue.url = Some(url);
+        config.queue.url = Some("nats://127.0.0.1:1".to_owned());
+        config.objects.url = Some("s3://frames".to_owned());
+        let Err(error) = cloud_decoder::start(config).await else {
+            panic!("{key}: it starts");
+        };
+        let told = format!("{error:#}");
+        let sentence = format!("{key} cannot be used: Connection refused (os error 111)");
+        assert_eq!(told, sentence);
+    }
+}
+
+#[tokio::test]
 async fn jetstream_as_queue() {
     if !installed() {
         return;

@@ -234,6 +234,15 @@ impl Nats {
         for server in &started {
             server.answers().await;
         }
+        eventually("the NATS servers agree", STARTS_WITHIN, async || {
+            let logs = started
+                .iter()
+                .map(|server| server.folder.path().join("log"));
+            let mut logs = logs.filter_map(|log| fs::read_to_string(log).ok());
+            logs.any(|log| log.contains("metadata leader"))
+                .then_some(())
+        })
+        .await;
         started
     }
 

@@ -8,6 +8,7 @@ use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, QueryBuilder,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 use tonic::async_trait;
 use uuid::Uuid;
 
@@ -61,6 +62,12 @@ impl PostgresCatalogue {
     pub async fn connect(url: &str) -> Result<Self, CatalogueError> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name("cloud-decoder");
+        // A pool would try again until its time is over, and say that alone.
+        let first = timeout(PATIENCE, PgConnection::connect_with(&options)).await;
+        first
+            .map_err(|_| sqlx::Error::PoolTimedOut)??
+            .close()
+            .await?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
