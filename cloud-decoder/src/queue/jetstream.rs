@@ -19,7 +19,7 @@ use futures::StreamExt as _;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::async_trait;
@@ -38,6 +38,8 @@ const LATE_MS: i64 = 60_000;
 const ACK_WAIT: Duration = Duration::from_secs(15);
 /// How often a worker says that it is at it.
 const BEAT: Duration = Duration::from_secs(4);
+/// Longest that JetStream may take to say what is there; a frame that comes later is given again after [`ACK_WAIT`].
+const ANSWER: Duration = Duration::from_secs(5);
 /// Copies of the stream where the cluster has as many servers.
 const REPLICAS: usize = 3;
 /// Most frames of one consumer that workers have, those included whose retry is not due.
@@ -135,8 +137,14 @@ impl JetStreamQueue {
         })
     }
 
-    /// The next message, live before backlog.
+    /// The next message. A server that dies while it is asked leaves the question without an answer.
     async fn next(&self) -> Result<Option<Message>, QueueError> {
+        let pulled = timeout(ANSWER, self.pull()).await;
+        pulled.unwrap_or_else(|late| Err(failed("taking a frame")(late)))
+    }
+
+    /// The same, live before backlog, for as long as it takes.
+    async fn pull(&self) -> Result<Option<Message>, QueueError> {
         let what = "taking a frame";
         for consumer in [&self.live, &self.backlog] {
             let mut waiting = consumer
