@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_nats::Message;
 use futures::StreamExt as _;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,9 +23,6 @@ const BUFFER: usize = 1024;
 const SUBJECT: &str = "patchwire.changes";
 /// Rows that are read at the same time.
 const READS: usize = 8;
-
-/// In place of an id: some were not sent.
-const GAP: &[u8] = b"gap";
 
 /// A changed row, or `None` when changes were missed.
 pub(crate) type Change = Option<Arc<Frame>>;
@@ -53,18 +50,6 @@ impl Changes {
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.sender.subscribe()
-    }
-
-    /// Tells all that this process may have failed to publish, whenever it was cut off, until `stop`.
-    pub(crate) async fn confess(self, stop: CancellationToken) {
-        let Some(bus) = &self.bus else { return };
-        let mut gaps = bus.gaps();
-        while let Some(gap) = stop.run_until_cancelled(gaps.recv()).await {
-            if matches!(gap, Err(RecvError::Closed)) {
-                return;
-            }
-            bus.publish(SUBJECT, GAP.to_vec()).await;
-        }
     }
 
     /// Passes on to this process's watchers what all processes publish, until `stop`.

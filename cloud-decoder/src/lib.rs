@@ -267,11 +267,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     if let Some(bus) = bus {
         tasks.spawn(nodes.exchange(bus, stop.clone()));
     }
-    let confess = changes.clone().confess(stop.clone());
-    tasks.spawn(async {
-        confess.await;
-        Ok(())
-    });
     if role.does(Role::Web) {
         tasks.spawn(changes.relay(catalogue.clone(), stop.clone()));
     }
