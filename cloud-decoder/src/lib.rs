@@ -30,6 +30,7 @@ pub mod queue;
 mod repair;
 mod retention;
 mod share;
+mod staged;
 mod store;
 mod turn;
 mod uplink;

@@ -4,7 +4,12 @@
 //! resend writes the same keys. Objects are written before their catalogue row: a crash between
 //! the two leaves an object that nothing refers to, which the resend overwrites.
 
-use std::{path::Path as FilePath, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -17,7 +22,10 @@ use object_store::{
 };
 use uuid::Uuid;
 
-use crate::metrics::{Metrics, ObjectCall};
+use crate::{
+    metrics::{Metrics, ObjectCall},
+    staged,
+};
 
 /// Times that a request to S3 is tried again.
 const S3_RETRIES: usize = 5;
@@ -79,6 +87,8 @@ pub struct Objects {
     metrics: Option<Arc<Metrics>>,
     /// Larger objects are written in parts of so many bytes.
     part_bytes: usize,
+    /// Where they are files.
+    folder: Option<PathBuf>,
 }
 
 impl Objects {
@@ -88,6 +98,7 @@ impl Objects {
             store,
             metrics: None,
             part_bytes: usize::MAX,
+            folder: None,
         }
     }
 
@@ -117,7 +128,10 @@ impl Objects {
     /// The folder cannot be used.
     pub fn local(folder: &FilePath) -> Result<Self, ObjectError> {
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self::new(Arc::new(store)))
+        Ok(Self {
+            folder: Some(folder.to_owned()),
+            ..Self::new(Arc::new(store))
+        })
     }
 
     /// Objects below a prefix of an S3 bucket, `s3://BUCKET/PREFIX`, at Amazon's or another `endpoint`. Keys, region,
@@ -256,6 +270,18 @@ impl Objects {
             Some(Ok((frame, meta.last_modified.timestamp_millis())))
         });
         named.boxed()
+    }
+
+    /// Deletes what writes that were cut short before `oldest` have left; tells how many. S3 deletes its own, if the
+    /// bucket's lifecycle says so.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub(crate) async fn delete_staged(&self, oldest: SystemTime) -> io::Result<u64> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(0);
+        };
+        tokio::task::spawn_blocking(move || staged::delete(&folder, oldest)).await?
     }
 
     /// Opens an object to be read piece by piece; `None` when there is none.

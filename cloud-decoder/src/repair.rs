@@ -1,10 +1,13 @@
 //! Brings rows and objects together again after a crash or a mishap on the disk.
 //!
 //! An object without a row, left by a crash before the row was written and never sent again, is deleted once it is
-//! a day old. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
+//! a day old, and so is a file whose write was cut short. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
 //! that as its reason. A frame that failed for want of a decoder is decoded once there is one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures::TryStreamExt as _;
 use tokio::sync::RwLock;
@@ -90,6 +93,7 @@ impl Repair {
         for kind in Kind::ALL {
             self.delete_orphans(kind, stop).await?;
         }
+        self.delete_staged().await;
         self.requeue_without_pictures(stop).await
     }
 
@@ -150,6 +154,18 @@ impl Repair {
             tracing::warn!(frame = %id, ?kind, "deleted an object without a row");
         }
         Ok(())
+    }
+
+    async fn delete_staged(&self) {
+        let oldest = SystemTime::now() - Duration::from_millis(GRACE_MS as u64);
+        match self.objects.delete_staged(oldest).await {
+            Ok(0) => {}
+            Ok(files) => {
+                self.metrics.orphans.inc_by(files);
+                tracing::warn!(files, "deleted what unfinished writes had left");
+            }
+            Err(error) => tracing::error!(%error, "deleting what unfinished writes had left"),
+        }
     }
 
     async fn requeue_without_pictures(&self, stop: &CancellationToken) -> Result<(), RepairError> {

@@ -54,6 +54,12 @@ async fn an_object_that_no_row_knows_goes_after_a_day() {
             .expect("file");
         file.set_modified(SystemTime::UNIX_EPOCH).expect("a time");
     }
+    // As a process that was killed while it wrote leaves them.
+    let path = file(&cloud, "latents", known).with_extension("pwl#7");
+    let unfinished = fs::File::create(&path).expect("file");
+    unfinished
+        .set_modified(SystemTime::UNIX_EPOCH)
+        .expect("a time");
     let cloud = cloud.restart(|_| {}).await;
     let gone = async {
         while objects(&cloud)
@@ -66,6 +72,8 @@ async fn an_object_that_no_row_knows_goes_after_a_day() {
         }
     };
     timeout(LIMIT, gone).await.expect("deleted in time");
+    let swept = async || (!path.exists()).then_some(());
+    testing::eventually("the unfinished file is deleted", LIMIT, swept).await;
     for id in [young, known] {
         let size = objects(&cloud).size(Kind::Latents, id).await;
         assert!(size.expect("size").is_some(), "{id} was deleted");
