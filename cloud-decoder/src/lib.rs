@@ -21,7 +21,6 @@ pub mod frame;
 mod grpc;
 mod housekeeping;
 mod http;
-mod idle;
 mod metrics;
 mod nodes;
 pub mod objects;

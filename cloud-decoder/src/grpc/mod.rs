@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod guard;
+mod idle;
 mod incoming;
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +11,6 @@ use daemon::{
     tls::Acceptor,
     tokens::{Gate, Kind},
 };
-use futures::StreamExt as _;
 use patchwire_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{catalogue_server::CatalogueServer, uplink_server::UplinkServer},
@@ -21,11 +21,8 @@ use tonic::{service::interceptor::InterceptedService, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::layer_fn;
 
-use crate::{
-    idle::{Counted, Idle},
-    metrics::Metrics,
-    uplink::UplinkService,
-};
+use self::idle::Counted;
+use crate::{metrics::Metrics, uplink::UplinkService};
 
 pub(crate) use self::{
     catalogue::CatalogueService,
@@ -101,8 +98,7 @@ pub(crate) async fn serve(
             .max_encoding_message_size(limits.max_message_bytes);
         InterceptedService::new(catalogue, viewers.clone())
     });
-    let incoming = incoming::incoming(listener, acceptor, shutdown.clone());
-    let incoming = incoming.map(move |accepted| accepted.map(|s| Idle::new(s, limits.idle)));
+    let incoming = incoming::incoming(listener, acceptor, limits.idle, shutdown.clone());
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

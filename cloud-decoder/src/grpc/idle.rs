@@ -11,9 +11,11 @@ use std::{
     time::Duration,
 };
 
+use daemon::tls::Stream;
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
 use tonic::{
@@ -24,7 +26,7 @@ use tonic::{
 
 /// The calls of one connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Calls(Arc<Mutex<State>>);
+pub(super) struct Calls(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -55,16 +57,17 @@ impl Drop for Call {
     }
 }
 
-/// A connection that ends when it has been without a call for too long.
-pub(crate) struct Idle<T> {
-    stream: T,
+/// A connection that holds its place, and ends when it has been without a call for too long.
+pub(super) struct Connection {
+    stream: Stream,
     calls: Calls,
     most: Duration,
     timer: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
 }
 
-impl<T> Idle<T> {
-    pub(crate) fn new(stream: T, most: Duration) -> Self {
+impl Connection {
+    pub(super) fn new(stream: Stream, place: OwnedSemaphorePermit, most: Duration) -> Self {
         let now = Instant::now();
         let state = State {
             open: 0,
@@ -75,6 +78,7 @@ impl<T> Idle<T> {
             calls: Calls(Arc::new(Mutex::new(state))),
             most,
             timer: Box::pin(sleep_until(now + most)),
+            _place: place,
         }
     }
 
@@ -99,7 +103,7 @@ impl<T> Idle<T> {
     }
 }
 
-impl<T> Connected for Idle<T> {
+impl Connected for Connection {
     type ConnectInfo = Calls;
 
     fn connect_info(&self) -> Calls {
@@ -107,7 +111,7 @@ impl<T> Connected for Idle<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Idle<T> {
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -121,7 +125,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Idle<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Idle<T> {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -153,7 +157,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Idle<T> {
 
 /// Counts a call from its head to the end of its answer.
 #[derive(Clone)]
-pub(crate) struct Counted<S>(pub(crate) S);
+pub(super) struct Counted<S>(pub(super) S);
 
 impl<S> Service<http::Request<Body>> for Counted<S>
 where
