@@ -3,12 +3,14 @@
 # into an image FROM scratch. Needs what build-static.sh needs, and Docker.
 #
 #     deploy/build-local.sh [TAG]        (default: local)
+#     deploy/build-local.sh TAG FOLDER   from binaries that are in FOLDER, in seconds, for tests: the images have the
+#                                        host's libraries that these need
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag="${1:-local}"
 docker version > /dev/null # Says so if no engine answers, before the long build.
 
-binaries="$(deploy/build-static.sh edge-node cloud-decoder patchwire)"
+binaries="${2:-$(deploy/build-static.sh edge-node cloud-decoder patchwire)}"
 context="$(mktemp -d)"
 trap 'rm -rf "$context"' EXIT
 mkdir "$context/data" "$context/frames"
@@ -16,8 +18,15 @@ cp "$binaries"/{edge-node,cloud-decoder,patchwire} "$context"
 cp cli/samples/*.jpg "$context/frames"
 chmod -R a+rX "$context"
 
+base=scratch
+if [ $# -ge 2 ]; then
+    base="patchwire/base:$tag"
+    ldd "$context"/{edge-node,cloud-decoder,patchwire} | awk 'NF > 1 && $(NF - 1) ~ "^/" { print substr($(NF - 1), 2) }' | sort -u \
+        | tar --create --dereference --directory / --files-from - | docker import - "$base" > /dev/null
+fi
+
 for image in cloud-decoder edge-node camera; do
-    docker build --quiet --file deploy/local.Dockerfile --target "$image" --tag "patchwire/$image:$tag" \
-        "$context" > /dev/null
+    docker build --quiet --file deploy/local.Dockerfile --build-arg "BASE=$base" --target "$image" \
+        --tag "patchwire/$image:$tag" "$context" > /dev/null
 done
 docker image ls --filter "reference=patchwire/*:$tag" --format '{{.Repository}}:{{.Tag}}  {{.Size}}'

@@ -1,7 +1,9 @@
 # The images of `Dockerfile`, from binaries that build-local.sh has put into the context. Any builder will do.
+# BASE has the libraries of binaries that are not static.
+ARG BASE=scratch
 
 # A new volume at /data takes over the owner of this folder.
-FROM scratch AS service
+FROM ${BASE} AS service
 COPY --chown=65532:65532 data /data
 WORKDIR /data
 USER 65532:65532
@@ -16,7 +18,7 @@ COPY cloud-decoder /
 EXPOSE 8090 50051
 ENTRYPOINT ["/cloud-decoder"]
 
-FROM scratch AS camera
+FROM ${BASE} AS camera
 COPY patchwire /
 COPY frames /frames
 USER 65532:65532
