@@ -1,7 +1,8 @@
-//! The commands of the README and of the tutorial are run as they stand, in a row, by a shell in a fresh folder.
+//! The commands of the README, of the tutorial and of the page on security are run as they stand, in a row, by a shell in a
+//! fresh folder.
 //!
 //! Only addresses differ, so that tests need no fixed ports, and a service that is started is waited for, as a person would
-//! without noticing. What is not run here is listed with where it is run instead.
+//! without noticing. The commands of the other pages, and the few that are not run here, are listed with where they are run instead.
 
 mod common;
 mod services;
@@ -18,27 +19,45 @@ use std::{
 
 use serde_json::Value;
 
-/// Commands that are run elsewhere.
-const ELSEWHERE: [(&str, &str); 7] = [
+/// Pages that are run here, whole.
+const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
+
+/// How commands begin that are run elsewhere, and where.
+const ELSEWHERE: [(&str, &str); 25] = [
+    ("cd ", "cli/tests/docs.rs"),
+    ("cargo build --release", "cli/tests/docs.rs"),
+    ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
+    ("cargo run --release -- demo", ".ci/run"),
+    ("cargo run --release -- evaluate", "cli/tests/evaluate.rs"),
+    ("cargo run --release -- inspect", "cli/tests/inspect.rs"),
+    ("cargo run --release -p faults -- --minutes", ".ci/run"),
     (
-        "cargo build --release",
-        "by the test itself, in its own profile",
+        "cargo run --release -p faults -- --scenario",
+        "deploy/faults/tests/kills.rs",
     ),
-    (
-        "cargo build --release -p edge-node -p cloud-decoder",
-        "the same",
-    ),
-    ("cargo run --release -- demo", ".ci/run, with --once"),
     ("cargo test --workspace", ".ci/run"),
+    ("cargo install cargo-fuzz", "by hand, before fuzzing"),
+    ("cargo fuzz run", "fuzz/tests/seeds.rs"),
+    ("RUSTC_BOOTSTRAP=1 cargo fuzz run", "fuzz/tests/seeds.rs"),
     (
-        "cargo run --release -- evaluate --images DIR --json -",
-        "cli/tests/evaluate.rs",
+        "cloud-decoder --http-listen",
+        "cloud-decoder/tests/config.rs",
     ),
+    ("EDGE_NODE_UPLINK__ENDPOINT=", "edge-node/tests/service.rs"),
     (
-        "cargo run --release -- evaluate --cifar10 DIR --json -",
-        "cli/tests/evaluate.rs",
+        "curl 'http://127.0.0.1:8090/api/v1/retention",
+        "cloud-decoder/tests/retention.rs",
     ),
-    ("cargo run --release -- COMMAND", "a form, not a command"),
+    ("edge-node spool", "edge-node/tests/spool_commands.rs"),
+    ("deploy/", "deploy/test.sh"),
+    (".ci/emulated", "by hand: an hour, and a processor emulated"),
+    ("docker compose", "deploy/test.sh"),
+    ("EDGE_PORT=0 EDGE_SPOOL= docker compose", "deploy/test.sh"),
+    ("ORIGINALS_SHARE=1 docker compose", "deploy/test.sh"),
+    ("pip install -r requirements.txt", ".ci/run"),
+    ("python3 -m venv .venv", ".ci/run"),
+    ("python ", "training/tests"),
+    (".venv/bin/python ", "training/tests"),
 ];
 const WITHIN: Duration = Duration::from_secs(300);
 
@@ -49,34 +68,39 @@ fn repository() -> PathBuf {
         .expect("the repository")
 }
 
-/// The commands of a page, in a row, as one script: blocks that are indented, or fenced as `sh` or `python`.
+/// The commands of a page, in a row, as one script: blocks fenced as `sh` or `python`.
 fn script(page: &str) -> String {
+    let page = std::fs::read_to_string(repository().join(page)).expect("the page");
     let mut script = String::new();
     let mut fence = None;
     for line in page.lines() {
-        match (fence, line) {
-            (None, "```sh" | "```python") => {
-                fence = Some(line);
+        match fence {
+            None if line.starts_with("```") => {
                 if line == "```python" {
                     script += "python3 - <<'PYTHON'\n";
                 }
+                fence = Some(line);
             }
-            (Some(opened), "```") => {
+            Some(opened) if line == "```" => {
                 if opened == "```python" {
                     script += "PYTHON\n";
                 }
                 fence = None;
             }
-            (Some(_), line) => script += &format!("{line}\n"),
-            (None, line) => {
-                if let Some(command) = line.strip_prefix("    ") {
-                    script += &format!("{command}\n");
-                }
-            }
+            Some("```sh" | "```python") => script += &format!("{line}\n"),
+            _ => {}
         }
     }
     assert_eq!(fence, None, "a block is not closed");
     script
+}
+
+/// Where a command is run, if not here.
+fn elsewhere(command: &str) -> Option<&'static str> {
+    let known = ELSEWHERE
+        .iter()
+        .find(|(begin, _)| command.starts_with(begin));
+    known.map(|(_, place)| *place)
 }
 
 /// A shell that runs a script; it and what it started are killed when this is dropped.
@@ -94,13 +118,18 @@ impl Drop for Shell {
     }
 }
 
-/// Runs the commands of a page to their end, and gives what they wrote and where the cloud listens.
-async fn run(page: &str) -> (String, String, Shell, tempfile::TempDir) {
+/// Runs the commands of a page to their end, and gives what they wrote and where the cloud listens. The uplink speaks `scheme`.
+async fn run(page: &str, scheme: &str) -> (String, String, Shell, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let binaries = services::binary("edge-node").await;
     let target = folder.path().join("target");
     std::fs::create_dir(&target).expect("a folder");
     symlink(binaries.parent().expect("a folder"), target.join("release")).expect("a link");
+    let path = format!(
+        "{}:{}",
+        target.join("release").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
     for shared in ["cli", "models"] {
         symlink(repository().join(shared), folder.path().join(shared)).expect("a link");
     }
@@ -114,29 +143,27 @@ async fn run(page: &str) -> (String, String, Shell, tempfile::TempDir) {
     let [edge, cloud, grpc] = addresses.collect::<Vec<_>>().try_into().expect("three");
     drop(held);
 
-    let page = std::fs::read_to_string(repository().join(page)).expect("the page");
-    let mut script = script(&page)
-        .replace("127.0.0.1:8080", &edge)
-        .replace("127.0.0.1:8090", &cloud);
-    for (command, _) in ELSEWHERE {
-        script = script.replace(&format!("{command}\n"), "\n");
+    let swaps = [
+        ("127.0.0.1:8080", edge.clone()),
+        ("127.0.0.1:8090", cloud.clone()),
+        ("edge-1:8080", edge.replace("127.0.0.1", "localhost")),
+        (
+            "cloud.example:8090",
+            cloud.replace("127.0.0.1", "localhost"),
+        ),
+        ("--cloud cloud.example", "--cloud localhost".into()),
+    ];
+    let mut script = script(page);
+    for (written, here) in swaps {
+        script = script.replace(written, &here);
     }
-    assert!(
-        !script.contains("cargo "),
-        "a command is neither run nor listed as run elsewhere:\n{script}"
-    );
     let mut waiting = String::from("set -euo pipefail\n");
-    for line in script.lines() {
+    for line in script.lines().filter(|line| elsewhere(line).is_none()) {
         waiting += &format!("{line}\n");
-        let started = line
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .trim_end()
-            .strip_suffix(" &");
-        if let Some(service) = started.and_then(|command| command.split(' ').next()) {
-            waiting +=
-                &format!("until {service} healthcheck > /dev/null 2>&1; do sleep 0.1; done\n");
+        let command = line.split('#').next().unwrap_or_default().trim_end();
+        if let Some(service) = command.strip_suffix(" &") {
+            let asked = service.split(" --set").next().unwrap_or_default();
+            waiting += &format!("until {asked} healthcheck > /dev/null 2>&1; do sleep 0.1; done\n");
         }
     }
     waiting += "printf '\\nall commands ran\\n'\nsleep infinity\n";
@@ -147,7 +174,11 @@ async fn run(page: &str) -> (String, String, Shell, tempfile::TempDir) {
         .arg(&file)
         .current_dir(folder.path())
         .env("EDGE_NODE_HTTP__LISTEN", &edge)
-        .env("EDGE_NODE_UPLINK__ENDPOINT", format!("http://{grpc}"))
+        .env(
+            "EDGE_NODE_UPLINK__ENDPOINT",
+            format!("{scheme}://{}", grpc.replace("127.0.0.1", "localhost")),
+        )
+        .env("PATH", path)
         .env("CLOUD_DECODER_HTTP__LISTEN", &cloud)
         .env("CLOUD_DECODER_GRPC__LISTEN", &grpc)
         .env("PATCHWIRE_EDGE", format!("http://{edge}"))
@@ -220,7 +251,7 @@ async fn the_readme_does_as_it_says() {
     if !installed() {
         return;
     }
-    let (shown, cloud, _shell, _folder) = run("README.md").await;
+    let (shown, cloud, _shell, _folder) = run("README.md", "http").await;
     assert!(
         shown.contains(r#""camera":"gate","task":"both""#),
         "{shown}"
@@ -233,7 +264,7 @@ async fn the_tutorial_does_as_it_says() {
     if !installed() {
         return;
     }
-    let (shown, cloud, _shell, folder) = run("docs/tutorial.md").await;
+    let (shown, cloud, _shell, folder) = run("docs/tutorial.md", "http").await;
     assert!(shown.contains("bits per pixel"), "{shown}");
     assert!(shown.contains("delivered"), "{shown}");
     rebuilt(
@@ -244,5 +275,37 @@ async fn the_tutorial_does_as_it_says() {
     for made in ["rebuilt.png", "canyon.png"] {
         let (_, width, height) = common::pixels(&folder.path().join(made));
         assert!(width > 100 && height > 100, "{made}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_on_security_does_as_it_says() {
+    if !installed() {
+        return;
+    }
+    let (shown, _cloud, _shell, folder) = run("docs/secure.md", "https").await;
+    assert!(shown.contains(r#""camera":"gate""#), "{shown}");
+    let left = std::fs::read_to_string(folder.path().join("secrets/cloud-tokens"));
+    let left = left.expect("the tokens");
+    assert!(left.contains("edge-1") && !left.contains("ops"), "{left}");
+}
+
+/// What a reader copies from a page works, because something runs it.
+#[test]
+fn every_command_of_the_docs_is_run_somewhere() {
+    let docs = std::fs::read_dir(repository().join("docs")).expect("the docs");
+    let pages = docs.map(|page| page.expect("a page").file_name().into_string());
+    for page in pages.map(|name| format!("docs/{}", name.expect("a name"))) {
+        if !page.ends_with(".md") || RUN.contains(&page.as_str()) {
+            continue;
+        }
+        for command in script(&page).replace("\\\n", "").lines() {
+            let place = elsewhere(command)
+                .unwrap_or_else(|| panic!("{page}: nothing is said to run {command:?}"));
+            assert!(
+                place.starts_with("by hand") || repository().join(place).exists(),
+                "{place} is not there to run {command:?}"
+            );
+        }
     }
 }

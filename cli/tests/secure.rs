@@ -1,4 +1,4 @@
-//! Both real services behind certificates and tokens, made and used as docs/operations.md says.
+//! Both real services behind certificates and tokens, made and used as docs/secure.md says.
 
 mod common;
 mod services;
