@@ -1,10 +1,8 @@
 //! Means over time, read from one index.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool};
+use sqlx::FromRow;
 use utoipa::ToSchema;
-
-use super::CatalogueError;
 
 /// Most lines of one answer.
 pub const MAX_LINES: u32 = 24;
@@ -104,7 +102,7 @@ pub struct Line {
 }
 
 #[derive(FromRow)]
-struct Step {
+pub(super) struct Step {
     name: String,
     captured_ms: i64,
     frames: i64,
@@ -119,26 +117,27 @@ struct Step {
     latency_ms: Option<f64>,
 }
 
-/// Reads the means from one database: `$program` is a program's id in hexadecimal, `$from` the table.
-macro_rules! read_history {
-    ($database:ty, $pool:expr, $span:expr, $program:literal, $from:literal) => {{
+/// Reads the means from one database: `$program` is a program's id in hexadecimal, `$index` a hint which index to use.
+macro_rules! read {
+    ($database:ty, $pool:expr, $span:expr, $program:literal, $index:literal) => {{
+        use history::{COLUMNS, Lines, MAX_LINES, Step, lines, step};
         let span: &Span = $span;
         let from_ms = match span.from_ms {
             Some(from_ms) => from_ms,
             None => {
-                let first = concat!("SELECT min(captured_ms)", $from, " WHERE latent_bits > 0");
+                let first = concat!("SELECT min(captured_ms) FROM frames", $index, " WHERE latent_bits > 0");
                 let (first,): (Option<i64>,) = sqlx::query_as(first).fetch_one($pool).await?;
                 first.unwrap_or(span.to_ms)
             }
         };
         let step_ms = step(span.to_ms.saturating_sub(from_ms), span.points);
-        let mut query = QueryBuilder::<$database>::new("SELECT ");
+        let mut query = sqlx::QueryBuilder::<$database>::new("SELECT ");
         query.push(match span.lines {
             Lines::Camera => "camera_id AS name",
             Lines::Program => concat!($program, " AS name"),
         });
         query.push(COLUMNS);
-        query.push(concat!($from, " WHERE latent_bits > 0 AND captured_ms >= "));
+        query.push(concat!(" FROM frames", $index, " WHERE latent_bits > 0 AND captured_ms >= "));
         query
             .push_bind(from_ms)
             .push(" AND captured_ms < ")
@@ -174,8 +173,10 @@ macro_rules! read_history {
     }};
 }
 
+pub(super) use read;
+
 /// Means of a step, after its name.
-const COLUMNS: &str = ", CAST(avg(captured_ms) AS BIGINT) AS captured_ms, count(*) AS frames, avg(psnr_db) AS psnr_db,
+pub(super) const COLUMNS: &str = ", CAST(avg(captured_ms) AS BIGINT) AS captured_ms, count(*) AS frames, avg(psnr_db) AS psnr_db,
    avg(ssim) AS ssim, avg(ms_ssim) AS ms_ssim, avg(seam_ratio) AS seam_ratio,
    avg(CAST(latent_bits AS DOUBLE PRECISION) / (width * height)) AS bpp, avg(latent_ones) AS latent_ones,
    avg(CAST(encode_ns AS DOUBLE PRECISION)) / 1e6 AS encode_ms,
@@ -183,28 +184,8 @@ const COLUMNS: &str = ", CAST(avg(captured_ms) AS BIGINT) AS captured_ms, count(
    avg(CASE WHEN finished_ms > 0
        THEN finished_ms - captured_ms + CAST(encode_ns AS DOUBLE PRECISION) / 1e6 END) AS latency_ms";
 
-pub(super) async fn read(pool: &SqlitePool, span: &Span) -> Result<History, CatalogueError> {
-    read_history!(
-        Sqlite,
-        pool,
-        span,
-        "lower(hex(program_id))",
-        " FROM frames INDEXED BY frames_history"
-    )
-}
-
-pub(super) async fn read_postgres(pool: &PgPool, span: &Span) -> Result<History, CatalogueError> {
-    read_history!(
-        Postgres,
-        pool,
-        span,
-        "encode(program_id, 'hex')",
-        " FROM frames"
-    )
-}
-
 /// Steps, which are in the order of their names, as lines.
-fn lines(steps: Vec<Step>) -> Vec<Line> {
+pub(super) fn lines(steps: Vec<Step>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for step in steps {
         if lines.last().is_none_or(|line| line.name != step.name) {
@@ -229,7 +210,7 @@ pub(super) const LATENTS: &str =
           WHERE camera_id = $1 AND latent_shares IS NOT NULL ORDER BY seq DESC LIMIT 1)
      ORDER BY seq DESC LIMIT $2";
 
-fn step(span_ms: i64, points: u32) -> i64 {
+pub(super) fn step(span_ms: i64, points: u32) -> i64 {
     let least = span_ms / i64::from(points.max(1));
     let round = STEPS_MS.into_iter().find(|&step| step >= least);
     round.unwrap_or(least)

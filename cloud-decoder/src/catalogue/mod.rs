@@ -4,11 +4,11 @@ mod history;
 mod lead;
 mod measured;
 mod postgres;
+mod read;
 mod row;
+mod settle;
 mod sqlite;
 mod sums;
-mod undo;
-mod write;
 
 use serde::Serialize;
 use tonic::async_trait;

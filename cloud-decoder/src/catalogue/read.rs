@@ -1,0 +1,202 @@
+//! What both databases read alike: the same SQL, over one pool or another.
+
+/// `impl Catalogue` with what is read written here and what the database does in a way of its own given: `$pool` is the field
+/// that readers use, `$label` the columns `label` and `score` of a frame's likeliest class, `$program` a program's id in hexadecimal and
+/// `$index` a hint of the index for means over time.
+macro_rules! catalogue {
+    (
+        $catalogue:ty, $database:ty, $pool:ident,
+        label: $label:literal, program: $program:literal, index: $index:literal,
+        $($own:tt)*
+    ) => {
+        #[tonic::async_trait]
+        impl $crate::catalogue::Catalogue for $catalogue {
+            $($own)*
+
+            async fn get(&self, id: Uuid) -> Result<Option<Frame>, CatalogueError> {
+                let row: Option<FrameRow> =
+                    sqlx::query_as("SELECT * FROM frames WHERE frame_id = $1")
+                        .bind(id.as_bytes().as_slice())
+                        .fetch_optional(&self.$pool)
+                        .await?;
+                row.map(Frame::try_from).transpose()
+            }
+
+            async fn list(&self, page: &Page) -> Result<Option<Vec<Frame>>, CatalogueError> {
+                let Some(mut query) = self.page("*", page).await? else {
+                    return Ok(None);
+                };
+                query
+                    .push(" ORDER BY seq DESC LIMIT ")
+                    .push_bind(i64::from(page.limit));
+                let rows: Vec<FrameRow> = query.build_query_as().fetch_all(&self.$pool).await?;
+                let frames: Result<Vec<_>, _> = rows.into_iter().map(Frame::try_from).collect();
+                frames.map(Some)
+            }
+
+            async fn labels(&self, page: &Page) -> Result<Option<Vec<Seen>>, CatalogueError> {
+                // Written by this service, most likely class first.
+                let columns = concat!("frame_id, camera_id, captured_ms, ", $label);
+                let Some(mut query) = self.page(columns, page).await? else {
+                    return Ok(None);
+                };
+                query
+                    .push(" AND label_scores IS NOT NULL ORDER BY seq DESC LIMIT ")
+                    .push_bind(i64::from(page.limit));
+                let rows: Vec<SeenRow> = query.build_query_as().fetch_all(&self.$pool).await?;
+                let seen: Result<Vec<_>, _> = rows.into_iter().map(Seen::try_from).collect();
+                seen.map(Some)
+            }
+
+            async fn failed_for(
+                &self,
+                reason: &str,
+                limit: u32,
+            ) -> Result<Vec<Uuid>, CatalogueError> {
+                let ids: Vec<(Vec<u8>,)> = sqlx::query_as(
+                    "SELECT frame_id FROM frames WHERE state = 'failed' AND failure = $1
+                     ORDER BY seq LIMIT $2",
+                )
+                .bind(reason)
+                .bind(i64::from(limit))
+                .fetch_all(&self.$pool)
+                .await?;
+                ids.iter().map(|(id,)| frame_id(id)).collect()
+            }
+
+            async fn oldest(&self, limit: u32) -> Result<Vec<Frame>, CatalogueError> {
+                let rows: Vec<FrameRow> = sqlx::query_as(
+                    "SELECT * FROM frames WHERE state <> 'queued' ORDER BY seq LIMIT $1",
+                )
+                .bind(i64::from(limit))
+                .fetch_all(&self.$pool)
+                .await?;
+                rows.into_iter().map(Frame::try_from).collect()
+            }
+
+            async fn kept(&self) -> Result<Kept, CatalogueError> {
+                let (frames, bytes): (i64, i64) = sqlx::query_as(
+                    "SELECT CAST(coalesce(sum(frames), 0) AS BIGINT),
+                         CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM cameras",
+                )
+                .fetch_one(&self.$pool)
+                .await?;
+                Ok(Kept::new(frames, bytes))
+            }
+
+            async fn due(&self, before_ms: i64, bytes: u64) -> Result<Kept, CatalogueError> {
+                let (frames, bytes): (i64, i64) = sqlx::query_as(
+                    "SELECT count(*), CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM (
+                         SELECT bytes, received_ms, sum(bytes) OVER (ORDER BY seq) - bytes AS freed
+                         FROM frames WHERE state <> 'queued') AS settled
+                     WHERE received_ms < $1 OR freed < $2",
+                )
+                .bind(before_ms)
+                .bind(saturate(bytes))
+                .fetch_one(&self.$pool)
+                .await?;
+                Ok(Kept::new(frames, bytes))
+            }
+
+            async fn queued(&self) -> Result<u64, CatalogueError> {
+                let (count,): (i64,) =
+                    sqlx::query_as("SELECT count(*) FROM frames WHERE state = 'queued'")
+                        .fetch_one(&self.$pool)
+                        .await?;
+                Ok(count as u64)
+            }
+
+            async fn queued_since(&self) -> Result<Option<i64>, CatalogueError> {
+                let row: Option<(i64,)> = sqlx::query_as(
+                    "SELECT received_ms FROM frames WHERE state = 'queued' ORDER BY seq LIMIT 1",
+                )
+                .fetch_optional(&self.$pool)
+                .await?;
+                Ok(row.map(|(received_ms,)| received_ms))
+            }
+
+            async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError> {
+                let rows: Vec<CameraRow> = sqlx::query_as(
+                    "SELECT c.*, f.frame_id AS last_frame,
+                         (SELECT avg(psnr_db) FROM (SELECT psnr_db FROM frames
+                              WHERE camera_id = c.camera_id ORDER BY seq DESC LIMIT $1) AS recent)
+                             AS recent_psnr
+                     FROM cameras c JOIN frames f ON f.seq = c.last_seq
+                     ORDER BY c.last_seq DESC LIMIT $2",
+                )
+                .bind(i64::from(RECENT_FRAMES))
+                .bind(i64::from(MAX_CAMERAS))
+                .fetch_all(&self.$pool)
+                .await?;
+                rows.into_iter().map(Camera::try_from).collect()
+            }
+
+            async fn series(
+                &self,
+                camera: &str,
+                metric: Metric,
+                limit: u32,
+            ) -> Result<Series, CatalogueError> {
+                let points = sqlx::query_as(series_query(metric))
+                    .bind(camera)
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.$pool);
+                Ok(Series::new(camera, points.await?))
+            }
+
+            async fn history(&self, span: &Span) -> Result<History, CatalogueError> {
+                history::read!($database, &self.$pool, span, $program, $index)
+            }
+
+            async fn latents(
+                &self,
+                camera: &str,
+                limit: u32,
+            ) -> Result<Vec<LatentSample>, CatalogueError> {
+                let rows = sqlx::query_as(history::LATENTS)
+                    .bind(camera)
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.$pool);
+                Ok(rows.await?)
+            }
+        }
+
+        impl $catalogue {
+            /// What a page selects, but for its order; `None` when the frame that it begins after is not kept.
+            async fn page(
+                &self,
+                columns: &str,
+                page: &Page,
+            ) -> Result<Option<sqlx::QueryBuilder<$database>>, CatalogueError> {
+                let mut before = i64::MAX;
+                if let Some(id) = page.before {
+                    let row: Option<(i64,)> =
+                        sqlx::query_as("SELECT seq FROM frames WHERE frame_id = $1")
+                            .bind(id.as_bytes().as_slice())
+                            .fetch_optional(&self.$pool)
+                            .await?;
+                    let Some((seq,)) = row else { return Ok(None) };
+                    before = seq;
+                }
+                let mut query = sqlx::QueryBuilder::<$database>::new("SELECT ");
+                query.push(columns).push(" FROM frames WHERE seq < ");
+                query.push_bind(before);
+                if let Some(camera) = page.camera.clone() {
+                    query.push(" AND camera_id = ").push_bind(camera);
+                }
+                if let Some(state) = page.state {
+                    // Spelled out: SQLite uses no partial index for a value that is bound.
+                    query.push(match state {
+                        FrameState::Queued => " AND state = 'queued'",
+                        FrameState::Decoded => " AND state = 'decoded'",
+                        FrameState::Labelled => " AND state = 'labelled'",
+                        FrameState::Failed => " AND state = 'failed'",
+                    });
+                }
+                Ok(Some(query))
+            }
+        }
+    };
+}
+
+pub(super) use catalogue;

@@ -1,0 +1,181 @@
+//! The catalogue in SQLite: WAL, `synchronous = FULL`, one writing connection and a few readers.
+
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::path::Path;
+
+use sqlx::{
+    Connection as _, Sqlite, SqlitePool,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use uuid::Uuid;
+
+use super::{
+    Camera, CatalogueError, History, Kept, LatentSample, Lead, MAX_CAMERAS, Metric, Page,
+    RECENT_FRAMES, Seen, Series, Span, history, read,
+    row::{CameraRow, FrameRow, SeenRow, frame_id},
+    series_query,
+    sums::saturate,
+};
+use crate::{
+    clock::steady_ms,
+    frame::{Frame, FrameState, NewFrame, Quality, Work},
+};
+
+/// How long a claim holds, in milliseconds: longer than any frame takes to decode.
+const CLAIM_MS: i64 = 15 * 60 * 1000;
+const READERS: u32 = 4;
+
+/// [`Catalogue`](super::Catalogue) in one SQLite file, owned by one process.
+pub struct SqliteCatalogue {
+    // SQLite takes one writer at a time; queueing for it here never meets SQLITE_BUSY.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteCatalogue {
+    /// Opens or creates the database, brings its schema up to date, and frees the claims of the
+    /// process that had it before.
+    ///
+    /// # Errors
+    /// The file cannot be opened or is not ours.
+    pub async fn open(path: &Path) -> Result<Self, CatalogueError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        sqlx::query("UPDATE frames SET not_before_ms = 0 WHERE state = 'queued'")
+            .execute(&writer)
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// Runs `$work` in a transaction `$tx` on the one writing connection.
+macro_rules! transaction {
+    ($self:ident, $tx:ident => $work:expr) => {{
+        let mut connection = $self.writer.acquire().await?;
+        let result = async {
+            let mut $tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let done = $work.await?;
+            $tx.commit().await?;
+            Ok(done)
+        };
+        let result = result.await;
+        settled(connection, result).await
+    }};
+}
+
+/// Closes a connection whose transaction failed: SQLite rolls back by itself when the disk is full, which the
+/// pool would not notice, and no later transaction could begin on it.
+async fn settled<T>(
+    connection: PoolConnection<Sqlite>,
+    result: Result<T, CatalogueError>,
+) -> Result<T, CatalogueError> {
+    if result.is_err()
+        && let Err(error) = connection.close().await
+    {
+        tracing::debug!(%error, "closing the catalogue's connection failed");
+    }
+    result
+}
+
+read::catalogue! {
+    SqliteCatalogue, Sqlite, readers,
+    label: "label_scores ->> '$[0].label' AS label,
+        CAST(label_scores ->> '$[0].score' AS REAL) AS score",
+    program: "lower(hex(program_id))",
+    index: " INDEXED BY frames_history",
+
+    async fn insert(&self, frames: Vec<NewFrame>) -> Result<Vec<Option<Frame>>, CatalogueError> {
+        transaction!(self, tx => write::insert(&mut tx, frames))
+    }
+
+    async fn decoded(
+        &self,
+        id: Uuid,
+        quality: Quality,
+        work: Work,
+        bytes: u64,
+    ) -> Result<Option<Frame>, CatalogueError> {
+        transaction!(self, tx => write::decoded(&mut tx, id, quality, work, bytes))
+    }
+
+    async fn failed(&self, id: Uuid, reason: &str) -> Result<Option<Frame>, CatalogueError> {
+        transaction!(self, tx => write::failed(&mut tx, id, reason))
+    }
+
+    async fn requeue(&self, id: Uuid, bytes: u64) -> Result<Option<Frame>, CatalogueError> {
+        transaction!(self, tx => write::requeue(&mut tx, id, bytes))
+    }
+
+    async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError> {
+        transaction!(self, tx => write::remove(&mut tx, frames))
+    }
+
+    async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {
+        Ok(Some(Lead::alone()))
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// The queue, which is the rows in state `queued`.
+impl SqliteCatalogue {
+    /// Takes the oldest queued frame and counts the attempt. The claim lapses after [`CLAIM_MS`], so that the frame of a
+    /// worker that died is taken again.
+    pub(crate) async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
+        let now = steady_ms();
+        let row: Option<FrameRow> = sqlx::query_as(
+            "UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
+             WHERE seq = (SELECT seq FROM frames
+                          WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY seq LIMIT 1)
+             RETURNING *",
+        )
+        .bind(now)
+        .bind(CLAIM_MS)
+        .fetch_optional(&self.writer)
+        .await?;
+        row.map(Frame::try_from).transpose()
+    }
+
+    /// Gives a claimed frame back, to be claimed again after `delay_ms`.
+    pub(crate) async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        sqlx::query(
+            "UPDATE frames SET not_before_ms = $1 WHERE frame_id = $2 AND state = 'queued'",
+        )
+        .bind(steady_ms() + delay_ms)
+        .bind(id.as_bytes().as_slice())
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Like [`retry`](Self::retry), for an attempt that does not count.
+    pub(crate) async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
+        let sql = "UPDATE frames SET not_before_ms = $1, attempts = max(attempts - 1, 0)
+                   WHERE frame_id = $2 AND state = 'queued'";
+        sqlx::query(sql)
+            .bind(steady_ms() + delay_ms)
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+}

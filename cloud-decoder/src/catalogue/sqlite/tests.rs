@@ -1,0 +1,53 @@
+//! The catalogue in SQLite on its own file.
+
+use super::*;
+use crate::catalogue::Catalogue as _;
+
+fn frame() -> NewFrame {
+    NewFrame {
+        id: Uuid::now_v7(),
+        node_id: "node".to_owned(),
+        camera_id: "gate".to_owned(),
+        captured_ms: 1,
+        received_ms: 1,
+        width: 64,
+        height: 64,
+        source_format: "x".repeat(1000),
+        latent_bits: 1024,
+        latent_ones: Some(0.5),
+        bytes: 100,
+        program_id: Some([7; 32]),
+        label: None,
+        original_type: None,
+        encode_ns: 1,
+        source_bytes: 1000,
+        latent_shares: vec![128; 256],
+        traceparent: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_catalogue_on_a_full_disk_works_again_when_there_is_room() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("catalogue.sqlite");
+    let catalogue = SqliteCatalogue::open(&path).await.expect("catalogue");
+    let first = frame();
+    let id = first.id;
+    catalogue.insert(vec![first]).await.expect("an empty disk");
+
+    // A full disk and a full file end a transaction alike, by SQLite's own rollback.
+    sqlx::query("PRAGMA max_page_count = 1")
+        .execute(&catalogue.writer)
+        .await
+        .expect("the limit can be set");
+    let many = || (0..200).map(|_| frame()).collect::<Vec<_>>();
+    let refused = catalogue.insert(many()).await.expect_err("a full file");
+    assert!(refused.to_string().contains("full"), "{refused}");
+
+    // The failed connection is gone, and its limit with it.
+    let stored = catalogue.insert(many()).await.expect("there is room again");
+    assert_eq!(stored.iter().flatten().count(), 200);
+    let failed = catalogue.failed(id, "test").await.expect("a transaction");
+    assert!(failed.is_some());
+    assert_eq!(catalogue.queued().await.expect("count"), 200);
+}
