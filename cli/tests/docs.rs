@@ -23,7 +23,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 25] = [
+const ELSEWHERE: [(&str, &str); 27] = [
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
@@ -52,6 +52,8 @@ const ELSEWHERE: [(&str, &str); 25] = [
     ("deploy/", "deploy/test.sh"),
     (".ci/emulated", "by hand: an hour, and a processor emulated"),
     ("docker compose", "deploy/test.sh"),
+    ("helm upgrade", ".ci/test_helm.py"),
+    ("kubectl create secret", "by hand: no cluster in CI"),
     ("EDGE_PORT=0 EDGE_SPOOL= docker compose", "deploy/test.sh"),
     ("ORIGINALS_SHARE=1 docker compose", "deploy/test.sh"),
     ("pip install -r requirements.txt", ".ci/run"),
