@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     /// Measure reconstruction quality and classification accuracy.
     Evaluate(EvaluateArgs),
-    /// Show what a program or a decoder is made of.
+    /// Show what a program or a decoder is made of, or what an edge node has loaded.
     Inspect(InspectArgs),
     /// Write programs and decoders as ONNX models, for other engines.
     Export(ExportArgs),
@@ -60,12 +60,8 @@ pub(crate) struct SendArgs {
         default_value = "http://127.0.0.1:8080"
     )]
     pub(crate) edge: String,
-    /// File of the token that the edge node asks for.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Certificates (PEM) of those who may have signed that of an https edge node [default: the system's].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: EdgeAccess,
     /// Camera that the frames are from, 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'.
     #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
     pub(crate) camera: String,
@@ -78,6 +74,17 @@ pub(crate) struct SendArgs {
     /// Wait until the cloud has acknowledged every frame.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// What opens an edge node that has certificates and tokens.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct EdgeAccess {
+    /// File of the token that the edge node asks for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificates (PEM) of those who may have signed that of an https edge node [default: the system's].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// Work asked of an edge node, as its `task` parameter spells it.
@@ -163,6 +170,11 @@ pub(crate) struct InspectArgs {
     /// Program or decoder [default: the three that are shipped].
     #[arg(value_name = "FILE.nqe|FILE.safetensors")]
     pub(crate) file: Option<PathBuf>,
+    /// What a running edge node has loaded, and which camera uses it.
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
+    pub(crate) edge: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: EdgeAccess,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! Client of an edge node's HTTP API.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::args::Task;
+use crate::args::{EdgeAccess, Task};
 
 /// Longest that a frame is offered to an edge node that is overloaded or not there.
 const RETRY_FOR: Duration = Duration::from_secs(30);
@@ -69,17 +69,59 @@ pub(crate) enum Delivery {
     Forgotten,
 }
 
+/// What an edge node has loaded.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Chip {
+    pub(crate) programs: Vec<ProgramSummary>,
+    /// Of cameras that have no choice of their own.
+    pub(crate) chosen: Chosen,
+    /// By camera.
+    pub(crate) cameras: BTreeMap<String, Chosen>,
+}
+
+/// What a program is and costs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProgramSummary {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) task: String,
+    /// Instructions that the emulator uses, where it is loaded.
+    pub(crate) kernel: Option<String>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) latent_bits: Option<u32>,
+    pub(crate) layers: usize,
+    pub(crate) macs_per_patch: u64,
+    pub(crate) memory_bits: MemoryBits,
+}
+
+/// Bits of the chip's memory.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct MemoryBits {
+    pub(crate) weights: u64,
+    pub(crate) wiring: u64,
+    pub(crate) biases: u64,
+    pub(crate) shifts: u64,
+    pub(crate) maps: u64,
+    pub(crate) total: u64,
+}
+
+/// Ids of a camera's programs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Chosen {
+    pub(crate) compress: String,
+    pub(crate) classify: String,
+}
+
 impl Edge {
-    /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet. `ca` are those who
-    /// may have signed its certificate, in place of the system's; `token` is the file of a token.
-    pub(crate) fn new(url: &str, ca: Option<&PathBuf>, token: Option<&PathBuf>) -> Result<Self> {
+    /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet.
+    pub(crate) fn new(url: &str, access: &EdgeAccess) -> Result<Self> {
         let base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
         ensure!(
             matches!(base.scheme(), "http" | "https") && base.has_host(),
             "{url} is not of the form http://HOST:PORT or https://HOST:PORT"
         );
         let mut http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
-        if let Some(path) = ca {
+        if let Some(path) = &access.ca {
             let bundle = Certificate::from_pem_bundle(&daemon::files::read(path)?);
             let bundle = bundle.with_context(|| format!("{} is not PEM", path.display()))?;
             http = http.tls_certs_only(bundle);
@@ -87,7 +129,7 @@ impl Edge {
             // The system's certificates are not asked for: an image from scratch has none.
             http = http.tls_certs_only([]);
         }
-        if let Some(path) = token {
+        if let Some(path) = &access.token_file {
             let bearer = format!("Bearer {}", daemon::tokens::from_file(path)?);
             let mut value = HeaderValue::try_from(bearer)?;
             value.set_sensitive(true);
@@ -141,6 +183,19 @@ impl Edge {
             sleep(wait).await;
             backoff = (2 * backoff).min(LAST_BACKOFF);
         }
+    }
+
+    /// What is loaded.
+    pub(crate) async fn encoder(&self) -> Result<Chip> {
+        let response = self.http.get(self.base.join("v1/encoder")?).send().await;
+        let response = response.context("the edge node did not answer")?;
+        let status = response.status();
+        ensure!(
+            status.is_success(),
+            "the edge node answers {status}: {}",
+            reason(response).await
+        );
+        json(response).await
     }
 
     /// Where a frame is now.

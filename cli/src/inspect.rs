@@ -7,6 +7,7 @@ use nqe::{BUDGET_BITS, Conv, Layer, LayerMemory, Map, Op, OutputKind, Program};
 use purenet::Decoder;
 
 use crate::args::InspectArgs;
+use crate::edge::{Chip, Edge, MemoryBits, ProgramSummary};
 use crate::frames::read_bounded;
 use crate::models::{MAX_MODEL_BYTES, is_program};
 use crate::terminal::{grouped, out, table};
@@ -29,8 +30,8 @@ const COLUMNS: [&str; 9] = [
 
 /// `patchwire inspect`.
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
-    match &args.file {
-        Some(path) => {
+    match (&args.file, &args.edge) {
+        (Some(path), _) => {
             let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
             describe(&bytes).with_context(|| {
                 format!(
@@ -39,7 +40,15 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
                 )
             })
         }
-        None => {
+        (None, Some(url)) => {
+            let edge = Edge::new(url, &args.access)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let chip = runtime.block_on(edge.encoder())?;
+            Ok(out(loaded(&chip)?)?)
+        }
+        (None, None) => {
             let shipped = [
                 patchwire_models::CLASSIFY,
                 patchwire_models::COMPRESS,
@@ -64,39 +73,94 @@ fn describe(bytes: &[u8]) -> Result<()> {
 fn program(program: &Program) -> Result<String, fmt::Error> {
     let mut text = String::new();
     let memory = program.memory();
-    writeln!(text, "program    {:?}, {}", program.name(), program.task())?;
-    writeln!(text, "id         {}", program.id())?;
-    match program.latent_bits() {
-        Some(bits) => writeln!(
-            text,
-            "output     {bits} bits a 32x32 patch, {} bpp",
-            f64::from(bits) / 1024.0
-        ),
-        None => writeln!(text, "output     {}", program.labels().join(", ")),
-    }?;
-    writeln!(
-        text,
-        "work       {} multiply-accumulates a patch",
-        grouped(program.macs())
-    )?;
-
+    let summary = ProgramSummary {
+        id: program.id().to_string(),
+        name: program.name().to_owned(),
+        task: program.task().to_string(),
+        kernel: None,
+        labels: program.labels().to_vec(),
+        latent_bits: program.latent_bits(),
+        layers: program.layers().len(),
+        macs_per_patch: program.macs(),
+        memory_bits: MemoryBits {
+            weights: memory.weights(),
+            wiring: memory.wiring(),
+            biases: memory.biases(),
+            shifts: memory.shifts(),
+            maps: memory.maps(),
+            total: memory.total(),
+        },
+    };
+    head(&mut text, &summary)?;
     let mut rows = table(&COLUMNS, 4);
     for (i, (layer, bits)) in program.layers().iter().zip(&memory.layers).enumerate() {
         rows.add_row(row(i, layer, bits));
     }
     writeln!(text, "{rows}")?;
+    memory_map(&mut text, &summary.memory_bits)?;
+    Ok(text)
+}
 
+/// The programs of an edge node, and which camera uses which.
+fn loaded(chip: &Chip) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    for program in &chip.programs {
+        head(&mut text, program)?;
+        memory_map(&mut text, &program.memory_bits)?;
+        writeln!(text)?;
+    }
+    let name = |id: &str| {
+        let program = chip.programs.iter().find(|program| program.id == id);
+        program.map_or_else(|| id.to_owned(), |program| program.name.clone())
+    };
+    let mut rows = table(&["camera", "compresses with", "classifies with"], 3);
+    let others = ("all others".to_owned(), &chip.chosen);
+    let cameras = chip
+        .cameras
+        .iter()
+        .map(|(camera, chosen)| (camera.clone(), chosen));
+    for (camera, chosen) in cameras.chain([others]) {
+        rows.add_row([camera, name(&chosen.compress), name(&chosen.classify)]);
+    }
+    writeln!(text, "{rows}")?;
+    Ok(text)
+}
+
+fn head(text: &mut String, program: &ProgramSummary) -> fmt::Result {
+    writeln!(text, "program    {:?}, {}", program.name, program.task)?;
+    writeln!(text, "id         {}", program.id)?;
+    match program.latent_bits {
+        Some(bits) => writeln!(
+            text,
+            "output     {bits} bits a 32x32 patch, {} bpp",
+            f64::from(bits) / 1024.0
+        ),
+        None => writeln!(text, "output     {}", program.labels.join(", ")),
+    }?;
+    writeln!(
+        text,
+        "work       {} multiply-accumulates a patch in {} layers",
+        grouped(program.macs_per_patch),
+        program.layers
+    )?;
+    match &program.kernel {
+        Some(kernel) => writeln!(text, "runs on    {kernel}"),
+        None => Ok(()),
+    }
+}
+
+fn memory_map(text: &mut String, memory: &MemoryBits) -> fmt::Result {
     let parts = [
-        ('█', "weights", memory.weights()),
-        ('◊', "wiring", memory.wiring()),
-        ('▓', "biases and shifts", memory.biases() + memory.shifts()),
-        ('▒', "feature maps", memory.maps()),
-        ('·', "free", memory.free()),
+        ('█', "weights", memory.weights),
+        ('◊', "wiring", memory.wiring),
+        ('▓', "biases and shifts", memory.biases + memory.shifts),
+        ('▒', "feature maps", memory.maps),
+        ('·', "free", BUDGET_BITS.saturating_sub(memory.total)),
     ];
     writeln!(
         text,
         "memory     {} of {} bits",
-        grouped(memory.total()),
+        grouped(memory.total),
         grouped(BUDGET_BITS)
     )?;
     writeln!(text, "           [{}]", drawing(&parts))?;
@@ -108,7 +172,7 @@ fn program(program: &Program) -> Result<String, fmt::Error> {
             grouped(bits)
         )?;
     }
-    Ok(text)
+    Ok(())
 }
 
 fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use crate::args::EdgeAccess;
 use crate::edge::Edge;
 use crate::watch::Watch;
 
@@ -31,7 +32,10 @@ impl Pair {
             .await
             .context("the edge node does not start")?;
         Ok(Self {
-            node: Edge::new(&format!("http://{}", edge.http_addr), None, None)?,
+            node: Edge::new(
+                &format!("http://{}", edge.http_addr),
+                &EdgeAccess::default(),
+            )?,
             watch: Watch::subscribe(cloud.grpc_addr).await?,
             edge,
             cloud,

@@ -1,6 +1,7 @@
-//! `inspect` on the shipped models.
+//! `inspect` on the shipped models, on files, and on a running edge node.
 
 mod common;
+mod services;
 
 use nqe::{
     ConvSpec, OutputKind, Program, ProgramBuilder, Pruned, Shared, Task, WeightKind, Wiring,
@@ -92,4 +93,24 @@ fn what_a_layer_shares_and_prunes_is_shown() {
     // 16 indices of 1 bit and 2 masks of 3 bits.
     let wiring = shown.lines().find(|line| line.contains("◊ wiring"));
     assert!(wiring.is_some_and(|line| line.contains(" 22 ")), "{shown}");
+}
+
+#[tokio::test]
+async fn what_an_edge_node_has_loaded_is_shown() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let edge = services::Service::edge(&folder.path().join("spool.sqlite"), "127.0.0.1:9").await;
+    let url = format!("http://{}", edge.http);
+    let shown = tokio::task::spawn_blocking(move || common::succeeds(["inspect", "--edge", &url]));
+    let shown = shown.await.expect("it ends");
+    for bytes in [patchwire_models::CLASSIFY, patchwire_models::COMPRESS] {
+        let program = Program::from_bytes(bytes).expect("shipped program");
+        assert!(shown.contains(&program.id().to_string()), "{shown}");
+    }
+    assert!(shown.contains("feature maps"), "{shown}");
+    assert!(shown.contains("all others"), "{shown}");
+
+    let error = common::fails(["inspect", "--edge", "127.0.0.1:9"]);
+    assert!(error.contains("127.0.0.1:9 is not"), "{error}");
+    let error = common::fails(["inspect", "--edge", "http://127.0.0.1:9"]);
+    assert!(error.contains("did not answer"), "{error}");
 }

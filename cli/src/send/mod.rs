@@ -42,7 +42,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
             files.push(path.clone());
         }
     }
-    let edge = Edge::new(&args.edge, args.ca.as_ref(), args.token_file.as_ref())?;
+    let edge = Edge::new(&args.edge, &args.access)?;
     let mut sent = post(&edge, files, &args).await?;
     let mut streamed = Vec::with_capacity(streams.len());
     for path in streams {
