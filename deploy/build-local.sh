@@ -14,6 +14,13 @@ binaries="${2:-$(deploy/build-static.sh edge-node cloud-decoder patchwire)}"
 context="$(mktemp -d)"
 trap 'rm -rf "$context"' EXIT
 mkdir "$context/data" "$context/frames"
+# Where Debian and its relatives have the bundle, and where Fedora and its have it.
+authorities="$(ls /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt 2> /dev/null | head -n 1)" || true
+if [ -z "$authorities" ]; then
+    echo "$0: this machine has no bundle of CA certificates (Debian: apt-get install ca-certificates)" >&2
+    exit 69
+fi
+cp "$authorities" "$context/ca-certificates.crt"
 cp "$binaries"/{edge-node,cloud-decoder,patchwire} "$context"
 cp cli/samples/*.jpg "$context/frames"
 chmod -R a+rX "$context"

@@ -2,8 +2,9 @@
 # BASE has the libraries of binaries that are not static.
 ARG BASE=scratch
 
-# A new volume at /data takes over the owner of this folder.
+# A new volume at /data takes over the owner of this folder. The certificates are for S3 and PostgreSQL over TLS.
 FROM ${BASE} AS service
+COPY ca-certificates.crt /etc/ssl/certs/
 COPY --chown=65532:65532 data /data
 WORKDIR /data
 USER 65532:65532
