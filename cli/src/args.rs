@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Measure how fast this machine encodes and decodes, next to what its instructions could do.
     Bench(BenchArgs),
+    /// Put the load of many edge nodes on a cloud decoder, and measure how it answers.
+    Load(LoadArgs),
     /// Make a certificate authority of your own, and certificates for the cloud and its nodes.
     Certs(CertsArgs),
 }
@@ -201,6 +203,48 @@ pub(crate) struct BenchArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    /// Address of the cloud decoder's gRPC port, or of a balancer before several. It keeps the frames: not one in use.
+    #[arg(
+        long,
+        env = "PATCHWIRE_CLOUD",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub(crate) cloud: String,
+    /// Edge nodes, each with a connection and an uplink stream of its own, named load-1 to load-N.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) nodes: u32,
+    /// Frames a second of all nodes together on average, at random times; 0 for nodes that only stay connected.
+    #[arg(long, value_name = "FPS", default_value_t = 50.0, value_parser = parse_load_rate)]
+    pub(crate) rate: f64,
+    /// Seconds, from when all nodes are connected.
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(crate) seconds: u64,
+    /// Size of the frames: the sample photographs, encoded once.
+    #[arg(long, value_name = "WxH", default_value = "640x480", value_parser = parse_size)]
+    pub(crate) size: (u32, u32),
+    /// Another number is another choice of times and nodes.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder of the tokens that the cloud asks for: DIR/load-1.token and so on.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tokens: Option<PathBuf>,
+    /// Certificates (PEM) of those who may have signed that of an https cloud [default: the system's].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate (PEM) of all nodes, where the cloud asks for one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Write the figures as JSON; "-" is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct CertsArgs {
     /// Folder to make them in: ca.pem, cloud.pem, NODE.pem, and a .key beside each; what is there stays.
     #[arg(value_name = "DIR")]
@@ -219,6 +263,20 @@ pub(crate) struct CertsArgs {
 fn parse_node(text: &str) -> Result<String, String> {
     patchwire_proto::limits::check_id("node_id", text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
+}
+
+fn parse_load_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of frames a second from 0 to 100000".to_owned()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
+    let sides = text.split_once('x');
+    let sides = sides.and_then(|(width, height)| Some((side(width)?, side(height)?)));
+    sides.ok_or_else(|| "a size is like 640x480, of 1 to 4096 pixels a side".to_owned())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -11,6 +11,7 @@ mod export;
 mod frames;
 mod inspect;
 mod latents;
+mod load;
 mod models;
 mod pair;
 mod send;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Certs(args) => certs::run(&args),
     };
     match outcome {

@@ -8,7 +8,8 @@ use std::path::Path;
 fn help_is_as_agreed() {
     let mut help = String::new();
     for command in [
-        "", "demo", "send", "encode", "decode", "evaluate", "inspect", "export", "bench", "certs",
+        "", "demo", "send", "encode", "decode", "evaluate", "inspect", "export", "bench", "load",
+        "certs",
     ] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()
@@ -35,6 +36,9 @@ fn bad_usage_exits_with_2() {
         &["send", "x", "--rate", "0"],
         &["send", "x", "--task", "paint"],
         &["encode", "x"],
+        &["load", "--size", "640"],
+        &["load", "--rate", "-1"],
+        &["load", "--cert", "x"],
         &["nonsense"],
         &[],
     ] {

@@ -175,6 +175,8 @@ pub struct Grpc {
     pub max_message_bytes: usize,
     /// Most frames of one stream in flight without an ack.
     pub window: u32,
+    /// Most uplink streams at once, which is one a node.
+    pub max_streams: usize,
     /// Frames a second that one node may send, on average; any number when absent. One that sends more is read no
     /// faster.
     pub node_rate: Option<f64>,
@@ -267,6 +269,7 @@ impl Default for Grpc {
             client_ca: None,
             max_message_bytes: patchwire_proto::limits::MAX_MESSAGE_BYTES,
             window: 32,
+            max_streams: 8192,
             node_rate: None,
             node_burst: 64,
             max_connection_age_s: 3600,
@@ -330,6 +333,7 @@ impl Config {
             1 << 30,
         )?;
         within("grpc.window", grpc.window.into(), 1, 1024)?;
+        within("grpc.max_streams", grpc.max_streams as u64, 1, 1_000_000)?;
         if let Some(rate) = grpc.node_rate {
             rate_within("grpc.node_rate", rate)?;
         }

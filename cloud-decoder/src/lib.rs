@@ -188,6 +188,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
                 max_pixels: config.decode.max_pixels,
                 max_message_bytes: config.grpc.max_message_bytes,
                 window: config.grpc.window,
+                max_streams: config.grpc.max_streams,
                 shares: share::Shares::new(config.grpc.node_rate, config.grpc.node_burst),
                 age: Duration::from_secs(config.grpc.max_connection_age_s),
                 grace: Duration::from_secs(config.grpc.connection_grace_s),
@@ -282,6 +283,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             max_message_bytes: config.grpc.max_message_bytes,
             connection_age: Duration::from_secs(config.grpc.max_connection_age_s),
             idle: Duration::from_secs(config.grpc.idle_timeout_s),
+            max_streams: config.grpc.max_streams,
         },
     };
     tasks.spawn(grpc::serve(

@@ -19,8 +19,10 @@ use uuid::Uuid;
 
 use crate::{bus::Bus, clock::now_ms};
 
-/// Most nodes that are remembered; of those that are gone, the one that is gone longest is forgotten.
-const MAX_NODES: usize = 1024;
+/// Nodes that are remembered; when there are more, of those that are gone, the one that is gone longest is forgotten.
+const MAX_NODES: usize = 16_384;
+/// Most nodes of other processes, all together.
+const MAX_TOLD: usize = 131_072;
 
 /// Subject of what processes tell each other of their nodes.
 const SUBJECT: &str = "patchwire.nodes";
@@ -61,7 +63,8 @@ struct Entry {
     fresh: bool,
     streams: u32,
     version: String,
-    programs: Vec<Program>,
+    // Not as they came: those share the memory of the whole message.
+    programs: Vec<ProgramJson>,
     status: Option<NodeStatus>,
     /// When the node called, or hung up if it is gone.
     changed_ms: i64,
@@ -129,7 +132,7 @@ impl Nodes {
         entry.fresh = true;
         entry.streams += 1;
         entry.version = hello.software_version;
-        entry.programs = hello.programs;
+        entry.programs = hello.programs.iter().map(ProgramJson::from).collect();
         entry.changed_ms = now_ms();
         Call {
             nodes: self.clone(),
@@ -213,14 +216,16 @@ impl Nodes {
                 others.remove(&silent);
             }
         }
+        let mut known: usize = others.values().map(|process| process.nodes.len()).sum();
         let process = others.entry(told.process).or_insert_with(|| Process {
             heard: Instant::now(),
             nodes: HashMap::new(),
         });
         process.heard = Instant::now();
         for node in told.nodes {
-            if process.nodes.len() < MAX_NODES || process.nodes.contains_key(&node.node) {
-                process.nodes.insert(node.node.clone(), node);
+            if known < MAX_TOLD || process.nodes.contains_key(&node.node) {
+                let new = process.nodes.insert(node.node.clone(), node).is_none();
+                known += usize::from(new);
             }
         }
     }
@@ -275,7 +280,7 @@ impl From<(&String, &Entry)> for NodeJson {
             connected: entry.streams > 0,
             changed_ms: entry.changed_ms,
             version: entry.version.clone(),
-            programs: entry.programs.iter().map(ProgramJson::from).collect(),
+            programs: entry.programs.clone(),
             spool: entry.status.map(|status| SpoolJson {
                 frames: status.spool_frames,
                 bytes: status.spool_bytes,

@@ -33,8 +33,6 @@ use crate::{
     turn::{Order, Turn},
 };
 
-/// Most uplink streams at once.
-const MAX_STREAMS: usize = 256;
 /// Bytes of frames that all streams together hold while they are stored.
 const IN_FLIGHT_BYTES: u32 = 512 << 20;
 /// How long a node may take to say hello.
@@ -53,6 +51,7 @@ struct Shared {
     max_pixels: u64,
     max_message_bytes: usize,
     window: u32,
+    max_streams: usize,
     shares: Shares,
     age: Duration,
     grace: Duration,
@@ -69,6 +68,8 @@ pub(crate) struct Limits {
     pub(crate) max_pixels: u64,
     pub(crate) max_message_bytes: usize,
     pub(crate) window: u32,
+    /// Most streams at once.
+    pub(crate) max_streams: usize,
     pub(crate) shares: Shares,
     /// Age at which a stream is asked to come again, give or take a tenth.
     pub(crate) age: Duration,
@@ -95,10 +96,11 @@ impl UplinkService {
                 max_pixels: limits.max_pixels,
                 max_message_bytes: limits.max_message_bytes,
                 window: limits.window,
+                max_streams: limits.max_streams,
                 shares: limits.shares,
                 age: limits.age,
                 grace: limits.grace,
-                streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                streams: Arc::new(Semaphore::new(limits.max_streams)),
                 in_flight: Arc::new(Semaphore::new(in_flight as usize)),
                 gate,
                 shutdown,
@@ -119,7 +121,8 @@ impl Uplink for UplinkService {
         let guest = request.extensions().get::<Guest>().cloned();
         let Ok(slot) = shared.streams.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted(format!(
-                "{MAX_STREAMS} uplink streams are open, which is the most allowed"
+                "{} uplink streams are open, which is the most allowed",
+                shared.max_streams
             )));
         };
         // Room for what is sent unasked, too: the welcome and the drain.

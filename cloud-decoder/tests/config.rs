@@ -51,6 +51,11 @@ fn what_is_wrong_is_named() {
             "decode",
             "catalogue.url is not set, role \"decode\" needs catalogue, queue and objects that processes share",
         ),
+        (
+            "CLOUD_DECODER_GRPC__MAX_STREAMS",
+            "0",
+            "grpc.max_streams is 0, allowed are 1 to 1000000",
+        ),
         ("CLOUD_DECODER_ROLE", "cook", "cook"),
         (
             "CLOUD_DECODER_QUEUE__URL",

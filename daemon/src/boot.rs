@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -57,7 +58,7 @@ pub enum Command {
 }
 
 /// The whole of a service's `main`: parses the command line, makes command and configuration of it,
-/// starts the log and the traces, and runs the service or, if there is a command, that.
+/// starts the log and the traces, allows itself [open files](open_files), and runs the service or, if there is a command, that.
 ///
 /// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
 /// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
@@ -98,6 +99,9 @@ pub fn main<A: Parser, K, C>(
     if let Err(error) = init_log(log, traces.as_ref()) {
         eprintln!("{name}: log.filter: {error}");
         return EX_USAGE.into();
+    }
+    if let Err(error) = open_files() {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     let ended = run(command, config);
     drop(traces);
@@ -172,6 +176,23 @@ pub fn termination() -> io::Result<impl Future<Output = io::Result<()>>> {
             interrupted = tokio::signal::ctrl_c() => interrupted,
         }
     })
+}
+
+/// Lets this process open as many files, of which connections are the most, as the system lets it, and gives how many that
+/// are. It begins with fewer, usually 1,024, for the sake of programs that cannot count further.
+///
+/// # Errors
+/// The limit cannot be raised.
+pub fn open_files() -> io::Result<u64> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )?;
+    Ok(most.unwrap_or(u64::MAX))
 }
 
 /// Reads `KEY=VALUE`, as `clap`'s `value_parser` wants it.

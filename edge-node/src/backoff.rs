@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The next wait.
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     min_ms: u64,
     max_ms: u64,
     failures: u32,
@@ -12,7 +12,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// The bound begins at `min_ms` milliseconds and ends at `max_ms`.
-    pub(crate) fn new(min_ms: u64, max_ms: u64) -> Self {
+    pub fn new(min_ms: u64, max_ms: u64) -> Self {
         Self {
             min_ms,
             max_ms,
@@ -21,14 +21,14 @@ impl Backoff {
     }
 
     /// How long to wait after one more failure.
-    pub(crate) fn wait(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let bound = self.min_ms.saturating_mul(1 << self.failures.min(32));
         self.failures += 1;
         Duration::from_millis(rand::random_range(0..=bound.min(self.max_ms)))
     }
 
     /// Begins anew.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -5,7 +5,7 @@
 //! and [`uplink`] (the cloud's stream). [`start`] runs all of it in this process.
 #![forbid(unsafe_code)]
 
-mod backoff;
+pub mod backoff;
 pub mod config;
 pub mod encode;
 mod http;

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
-use image::imageops::FilterType;
-use image::{ImageFormat, ImageReader};
+use image::ImageFormat;
 use patchwire_proto::v1::FrameState;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::args::Task;
-use crate::demo::sample;
+use crate::demo::samples;
 use crate::edge::Edge;
 use crate::pair::Pair;
 use crate::watch::Watch;
@@ -68,14 +67,10 @@ pub(super) async fn measure(span: Duration) -> Result<Vec<PairFigures>> {
 
 /// A sample photograph of this size, as a camera would send it.
 fn photograph(width: u32, height: u32) -> Result<Vec<u8>> {
-    let bytes = sample()?;
-    let photograph = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()?
-        .decode()
-        .context("a sample photograph does not decode")?;
-    let resized = photograph.resize_exact(width, height, FilterType::Triangle);
+    let photograph = samples(width, height)?.next();
+    let photograph = photograph.context("there are no samples")??;
     let mut jpeg = Cursor::new(Vec::new());
-    resized.write_to(&mut jpeg, ImageFormat::Jpeg)?;
+    photograph.write_to(&mut jpeg, ImageFormat::Jpeg)?;
     Ok(jpeg.into_inner())
 }
 

@@ -1,9 +1,12 @@
 //! What the demo's cameras see: the shipped sample photographs, or images of the user's.
 
 use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use image::imageops::FilterType;
+use image::{ImageReader, RgbImage};
 use rust_embed::RustEmbed;
 
 use crate::frames::{self, file_name, read_bounded};
@@ -55,10 +58,17 @@ pub(super) fn shots(folder: Option<&Path>) -> Result<Vec<Shot>> {
         .collect())
 }
 
-/// The first sample photograph's bytes, JPEG.
-pub(crate) fn sample() -> Result<Cow<'static, [u8]>> {
+/// The sample photographs, of this size.
+pub(crate) fn samples(width: u32, height: u32) -> Result<impl Iterator<Item = Result<RgbImage>>> {
     let shots = shots(None)?;
-    shots.first().context("there are no samples")?.image()
+    Ok(shots.into_iter().map(move |shot| {
+        let photograph = ImageReader::new(Cursor::new(shot.image()?))
+            .with_guessed_format()?
+            .decode()
+            .context("a sample photograph does not decode")?;
+        let resized = photograph.resize_exact(width, height, FilterType::Triangle);
+        Ok(resized.into_rgb8())
+    }))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod feed;
 mod pass;
 
-pub(crate) use feed::sample;
+pub(crate) use feed::samples;
 
 use std::time::Duration;
 

@@ -12,30 +12,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::idle::Connection;
 
-/// Open connections, those in the handshake included; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
 /// Longest that a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepts until `stop`. A slow handshake holds up no other. A connection without a call for `idle` ends.
+/// Accepts until `stop`, at most `most` at once, those in the handshake included; further ones wait to be accepted. A slow
+/// handshake holds up no other. A connection without a call for `idle` ends.
 pub(super) fn incoming(
     listener: TcpListener,
     acceptor: Acceptor,
+    most: usize,
     idle: Duration,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(1);
-    tokio::spawn(stop.run_until_cancelled_owned(accept(listener, acceptor, idle, ready)));
+    tokio::spawn(stop.run_until_cancelled_owned(accept(listener, acceptor, most, idle, ready)));
     ReceiverStream::new(connections)
 }
 
 async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
+    most: usize,
     idle: Duration,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(most));
     while let Ok(place) = places.clone().acquire_owned().await {
         let stream = tokio::select! {
             () = ready.closed() => return,

@@ -40,6 +40,8 @@ const MAX_PENDING_RESETS: usize = 32;
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// Bytes of an HTTP/2 frame, the least that the protocol allows: messages are cut into them.
 const MAX_FRAME_BYTES: u32 = 16 << 10;
+/// Connections that there may be besides those of the uplink's streams: viewers, probes, nodes in the handshake.
+const OTHER_CONNECTIONS: usize = 1024;
 /// Longest that a call may take until its answer begins; a message that does not arrive is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -58,6 +60,8 @@ pub(crate) struct Limits {
     pub(crate) connection_age: Duration,
     /// Without a call, after which a connection is closed.
     pub(crate) idle: Duration,
+    /// Most uplink streams at once.
+    pub(crate) max_streams: usize,
 }
 
 /// Serves what there is until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
@@ -98,7 +102,13 @@ pub(crate) async fn serve(
             .max_encoding_message_size(limits.max_message_bytes);
         InterceptedService::new(catalogue, viewers.clone())
     });
-    let incoming = incoming::incoming(listener, acceptor, limits.idle, shutdown.clone());
+    let incoming = incoming::incoming(
+        listener,
+        acceptor,
+        limits.max_streams + OTHER_CONNECTIONS,
+        limits.idle,
+        shutdown.clone(),
+    );
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

@@ -10,7 +10,10 @@ const MAX_NAME: usize = patchwire_proto::limits::MAX_TEXT / 4;
 
 /// The hello of a node with these programs.
 pub(super) fn hello(node_id: &str, programs: &Programs) -> v1::Hello {
-    let programs = programs.loaded().into_iter().map(|l| program(&l.emulator));
+    let programs = programs
+        .loaded()
+        .into_iter()
+        .map(|l| announced(&l.emulator));
     let programs: Vec<_> = programs.collect();
     v1::Hello {
         node_id: node_id.into(),
@@ -20,7 +23,8 @@ pub(super) fn hello(node_id: &str, programs: &Programs) -> v1::Hello {
     }
 }
 
-fn program(emulator: &nqe::Emulator) -> v1::Program {
+/// What the cloud is told of a program.
+pub fn announced(emulator: &nqe::Emulator) -> v1::Program {
     let program = emulator.program();
     let memory = program.memory();
     v1::Program {

@@ -14,10 +14,13 @@ use super::link::LinkError;
 use crate::config::Uplink;
 
 /// The value of `authorization`, marked so that no log shows it.
-pub(super) type Authorization = MetadataValue<Ascii>;
+pub type Authorization = MetadataValue<Ascii>;
 
-/// The endpoint with the TLS that is configured, and this node's token.
-pub(super) async fn load(
+/// The endpoint with the TLS that is configured, and this node's token, if it has one.
+///
+/// # Errors
+/// A file cannot be read or used.
+pub async fn load(
     config: &Uplink,
     endpoint: Endpoint,
 ) -> Result<(Endpoint, Option<Authorization>), LinkError> {
@@ -47,7 +50,11 @@ fn read(
     Ok((endpoint.tls_config(tls)?, authorization))
 }
 
-fn authorization(path: &PathBuf) -> Result<Authorization, LinkError> {
+/// The value of `authorization` with the token of a file.
+///
+/// # Errors
+/// The file cannot be read, or has something else.
+pub fn authorization(path: &PathBuf) -> Result<Authorization, LinkError> {
     let bearer = format!("Bearer {}", tokens::from_file(path)?);
     let mut value = Authorization::try_from(bearer).expect("a token has only graphic characters");
     value.set_sensitive(true);

@@ -9,7 +9,7 @@
 //! it by itself, and tells them in the hello of the next.
 
 mod hello;
-mod identity;
+pub mod identity;
 mod link;
 mod reply;
 mod session;
@@ -23,8 +23,8 @@ use daemon::{files::Live, one_line};
 use patchwire_proto::{
     limits,
     v1::{
-        CloudMessage, EdgeMessage, EncodedFrame, NodeStatus, Welcome, cloud_message, edge_message,
-        uplink_client::UplinkClient,
+        CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome, cloud_message,
+        edge_message, uplink_client::UplinkClient,
     },
 };
 use prost::Message as _;
@@ -34,7 +34,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Streaming, transport::Endpoint};
+use tonic::{
+    Request, Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     backoff::Backoff,
@@ -46,19 +49,65 @@ use crate::{
 
 use self::session::Session;
 pub use self::{
+    hello::announced,
     link::{Link, LinkError, LinkStatus},
     reply::{Reply, Verdict},
 };
 
 /// Intervals without an answer to a ping after which the link is given up. More than one, because
 /// on a thin link the answer waits behind frames.
-const KEEPALIVE_MISSES: u32 = 3;
+pub const KEEPALIVE_MISSES: u32 = 3;
 /// Bytes that an EdgeMessage adds around a frame, at most.
 const ENVELOPE_BYTES: usize = 16;
 /// How often the cloud is told how the spool fares, if that changed.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 /// Longest wait for the cloud to end a drained stream.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A stream that the cloud has welcomed.
+pub struct Greeted {
+    /// Up; room for one message, what waits for the network waits elsewhere.
+    pub outbound: mpsc::Sender<EdgeMessage>,
+    /// Down.
+    pub inbound: Streaming<CloudMessage>,
+    /// What the cloud said.
+    pub welcome: Welcome,
+}
+
+/// Opens a stream with a hello and waits for the welcome, as long as it takes. Messages have at most `most` bytes.
+///
+/// # Errors
+/// The cloud refuses or ends the stream, or says something else.
+pub async fn greet(
+    channel: Channel,
+    authorization: Option<identity::Authorization>,
+    hello: Hello,
+    most: usize,
+) -> Result<Greeted, LinkError> {
+    let (outbound, messages) = mpsc::channel(1);
+    let body = Some(edge_message::Body::Hello(hello));
+    let sent = outbound.try_send(EdgeMessage { body });
+    sent.map_err(|_| LinkError::Closed)?;
+    let mut client = UplinkClient::new(channel)
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(most);
+    let mut request = Request::new(ReceiverStream::new(messages));
+    if let Some(authorization) = authorization {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", authorization);
+    }
+    let mut inbound = client.stream(request).await?.into_inner();
+    let first = inbound.message().await?.ok_or(LinkError::Closed)?;
+    let Some(cloud_message::Body::Welcome(welcome)) = first.body else {
+        let what = "its first message is not a welcome";
+        return Err(LinkError::Protocol(what.into()));
+    };
+    Ok(Greeted {
+        outbound,
+        inbound,
+        welcome,
+    })
+}
 
 /// Sends what is in the spool until told to stop.
 pub struct Uplink {
@@ -250,39 +299,19 @@ impl Uplink {
     ) -> Result<(mpsc::Sender<EdgeMessage>, Session), LinkError> {
         self.metrics.connects.inc();
         let patience = Duration::from_secs(self.config.connect_timeout_s);
-        // One message: what waits for the network waits in the spool.
-        let (outbound, messages) = mpsc::channel(1);
-        let hello = EdgeMessage {
-            body: Some(edge_message::Body::Hello(hello::hello(
-                &self.node_id,
-                programs,
-            ))),
-        };
-        outbound.try_send(hello).map_err(|_| LinkError::Closed)?;
+        let most = self.config.max_message_bytes;
         let welcome = async {
             let loaded = identity::load(&self.config, self.endpoint.clone()).await?;
             let (endpoint, authorization) = loaded;
-            let mut client = UplinkClient::new(endpoint.connect().await?)
-                .max_decoding_message_size(self.config.max_message_bytes)
-                .max_encoding_message_size(self.config.max_message_bytes);
-            let mut request = Request::new(ReceiverStream::new(messages));
-            if let Some(authorization) = authorization {
-                request
-                    .metadata_mut()
-                    .insert("authorization", authorization);
-            }
-            let mut inbound = client.stream(request).await?.into_inner();
-            let first = inbound.message().await?.ok_or(LinkError::Closed)?;
-            Ok::<_, LinkError>((inbound, first))
+            let hello = hello::hello(&self.node_id, programs);
+            greet(endpoint.connect().await?, authorization, hello, most).await
         };
-        let (inbound, first) = time::timeout(patience, welcome)
-            .await
-            .map_err(|_| LinkError::NoWelcome(patience))??;
-        let Some(cloud_message::Body::Welcome(welcome)) = first.body else {
-            return Err(LinkError::Protocol(
-                "its first message is not a welcome".into(),
-            ));
-        };
+        let greeted = time::timeout(patience, welcome).await;
+        let Greeted {
+            outbound,
+            inbound,
+            welcome,
+        } = greeted.map_err(|_| LinkError::NoWelcome(patience))??;
         Ok((outbound, self.session(inbound, &welcome)))
     }
 
