@@ -23,7 +23,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 27] = [
+const ELSEWHERE: [(&str, &str); 28] = [
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
@@ -56,6 +56,7 @@ const ELSEWHERE: [(&str, &str); 27] = [
     ("kubectl create secret", "by hand: no cluster in CI"),
     ("EDGE_PORT=0 EDGE_SPOOL= docker compose", "deploy/test.sh"),
     ("ORIGINALS_SHARE=1 docker compose", "deploy/test.sh"),
+    ("patchwire load", "cli/tests/load.rs"),
     ("pip install -r requirements.txt", ".ci/run"),
     ("python3 -m venv .venv", ".ci/run"),
     ("python ", "training/tests"),
