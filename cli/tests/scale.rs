@@ -17,12 +17,9 @@ use services::Service;
 use testing::{
     engines::{Nats, Postgres, S3, installed},
     eventually,
+    proxy::Proxy,
 };
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
 /// For all frames, after the last kill, on a busy machine without optimized services.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -47,52 +44,11 @@ impl Site {
     }
 }
 
-/// Passes connections on to those ingest processes that there are, in turn.
-struct Balancer {
-    address: String,
-    targets: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
-}
-
-impl Balancer {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let targets: Arc<Mutex<Vec<String>>> = Arc::default();
-        let shared = targets.clone();
-        let task = tokio::spawn(async move {
-            for turn in 0.. {
-                let (mut near, _) = listener.accept().await.expect("a connection");
-                let targets = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(target) = targets.get(turn % targets.len().max(1)).cloned() else {
-                    continue;
-                };
-                drop(targets);
-                tokio::spawn(async move {
-                    if let Ok(mut far) = TcpStream::connect(&target).await {
-                        // Either end may be killed.
-                        copy_bidirectional(&mut near, &mut far).await.ok();
-                    }
-                });
-            }
-        });
-        Self {
-            address,
-            targets,
-            task,
-        }
-    }
-
-    fn send_to(&self, ingest: &[Option<Service>]) {
-        let addresses = ingest.iter().flatten().map(|service| service.grpc.clone());
-        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = addresses.collect();
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Has the balancer pass connections on to those ingest processes that there are.
+fn send_to(balancer: &Proxy, ingest: &[Option<Service>]) {
+    let addresses = ingest.iter().flatten().map(|service| &service.grpc);
+    let addresses = addresses.map(|address| address.parse().expect("an address"));
+    balancer.set_targets(addresses.collect());
 }
 
 /// A small picture, each another.
@@ -206,10 +162,14 @@ async fn killed_processes_lose_and_repeat_nothing() {
     );
     let mut ingest = [Some(i0), Some(i1)];
     let mut decode = [Some(d0), Some(d1)];
-    let balancer = Balancer::start().await;
-    balancer.send_to(&ingest);
+    let balancer = Proxy::start(1).await.expect("a port");
+    send_to(&balancer, &ingest);
     let folder = tempfile::tempdir().expect("temporary folder");
-    let edge = Service::edge(&folder.path().join("spool.sqlite"), &balancer.address).await;
+    let edge = Service::edge(
+        &folder.path().join("spool.sqlite"),
+        &balancer.address.to_string(),
+    )
+    .await;
     let (watching, seen) = watch(&other_web).await;
 
     let posting = tokio::spawn(post_all(edge.http.clone()));
@@ -232,7 +192,7 @@ async fn killed_processes_lose_and_repeat_nothing() {
         })
         .await;
         *process = Some(site.start(role).await);
-        balancer.send_to(&ingest);
+        send_to(&balancer, &ingest);
     }
     let sent = posting.await.expect("all were posted");
 

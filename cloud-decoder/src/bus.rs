@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
-use tokio::sync::broadcast;
 
 /// Longest that connecting may take, and a request.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -13,7 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Bus {
     client: Client,
-    gaps: broadcast::Sender<()>,
 }
 
 impl Bus {
@@ -25,27 +23,18 @@ impl Bus {
         let addresses: Result<Vec<ServerAddr>, _> =
             urls.split(',').map(|url| url.trim().parse()).collect();
         let addresses = addresses?;
-        let (gaps, _) = broadcast::channel(16);
-        let told = gaps.clone();
         let options = ConnectOptions::new()
             .name("cloud-decoder")
             .connection_timeout(PATIENCE)
             .request_timeout(Some(PATIENCE))
-            .event_callback(move |event| {
-                let told = told.clone();
-                async move {
-                    match &event {
-                        Event::Connected => tracing::info!("connected to NATS"),
-                        event => tracing::warn!(%event, "NATS"),
-                    }
-                    if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
-                        // Nobody may be listening.
-                        told.send(()).ok();
-                    }
+            .event_callback(|event| async move {
+                match &event {
+                    Event::Connected => tracing::info!("connected to NATS"),
+                    event => tracing::warn!(%event, "NATS"),
                 }
             });
         let client = options.connect(addresses).await?;
-        Ok(Self { client, gaps })
+        Ok(Self { client })
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -62,10 +51,5 @@ impl Bus {
     pub(crate) async fn subscribe(&self, subject: &'static str) -> anyhow::Result<Subscriber> {
         let subscribed = self.client.subscribe(subject).await;
         subscribed.with_context(|| format!("{subject} cannot be subscribed to"))
-    }
-
-    /// Something for each time that messages may have been missed.
-    pub(crate) fn gaps(&self) -> broadcast::Receiver<()> {
-        self.gaps.subscribe()
     }
 }

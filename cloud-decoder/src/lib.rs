@@ -267,6 +267,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     if let Some(bus) = bus {
         tasks.spawn(nodes.exchange(bus, stop.clone()));
+        tasks.spawn(changes.clone().count(stop.clone()));
     }
     if role.does(Role::Web) {
         tasks.spawn(changes.relay(catalogue.clone(), stop.clone()));

@@ -21,6 +21,10 @@ async fn sqlite(folder: &TempDir) -> SqliteCatalogue {
     opened.expect("catalogue")
 }
 
+async fn connect_all(servers: &[String]) -> async_nats::Client {
+    async_nats::connect(servers).await.expect("NATS")
+}
+
 async fn connect(url: &str) -> PostgresCatalogue {
     PostgresCatalogue::connect(url).await.expect("catalogue")
 }
@@ -204,13 +208,14 @@ async fn a_cluster_keeps_three_copies() {
     let catalogue = Arc::new(connect(&postgres.database()).await);
     let mut cluster = Nats::cluster(3).await;
     let urls: Vec<_> = cluster.iter().map(Nats::url).collect();
-    let client = async_nats::connect(&urls).await.expect("NATS");
-    // The servers agree on a leader first.
-    let queue = testing::eventually("the stream is made", suite::queue::LIMIT, async || {
-        let opened = JetStreamQueue::open(client.clone(), catalogue.clone(), 1000).await;
-        opened.ok()
-    })
-    .await;
+    // Several processes start with the cluster, whose servers have not agreed on a leader yet.
+    let client = connect_all(&urls).await;
+    let opening = (0..4).map(|_| async {
+        let client = connect_all(&urls).await;
+        JetStreamQueue::open(client, catalogue.clone(), 1000).await
+    });
+    let mut queues = futures::future::try_join_all(opening).await;
+    let queue = queues.as_mut().expect("queues").remove(0);
     let context = async_nats::jetstream::new(client.clone());
     let stream = context.get_stream("PATCHWIRE_DECODE").await;
     let stream = stream.expect("the stream");
@@ -226,6 +231,15 @@ async fn a_cluster_keeps_three_copies() {
     })
     .await;
     assert_eq!(claim.frame.new.id, rows[0].new.id);
+
+    // One server of three elects nobody, which is said in the end.
+    cluster[1].kill();
+    let url = cluster[2].url();
+    let client = async_nats::connect(url).await.expect("NATS");
+    let opened = JetStreamQueue::open(client, catalogue, 1000).await;
+    let told = opened.err().expect("there is no JetStream").to_string();
+    let sentence = "decode queue: JetStream was not ready within 30 seconds: making the stream: ";
+    assert!(told.starts_with(sentence), "{told}");
 }
 
 #[tokio::test]

@@ -9,11 +9,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
-    self, AckKind, Context, ErrorCode, Message,
-    consumer::{AckPolicy, PullConsumer, pull},
-    context::CreateStreamErrorKind,
+    self, AckKind, Context, Message,
+    consumer::PullConsumer,
     message::{Acker, PublishMessage},
-    stream::{self, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream},
+    stream::{Info, Stream},
 };
 use futures::StreamExt as _;
 use tokio::{
@@ -25,25 +24,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::async_trait;
 use uuid::Uuid;
 
-use super::{Claim, Queue, QueueError, WAIT};
+use super::{
+    Claim, Queue, QueueError, WAIT,
+    opening::{BACKLOG, LIVE, Opened, open},
+};
 use crate::{catalogue::PostgresCatalogue, clock::now_ms, frame::Frame};
 
-const STREAM: &str = "PATCHWIRE_DECODE";
-const SUBJECTS: &str = "patchwire.decode.*";
-const LIVE: &str = "patchwire.decode.live";
-const BACKLOG: &str = "patchwire.decode.backlog";
 /// A frame that comes this long after its capture, in milliseconds, is of a backlog.
 const LATE_MS: i64 = 60_000;
-/// A worker that says nothing for so long is taken for dead.
-const ACK_WAIT: Duration = Duration::from_secs(15);
 /// How often a worker says that it is at it.
 const BEAT: Duration = Duration::from_secs(4);
-/// Longest that JetStream may take to say what is there; a frame that comes later is given again after [`ACK_WAIT`].
+/// Longest that JetStream may take to say what is there; a frame that comes later is given again, as if its worker were
+/// dead.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Copies of the stream where the cluster has as many servers.
-const REPLICAS: usize = 3;
-/// Most frames of one consumer that workers have, those included whose retry is not due.
-const MAX_HELD: i64 = 10_000;
 /// How often the queue's length is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest between a row's time of offer and its message's, in milliseconds, the difference of the clocks included.
@@ -102,7 +95,9 @@ impl Drop for Looking {
 }
 
 /// An error of JetStream, with what was tried.
-fn failed<E: Into<async_nats::Error>>(what: &'static str) -> impl FnOnce(E) -> QueueError {
+pub(super) fn failed<E: Into<async_nats::Error>>(
+    what: &'static str,
+) -> impl FnOnce(E) -> QueueError {
     move |error| QueueError::JetStream {
         what,
         error: error.into(),
@@ -110,19 +105,22 @@ fn failed<E: Into<async_nats::Error>>(what: &'static str) -> impl FnOnce(E) -> Q
 }
 
 impl JetStreamQueue {
-    /// Makes sure that stream and consumers are there; the stream takes no more than `max_frames`.
+    /// Makes sure that stream and consumers are there; the stream takes no more than `max_frames`. A cluster that is
+    /// still electing is waited for.
     ///
     /// # Errors
-    /// The server has no JetStream or does not let us make them.
+    /// The server does not let us make them, or there is no JetStream within 30 seconds.
     pub async fn open(
         client: async_nats::Client,
         catalogue: Arc<PostgresCatalogue>,
         max_frames: u64,
     ) -> Result<Self, QueueError> {
         let context = jetstream::new(client);
-        let stream = open_stream(&context, max_frames).await?;
-        let live = consumer(&stream, "live", LIVE).await?;
-        let backlog = consumer(&stream, "backlog", BACKLOG).await?;
+        let Opened {
+            stream,
+            live,
+            backlog,
+        } = open(&context, max_frames).await?;
         let (told, room) = watch::channel(true);
         let looking = tokio::spawn(look(stream.clone(), max_frames, told));
         Ok(Self {
@@ -306,65 +304,4 @@ async fn look(stream: Stream, max_frames: u64, room: watch::Sender<bool>) {
             Err(error) => tracing::warn!(%error, "the decode queue's length is not known"),
         }
     }
-}
-
-/// The stream as it should be, of as many copies as there are servers for; a stream's copies are not taken away again.
-async fn open_stream(context: &Context, max_frames: u64) -> Result<Stream, QueueError> {
-    let what = "making the stream";
-    let config = |num_replicas| stream::Config {
-        name: STREAM.to_owned(),
-        subjects: vec![SUBJECTS.to_owned()],
-        retention: RetentionPolicy::WorkQueue,
-        storage: StorageType::File,
-        discard: DiscardPolicy::New,
-        // What comes while the bound is being looked at has room too.
-        max_messages: i64::try_from(max_frames + max_frames / 10 + 1024).unwrap_or(i64::MAX),
-        num_replicas,
-        ..stream::Config::default()
-    };
-    let there = match context.get_stream(STREAM).await {
-        Ok(stream) => stream.cached_info().config.num_replicas,
-        Err(_) => 1,
-    };
-    let made = context
-        .create_or_update_stream(config(REPLICAS.max(there)))
-        .await;
-    match made {
-        Ok(_) => {}
-        Err(error) if has_no_peers(&error.kind()) => {
-            let made = context.create_or_update_stream(config(there)).await;
-            made.map_err(failed(what))?;
-        }
-        Err(error) => return Err(failed(what)(error)),
-    }
-    context.get_stream(STREAM).await.map_err(failed(what))
-}
-
-/// Whether there are fewer servers than copies were asked for.
-fn has_no_peers(kind: &CreateStreamErrorKind) -> bool {
-    let CreateStreamErrorKind::JetStream(error) = kind else {
-        return false;
-    };
-    [
-        ErrorCode::CLUSTER_NO_PEERS,
-        ErrorCode::INSUFFICIENT_RESOURCES,
-        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
-        ErrorCode::STREAM_REPLICAS_NOT_UPDATABLE,
-    ]
-    .contains(&error.error_code())
-}
-
-async fn consumer(stream: &Stream, name: &str, subject: &str) -> Result<PullConsumer, QueueError> {
-    let config = pull::Config {
-        durable_name: Some(name.to_owned()),
-        filter_subject: subject.to_owned(),
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
-        // Attempts are bounded by the count in the row, which ends as failed.
-        max_deliver: -1,
-        max_ack_pending: MAX_HELD,
-        ..pull::Config::default()
-    };
-    let made = stream.create_consumer(config).await;
-    made.map_err(failed("making the consumer"))
 }

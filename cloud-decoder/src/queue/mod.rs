@@ -4,6 +4,7 @@
 //! worker at a time, and again when that worker dies. A frame may come twice: who writes down the outcome first, counts.
 
 mod jetstream;
+mod opening;
 mod rows;
 
 use std::time::Duration;
@@ -31,6 +32,16 @@ pub enum QueueError {
         /// What was tried.
         what: &'static str,
         /// Why it did not work.
+        error: async_nats::Error,
+    },
+    /// JetStream did not answer for long after this process started, or could not do what was asked yet.
+    #[error("decode queue: JetStream was not ready within {seconds} seconds: {what}: {error}")]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+        /// What was tried.
+        what: &'static str,
+        /// Why it did not work the last time.
         error: async_nats::Error,
     },
 }

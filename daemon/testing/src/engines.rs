@@ -66,10 +66,14 @@ impl Process {
         Self(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
-    fn signal(&mut self, signal: &str) {
+    fn signal(&self, signal: &str) {
         let id = self.0.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status();
         assert!(sent.expect("kill starts").success(), "kill {signal} {id}");
+    }
+
+    fn end(mut self, signal: &str) {
+        self.signal(signal);
         self.0.wait().expect("the child ends");
     }
 }
@@ -164,9 +168,9 @@ impl Postgres {
 
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
-        let mut process = self.process.take().expect("it runs");
+        let process = self.process.take().expect("it runs");
         // SIGQUIT ends its children too, so that a new one may begin at once; nothing is written down either way.
-        process.signal("-QUIT");
+        process.end("-QUIT");
     }
 
     fn psql(&self, database: &str, sql: &str) -> std::process::Output {
@@ -215,7 +219,7 @@ impl Nats {
         Self::with(free_port(), Vec::new()).await
     }
 
-    /// Starts a cluster of so many.
+    /// Starts a cluster of so many, which may still be electing when this returns.
     pub async fn cluster(servers: usize) -> Vec<Self> {
         let routes: Vec<_> = (0..servers).map(|_| free_port()).collect();
         let others = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
@@ -234,15 +238,6 @@ impl Nats {
         for server in &started {
             server.answers().await;
         }
-        eventually("the NATS servers agree", STARTS_WITHIN, async || {
-            let logs = started
-                .iter()
-                .map(|server| server.folder.path().join("log"));
-            let mut logs = logs.filter_map(|log| fs::read_to_string(log).ok());
-            logs.any(|log| log.contains("metadata leader"))
-                .then_some(())
-        })
-        .await;
         started
     }
 
@@ -292,7 +287,7 @@ impl Nats {
 
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
-        self.process.take().expect("it runs").signal("-KILL");
+        self.process.take().expect("it runs").end("-KILL");
     }
 
     /// Forgets everything that a server held which was killed.
@@ -314,7 +309,7 @@ impl Nats {
 
 /// An S3 server, moto's, which keeps objects in memory.
 pub struct S3 {
-    _process: Process,
+    process: Process,
     _folder: TempDir,
     /// Its address.
     pub endpoint: String,
@@ -340,11 +335,21 @@ impl S3 {
         })
         .await;
         Self {
-            _process: process,
+            process,
             _folder: folder,
             endpoint,
             buckets: 0,
         }
+    }
+
+    /// Lets it answer nobody until [`Self::go_on`]. It keeps what it has, which a kill would not.
+    pub fn stall(&self) {
+        self.process.signal("-STOP");
+    }
+
+    /// Ends a stall.
+    pub fn go_on(&self) {
+        self.process.signal("-CONT");
     }
 
     /// Makes a bucket and gives the address of a prefix in it.

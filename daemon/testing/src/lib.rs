@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engines;
+pub mod proxy;
 
 use std::time::Duration;
 

@@ -7,14 +7,17 @@ mod audit;
 mod book;
 mod clock;
 mod disk;
+mod engines;
 mod ledger;
+mod load;
 mod models;
-mod proxy;
+mod place;
 mod scenarios;
 mod scene;
 mod service;
 mod site;
 mod storm;
+mod tally;
 
 use std::process::ExitCode;
 
@@ -29,7 +32,7 @@ struct Args {
     /// What to do
     #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
     scenario: Scenario,
-    /// How long the mixed faults go on
+    /// How long the scenarios mixed, scaled and rolling go on
     #[arg(long, default_value_t = 2.0, value_parser = minutes)]
     minutes: f64,
     /// Kills of the scenario kill-after-202
@@ -52,6 +55,10 @@ enum Scenario {
     KillAfter202,
     /// A day of fifty cameras with the cloud away, then the cloud comes back
     Day,
+    /// A scaled cloud on shared servers, any one process of which is killed at a time
+    Scaled,
+    /// A scaled cloud, whose processes are restarted in turn as for an upgrade
+    Rolling,
 }
 
 #[tokio::main]
@@ -61,6 +68,8 @@ async fn main() -> Result<ExitCode> {
         Scenario::Mixed => scenarios::mixed(args.minutes, args.seed).await?,
         Scenario::KillAfter202 => scenarios::kills(args.kills, args.seed).await?,
         Scenario::Day => scenarios::day(args.seed, args.on_full).await?,
+        Scenario::Scaled => scenarios::scaled(args.minutes, args.seed).await?,
+        Scenario::Rolling => scenarios::rolling(args.minutes, args.seed).await?,
     };
     ledger.print();
     println!("seed: {}", args.seed);

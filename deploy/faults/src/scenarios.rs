@@ -3,9 +3,11 @@
 mod day;
 mod kills;
 mod mixed;
+mod scaled;
 
 pub(crate) use self::{
     day::{OnFull, day},
     kills::kills,
     mixed::mixed,
+    scaled::{rolling, scaled},
 };

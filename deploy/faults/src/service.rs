@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -20,6 +20,8 @@ use tokio::{
 
 /// Longest that a service may take until it listens.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Longest that a service may take to end when it is asked to.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// Longest that a service may fail to start before the harness gives up.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(120);
 /// Pause after a start that failed, for example on a full disk.
@@ -93,6 +95,24 @@ impl Service {
     pub(crate) async fn kill(&self) -> Result<()> {
         let mut process = self.process.lock().await;
         self.kill_locked(&mut process).await
+    }
+
+    /// SIGTERM. It has to end within a bound and say that all is well; then it stays down until it is started.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        let Some(mut child) = process.child.take() else {
+            return Ok(());
+        };
+        self.note_memory(&child);
+        let id = child.id().context("it runs")?.to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().await?;
+        ensure!(told.success(), "kill -TERM {id}: {told}");
+        let ended = timeout(ENDS_WITHIN, child.wait()).await;
+        let log = self.log.display();
+        let status = ended.with_context(|| format!("{log} does not end"))??;
+        self.listening.send_replace(None);
+        ensure!(status.success(), "{log} ended with {status}");
+        Ok(())
     }
 
     /// SIGKILL, a changed setting, and a start.

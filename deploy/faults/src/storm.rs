@@ -1,18 +1,16 @@
 //! The faults: what they are, and two hands that cause one after another, at random.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use tokio::time::{Instant, sleep};
+use testing::proxy::Weather;
+use tokio::time::Instant;
 
 use crate::{
-    proxy::Weather,
-    site::{Place, Site},
+    place::Place,
+    site::Site,
+    tally::{Tally, pause},
 };
 
 const CLOUD_DECODERS: &str = "CLOUD_DECODER_DECODERS";
@@ -34,31 +32,6 @@ enum Blow {
     NewDecoder,
     /// A second edge of the same name works for a while.
     Twin,
-}
-
-/// How often each kind of fault was caused.
-#[derive(Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<&'static str, u64>>);
-
-impl Tally {
-    fn count(&self, kind: &'static str) {
-        *self
-            .0
-            .lock()
-            .expect("no holder panics")
-            .entry(kind)
-            .or_default() += 1;
-    }
-
-    /// By kind.
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().expect("no holder panics").clone()
-    }
-
-    /// All kinds together.
-    pub(crate) fn total(&self) -> u64 {
-        self.counts().values().sum()
-    }
 }
 
 /// Causes faults until `end`, and mends what is broken then.
@@ -96,10 +69,10 @@ pub(crate) async fn rage(site: &Arc<Site>, seed: u64, end: Instant, tally: &Tall
     let (result, ()) = tokio::join!(blows, weather);
     result?;
     // The last version of everything.
-    site.edge.service.start().await?;
-    site.twin.service.start().await?;
+    site.edge().service.start().await?;
+    site.twin().service.start().await?;
     let decoders = site.decoders.to_str();
-    site.cloud
+    site.cloud()
         .service
         .restart_with(CLOUD_DECODERS, decoders)
         .await
@@ -109,10 +82,10 @@ fn possible(site: &Site) -> Vec<Blow> {
     use Blow::*;
     let mut blows = vec![KillEdge, KillEdge, KillCloud, KillCloud, KillBoth];
     blows.extend([NewProgram, NewDecoder, Twin]);
-    if site.edge.disk.is_some() && site.cloud.disk.is_some() {
+    if site.edge().disk.is_some() && site.cloud().disk.is_some() {
         blows.extend([FillEdge, FillCloud]);
     }
-    if site.edge.clock.is_some() && site.cloud.clock.is_some() {
+    if site.edge().clock.is_some() && site.cloud().clock.is_some() {
         blows.extend([SkewEdge, SkewCloud]);
     }
     blows
@@ -125,7 +98,7 @@ async fn strike(
     rng: &mut StdRng,
     tally: &Tally,
 ) -> Result<()> {
-    let (edge, cloud) = (&site.edge, &site.cloud);
+    let (edge, cloud) = (site.edge(), site.cloud());
     match blow {
         Blow::KillEdge => {
             tally.count("edge killed");
@@ -176,9 +149,9 @@ async fn strike(
         }
         Blow::Twin => {
             tally.count("two edges of one name");
-            site.twin.service.start().await?;
+            site.twin().service.start().await?;
             pause(rng, 2000..6000).await;
-            site.twin.service.kill().await
+            site.twin().service.kill().await
         }
     }
 }
@@ -231,8 +204,4 @@ fn any_weather(rng: &mut StdRng) -> (Weather, &'static str) {
             "link corrupted",
         ),
     }
-}
-
-async fn pause(rng: &mut StdRng, millis: std::ops::Range<u64>) {
-    sleep(Duration::from_millis(rng.random_range(millis))).await;
 }

@@ -44,9 +44,9 @@ pub(crate) async fn day(seed: u64, on_full: OnFull) -> Result<Ledger> {
         ("SPOOL__MAX_BYTES", cap.as_str()),
         ("SPOOL__ON_FULL", policy),
     ];
-    let site = Site::make(seed, &settings, &[]).await?;
+    let site = Site::pair(seed, &settings, &[]).await?;
     let mut ledger = Ledger::default();
-    site.edge.service.start().await?;
+    site.edge().service.start().await?;
     let begun = Instant::now();
     let (largest, posted) = (AtomicU64::default(), AtomicU64::default());
     stream::iter((0..CAMERAS * FRAMES).map(Ok))
@@ -62,7 +62,7 @@ pub(crate) async fn day(seed: u64, on_full: OnFull) -> Result<Ledger> {
         largest.load(Relaxed) <= CAP_BYTES,
         "the spool grew beyond its cap"
     );
-    let spooled = site.edge.service.ask(&["spool", "ls"]).await?;
+    let spooled = site.edge().service.ask(&["spool", "ls"]).await?;
     let in_order = listed(&spooled)?;
     ledger.note("day: frames spooled in the end", in_order.len() as u64);
     ledger.note("day: fewest bits a patch", u64::from(fewest_bits(&site)));
@@ -79,14 +79,18 @@ async fn one(
     posted: &AtomicU64,
 ) -> Result<()> {
     let second = frame * DAY_S / (CAMERAS * FRAMES);
-    if let Some(clock) = &site.edge.clock
+    if let Some(clock) = &site.edge().clock
         && frame.is_multiple_of(CAMERAS)
     {
         clock.skew(second as i64 - begun.elapsed().as_secs() as i64)?;
     }
-    let at = site.edge.service.listening().context("the edge is down")?;
+    let at = site
+        .edge()
+        .service
+        .listening()
+        .context("the edge is down")?;
     site.book.post(at.http).await?;
-    let size = std::fs::metadata(&site.edge.spool)?.len();
+    let size = std::fs::metadata(&site.edge().spool)?.len();
     largest.fetch_max(size, Relaxed);
     let posted = posted.fetch_add(1, Relaxed) + 1;
     if posted.is_multiple_of(CAMERAS * FRAMES / 24) {
@@ -106,7 +110,7 @@ async fn evening(
     on_full: OnFull,
     ledger: &mut Ledger,
 ) -> Result<()> {
-    if let Some(clock) = &site.edge.clock {
+    if let Some(clock) = &site.edge().clock {
         clock.skew(0)?;
     }
     let dropped = dropped(site, spooled)?;
@@ -124,7 +128,7 @@ async fn evening(
     ledger.note("day: dropped by the policy", counted);
     site.book.forget(&dropped);
 
-    site.cloud.service.start().await?;
+    site.cloud().service.start().await?;
     let begun = Instant::now();
     let drained = async {
         while site.under_way().await[0] > 0 {
@@ -146,7 +150,7 @@ async fn evening(
         () = site.guide() => {}
     }
     let cloud = site
-        .cloud
+        .cloud()
         .service
         .listening()
         .context("the cloud is down")?;
@@ -178,7 +182,11 @@ fn dropped(site: &Site, spooled: &[Uuid]) -> Result<Vec<Uuid>> {
 
 /// The value of a metric of the edge node.
 async fn metric(site: &Site, series: &str) -> Result<u64> {
-    let at = site.edge.service.listening().context("the edge is down")?;
+    let at = site
+        .edge()
+        .service
+        .listening()
+        .context("the edge is down")?;
     let text = reqwest::get(format!("http://{}/metrics", at.http))
         .await?
         .text()

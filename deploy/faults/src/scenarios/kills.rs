@@ -9,16 +9,16 @@ const REPORT: u64 = 50;
 
 /// Posts a frame to a fresh process and kills that with its answer, so many times.
 pub(crate) async fn kills(times: u64, seed: u64) -> Result<Ledger> {
-    let site = Site::make(seed, &[], &[]).await?;
+    let site = Site::pair(seed, &[], &[]).await?;
     let mut ledger = Ledger::default();
-    site.cloud.service.start().await?;
+    site.cloud().service.start().await?;
     let run = async {
         for kill in 1..=times {
-            site.edge.service.start().await?;
-            let at = site.edge.service.listening();
+            site.edge().service.start().await?;
+            let at = site.edge().service.listening();
             let at = at.expect("it was started, and nothing else kills it");
             let answer = site.book.post(at.http).await?;
-            site.edge.service.kill().await?;
+            site.edge().service.kill().await?;
             ensure!(
                 matches!(answer, Answer::Accepted(_)),
                 "frame {kill}: {answer:?}"
@@ -27,7 +27,7 @@ pub(crate) async fn kills(times: u64, seed: u64) -> Result<Ledger> {
                 println!("{kill} kills");
             }
         }
-        site.edge.service.start().await?;
+        site.edge().service.start().await?;
         site.settle(&mut ledger).await;
         site.audit(&mut ledger).await
     };
