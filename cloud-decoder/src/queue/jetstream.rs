@@ -50,7 +50,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 pub struct JetStreamQueue {
     catalogue: Arc<PostgresCatalogue>,
     context: Context,
-    stream: Stream,
+    stream: Stream<()>,
     live: PullConsumer,
     backlog: PullConsumer,
     max_frames: u64,
@@ -289,7 +289,7 @@ fn oldest_ms(info: &Info) -> i64 {
 }
 
 /// Looks at the stream's length for as long as somebody asks.
-async fn look(stream: Stream, max_frames: u64, room: watch::Sender<bool>) {
+async fn look(stream: Stream<()>, max_frames: u64, room: watch::Sender<bool>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !room.is_closed() {

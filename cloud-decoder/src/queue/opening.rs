@@ -12,7 +12,7 @@ use async_nats::jetstream::{
         Stream,
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{QueueError, jetstream::failed};
 
@@ -26,15 +26,17 @@ const ACK_WAIT: Duration = Duration::from_secs(15);
 const REPLICAS: usize = 3;
 /// Most frames of one consumer that workers have, those included whose retry is not due.
 const MAX_HELD: i64 = 10_000;
-/// How long a cluster may take until it makes what is asked for, but for the last answer.
+/// How long a cluster may take until it makes what is asked for, but for the last try.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest that a try may take, all its requests together.
+const TRY: Duration = Duration::from_secs(10);
 /// Pause before the second try, doubled for each further one up to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A stream and its two consumers.
 pub(super) struct Opened {
-    pub(super) stream: Stream,
+    pub(super) stream: Stream<()>,
     pub(super) live: PullConsumer,
     pub(super) backlog: PullConsumer,
 }
@@ -45,7 +47,8 @@ pub(super) async fn open(context: &Context, max_frames: u64) -> Result<Opened, Q
     let mut pause = PAUSE;
     loop {
         let last = begun.elapsed() + pause >= PATIENCE;
-        match make(context, max_frames, last).await {
+        let made = timeout(TRY, make(context, max_frames, last)).await;
+        match made.unwrap_or_else(|late| Err(failed("opening the queue")(late))) {
             Err(QueueError::JetStream { what, error }) if may_pass(&error) => {
                 if last {
                     return Err(QueueError::NotReady {
@@ -78,7 +81,7 @@ async fn open_stream(
     context: &Context,
     max_frames: u64,
     fewer_will_do: bool,
-) -> Result<Stream, QueueError> {
+) -> Result<Stream<()>, QueueError> {
     let what = "making the stream";
     let config = |num_replicas| Config {
         name: STREAM.to_owned(),
@@ -125,10 +128,15 @@ async fn open_stream(
         let made = context.create_or_update_stream(config(copies)).await;
         made.map_err(failed(what))?;
     }
-    context.get_stream(STREAM).await.map_err(failed(what))
+    let stream = context.get_stream_no_info(STREAM).await;
+    stream.map_err(failed(what))
 }
 
-async fn consumer(stream: &Stream, name: &str, subject: &str) -> Result<PullConsumer, QueueError> {
+async fn consumer(
+    stream: &Stream<()>,
+    name: &str,
+    subject: &str,
+) -> Result<PullConsumer, QueueError> {
     let config = pull::Config {
         durable_name: Some(name.to_owned()),
         filter_subject: subject.to_owned(),
