@@ -2,7 +2,8 @@
 # BASE has the libraries of binaries that are not static.
 ARG BASE=scratch
 
-# A new volume at /data takes over the owner of this folder. The certificates are for S3 and PostgreSQL over TLS.
+# A new volume at /data takes over the owner of this folder. The certificates are those of the public
+# authorities, for S3, NATS, cameras and the uplink.
 FROM ${BASE} AS service
 COPY ca-certificates.crt /etc/ssl/certs/
 COPY --chown=65532:65532 data /data
