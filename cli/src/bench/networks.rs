@@ -71,7 +71,7 @@ pub(super) fn encoder(
         let (encoder, classifier) = (emulator(&compress)?, emulator(&classify)?);
         let (width, height) = match kernel {
             Kernel::Scalar => (SCALAR_SIDE, SCALAR_SIDE),
-            Kernel::Avx2 | Kernel::Avx512Vnni | Kernel::AmxInt8 => (WIDTH, HEIGHT),
+            _ => (WIDTH, HEIGHT),
         };
         let rgb = noise((width * height * 3) as usize);
         for &threads in threads {

@@ -53,7 +53,7 @@ struct Frame {
 
 impl Decoder {
     /// Loads a decoder from the bytes of a `.safetensors` file, for the fastest path of this machine. The environment variable
-    /// `PURENET_PATH` (`portable`, `avx2`, `avx512`, `amxbf16`) chooses another; a value that this machine cannot run is ignored.
+    /// `PURENET_PATH` chooses another by its [name](Kernel::name); a value that this machine cannot run is ignored.
     ///
     /// Memory use is bounded by the size of `bytes` and [`MAX_WEIGHTS`](crate::MAX_WEIGHTS).
     ///
@@ -130,7 +130,7 @@ impl Decoder {
         self.macs_per_patch as f64 / (PATCH * PATCH) as f64
     }
 
-    /// Name of the path in use: `portable`, `avx2`, `avx512` or `amxbf16`.
+    /// Name of the path in use.
     pub fn path(&self) -> &'static str {
         self.kernel.name()
     }

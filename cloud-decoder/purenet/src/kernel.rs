@@ -22,6 +22,8 @@ pub enum Kernel {
     Avx512,
     /// AMX: values and weights in bf16, sums in full precision.
     AmxBf16,
+    /// NEON, in full precision.
+    Neon,
 }
 
 /// What a kernel computes with, present on this machine.
@@ -32,7 +34,13 @@ pub(crate) enum Choice {
 }
 
 impl Kernel {
-    const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::AmxBf16];
+    const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::AmxBf16,
+        Self::Neon,
+    ];
 
     /// The paths this machine can run, slowest first; never empty.
     pub fn available() -> Vec<Self> {
@@ -40,13 +48,14 @@ impl Kernel {
         Self::ALL.into_iter().filter(present).collect()
     }
 
-    /// `portable`, `avx2`, `avx512` or `amxbf16`.
+    /// `portable`, `avx2`, `avx512`, `amxbf16` or `neon`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::AmxBf16 => "amxbf16",
+            Self::Neon => "neon",
         }
     }
 
@@ -69,6 +78,7 @@ impl Kernel {
                 let isa = Isa::best();
                 Choice::Tiles(Tiles { amx, isa })
             }),
+            Self::Neon => Isa::neon().map(Choice::Full),
         }
     }
 

@@ -159,6 +159,20 @@ fn wrong_sizes_are_refused() {
     }
 }
 
+#[test]
+fn the_fastest_path_is_taken_unless_asked() {
+    let decoder = decoder();
+    println!("path: {}", decoder.path());
+    let available: Vec<_> = Kernel::available().into_iter().map(Kernel::name).collect();
+    let asked = std::env::var("PURENET_PATH")
+        .ok()
+        .filter(|asked| available.contains(&asked.as_str()));
+    assert_eq!(
+        decoder.path(),
+        asked.as_deref().unwrap_or(available[available.len() - 1])
+    );
+}
+
 /// As `docs/performance.md` has it: linear in the width, and beyond some rows of patches not of the height.
 #[test]
 fn memory_grows_with_the_width_alone() {

@@ -35,8 +35,8 @@ struct LineBank {
     taps: Taps,
     /// For each block, a line a tap.
     lines: Vec<Line>,
-    /// A block each.
-    biases: Vec<Lanes>,
+    /// What the sums of each block start from.
+    starts: Vec<Lanes>,
 }
 
 /// All banks of a convolution.
@@ -105,7 +105,7 @@ impl Banks {
             match (&bank.weights, simd.tiles()) {
                 (Weights::Tiles(bank), Some(amx)) => bank.run(amx, input, windows, sink),
                 (Weights::Tiles(_), None) => unreachable!("packed for tiles, run without"),
-                (Weights::Lines(bank), _) if bank.biases.len() == 1 => {
+                (Weights::Lines(bank), _) if bank.starts.len() == 1 => {
                     bank.run::<1>(simd, input, windows, sink);
                 }
                 (Weights::Lines(bank), _) => bank.run::<BLOCKS>(simd, input, windows, sink),
@@ -180,13 +180,15 @@ impl Bank {
                 lines[block * offsets.len() + tap].0[4 * lane + byte % 4] = weight;
             }
         }
+        let taps = Taps::new(offsets, input.map.element);
+        let starts = taps.starts(&lines, lanes);
         Self {
             first,
             kernels: kernels.len(),
             weights: Weights::Lines(LineBank {
-                taps: Taps::new(offsets),
+                taps,
                 lines,
-                biases: lanes,
+                starts,
             }),
         }
     }
@@ -224,9 +226,9 @@ impl LineBank {
         sink: &mut impl FnMut(usize, usize, &Lanes),
     ) {
         let bases: [usize; P] = std::array::from_fn(|p| windows[p.min(windows.len() - 1)]);
-        let biases: &[Lanes; B] = self.biases.first_chunk().expect("a bank of B blocks");
+        let starts: &[Lanes; B] = self.starts.first_chunk().expect("a bank of B blocks");
         let mut acc = [Lanes::default(); TILE * BLOCKS];
-        simd.dot(input, &bases, &self.taps, &self.lines, biases, &mut acc);
+        simd.dot(input, &bases, &self.taps, &self.lines, starts, &mut acc);
         for p in 0..windows.len() {
             for b in 0..B {
                 sink(first + p, b, &acc[p * B + b]);

@@ -10,8 +10,7 @@ use crate::simd::Simd;
 use crate::sinks::Target;
 use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
 
-/// The environment variable that chooses the path of every [`Emulator::new`]: `scalar`, `avx2`, `avx512vnni` or
-/// `amxint8`.
+/// The environment variable that chooses the path of every [`Emulator::new`], by [`Kernel::name`].
 const PATH_VARIABLE: &str = "NQE_PATH";
 
 /// Runs, of which the fastest counts, and their length: some milliseconds.
@@ -29,24 +28,38 @@ pub enum Kernel {
     Avx512Vnni,
     /// AMX: `tdpbusd`, and AVX-512 with VNNI where kernels do not fill tiles.
     AmxInt8,
+    /// NEON: `smull`, `addp` and `sadalp`.
+    Neon,
+    /// NEON with the dot product: `sdot`.
+    NeonDot,
 }
 
 impl Kernel {
     /// The paths this machine can run, slowest first; never empty.
     pub fn available() -> Vec<Self> {
-        let simd = [Self::Avx2, Self::Avx512Vnni, Self::AmxInt8]
+        let simd = [
+            Self::Avx2,
+            Self::Avx512Vnni,
+            Self::AmxInt8,
+            Self::Neon,
+            Self::NeonDot,
+        ];
+        let present = |kernel: &Self| Simd::detect(*kernel).is_some();
+        [Self::Scalar]
             .into_iter()
-            .filter(|&kernel| Simd::detect(kernel).is_some());
-        [Self::Scalar].into_iter().chain(simd).collect()
+            .chain(simd.into_iter().filter(present))
+            .collect()
     }
 
-    /// `scalar`, `avx2`, `avx512vnni` or `amxint8`.
+    /// `scalar`, `avx2`, `avx512vnni`, `amxint8`, `neon` or `neondot`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
             Self::AmxInt8 => "amxint8",
+            Self::Neon => "neon",
+            Self::NeonDot => "neondot",
         }
     }
 
@@ -95,8 +108,8 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Prepares a program for the fastest path of this machine. The environment variable `NQE_PATH` (`scalar`,
-    /// `avx2`, `avx512vnni`, `amxint8`) chooses another; a value that this machine cannot run is ignored.
+    /// Prepares a program for the fastest path of this machine. The environment variable `NQE_PATH` chooses another by
+    /// its [name](Kernel::name); a value that this machine cannot run is ignored.
     pub fn new(program: Arc<Program>) -> Self {
         let kernel = Kernel::choose(std::env::var(PATH_VARIABLE).ok().as_deref());
         let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));

@@ -79,6 +79,8 @@ equals_the_reference! {
     avx2_equals_the_reference: Kernel::Avx2;
     avx512vnni_equals_the_reference: Kernel::Avx512Vnni;
     amxint8_equals_the_reference: Kernel::AmxInt8;
+    neon_equals_the_reference: Kernel::Neon;
+    neondot_equals_the_reference: Kernel::NeonDot;
 }
 
 #[test]
@@ -93,6 +95,7 @@ fn the_fastest_path_is_taken_unless_asked() {
     conv(&mut builder, spec, &mut Noise(1)).unwrap();
     let emulator = Emulator::new(Arc::new(builder.finish().unwrap()));
     let available: Vec<_> = Kernel::available().into_iter().map(Kernel::name).collect();
+    println!("path: {}", emulator.path());
     let asked = std::env::var("NQE_PATH")
         .ok()
         .filter(|asked| available.contains(&asked.as_str()));

@@ -5,6 +5,8 @@
 //! case of one row. Weights are packed so that each window value meets one [`Lanes`] of [`PANEL`] outputs.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -77,6 +79,8 @@ pub(crate) enum Isa {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -98,9 +102,18 @@ impl Isa {
         None
     }
 
+    /// NEON, if this machine has it.
+    pub(crate) fn neon() -> Option<Self> {
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Some(Self::Neon);
+        }
+        None
+    }
+
     /// The fastest that this machine has.
     pub(crate) fn best() -> Self {
-        let fast = Self::avx512().or_else(Self::avx2);
+        let fast = Self::avx512().or_else(Self::avx2).or_else(Self::neon);
         fast.unwrap_or(Self::Portable)
     }
 
@@ -115,6 +128,9 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Some(unsafe { x86_64::spin_avx512(rounds) }),
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Some(unsafe { aarch64::spin(rounds) }),
         }
     }
 
@@ -136,6 +152,8 @@ impl Isa {
             Self::Avx2 => 6,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => MAX_TILE,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => 6,
         }
     }
 
@@ -154,6 +172,9 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { x86_64::apply_avx512(work) },
+            // All code is compiled for NEON on this architecture.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => work.run(),
         }
     }
 
@@ -245,6 +266,15 @@ impl Isa {
                     (SMALL_TILE, false) => x86_64::avx512::<SMALL_TILE, 1>(windows, weights, sums),
                     (_, true) => x86_64::avx512::<1, 2>(windows, weights, sums),
                     (_, false) => x86_64::avx512::<1, 1>(windows, weights, sums),
+                }
+            },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            (Self::Neon, tile) => unsafe {
+                match tile {
+                    6 => aarch64::neon::<6>(windows, weights, wide, sums),
+                    SMALL_TILE => aarch64::neon::<SMALL_TILE>(windows, weights, wide, sums),
+                    _ => aarch64::neon::<1>(windows, weights, wide, sums),
                 }
             },
         }

@@ -91,6 +91,11 @@ test_each! {
     avx512_matches_f64: Isa::Avx512, is_x86_feature_detected!("avx512f");
 }
 
+#[cfg(target_arch = "aarch64")]
+test_each! {
+    neon_matches_f64: Isa::Neon, std::arch::is_aarch64_feature_detected!("neon");
+}
+
 #[test]
 #[should_panic(expected = "self.input.len()")]
 fn windows_that_leave_the_input_are_caught() {
