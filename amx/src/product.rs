@@ -218,14 +218,22 @@ impl Amx {
     pub fn peak<T: Element>(self) -> Option<f64> {
         let measured = (0..PEAK_RUNS).filter_map(|_| {
             let started = Instant::now();
-            let operations = match self.0 {
-                Kind::Plain => return None,
-                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-                Kind::Machine(present) => present.spin::<T>(PEAK_ROUNDS),
-            };
+            let operations = self.spin::<T>(PEAK_ROUNDS)?;
             Some(operations as f64 / started.elapsed().as_secs_f64())
         });
         measured.max_by(f64::total_cmp)
+    }
+
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(unused_variables, reason = "no machine to count rounds")
+    )]
+    fn spin<T: Element>(self, rounds: u64) -> Option<u64> {
+        match self.0 {
+            Kind::Plain => None,
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Machine(present) => Some(present.spin::<T>(rounds)),
+        }
     }
 }
 
