@@ -23,7 +23,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 28] = [
+const ELSEWHERE: [(&str, &str); 29] = [
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
@@ -51,6 +51,7 @@ const ELSEWHERE: [(&str, &str); 28] = [
     ("edge-node spool", "edge-node/tests/spool_commands.rs"),
     ("deploy/", "deploy/test.sh"),
     (".ci/emulated", "by hand: an hour, and a processor emulated"),
+    (".ci/aarch64", ".ci/run"),
     ("docker compose", "deploy/test.sh"),
     ("helm upgrade", ".ci/test_helm.py"),
     ("kubectl create secret", "by hand: no cluster in CI"),
