@@ -49,6 +49,10 @@ const ELSEWHERE: [(&str, &str); 29] = [
         "cloud-decoder/tests/retention.rs",
     ),
     ("edge-node spool", "edge-node/tests/spool_commands.rs"),
+    (
+        "deploy/capacity.py",
+        "by hand: minutes, for figures of the machine",
+    ),
     ("deploy/", "deploy/test.sh"),
     (".ci/emulated", "by hand: an hour, and a processor emulated"),
     (".ci/aarch64", ".ci/run"),
