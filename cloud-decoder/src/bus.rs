@@ -48,6 +48,13 @@ impl Bus {
         }
     }
 
+    /// Returns once all that was published is sent.
+    pub(crate) async fn flush(&self) {
+        if let Err(error) = self.client.flush().await {
+            tracing::warn!(%error, "the last messages cannot be sent");
+        }
+    }
+
     pub(crate) async fn subscribe(&self, subject: &'static str) -> anyhow::Result<Subscriber> {
         let subscribed = self.client.subscribe(subject).await;
         subscribed.with_context(|| format!("{subject} cannot be subscribed to"))

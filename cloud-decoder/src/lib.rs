@@ -51,6 +51,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+use bus::Bus;
 use catalogue::Catalogue;
 use changes::Changes;
 use config::Role;
@@ -91,6 +92,7 @@ pub struct Running {
     /// Where the gRPC services listen.
     pub grpc_addr: SocketAddr,
     catalogue: Arc<dyn Catalogue>,
+    bus: Option<Bus>,
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
     // Held so that no second process opens the same folder.
@@ -119,6 +121,9 @@ impl Running {
                 if let Ok(Err(error)) = ended {
                     tracing::warn!(%error, "while shutting down");
                 }
+            }
+            if let Some(bus) = &self.bus {
+                bus.flush().await;
             }
             self.catalogue.close().await;
         };
@@ -265,7 +270,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         housekeeping.run(until).await;
         Ok(())
     });
-    if let Some(bus) = bus {
+    if let Some(bus) = bus.clone() {
         tasks.spawn(nodes.exchange(bus, stop.clone()));
         tasks.spawn(changes.clone().count(stop.clone()));
     }
@@ -313,6 +318,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         http_addr,
         grpc_addr,
         catalogue,
+        bus,
         tasks,
         stop,
         _lock: lock,
