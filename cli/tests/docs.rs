@@ -23,7 +23,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 29] = [
+const ELSEWHERE: [(&str, &str); 30] = [
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
