@@ -2,7 +2,7 @@
 # Makes the images of compose.yml without any image registry: static binaries built by the host, each copied
 # into an image FROM scratch. Needs what build-static.sh needs, and Docker.
 #
-#     deploy/build-local.sh [TAG]        (default: local)
+#     deploy/build-local.sh [TAG]        (default: local); with PROCESSOR=aarch64 for that processor
 #     deploy/build-local.sh TAG FOLDER   from binaries that are in FOLDER, in seconds, for tests: the images have the
 #                                        host's libraries that these need
 set -euo pipefail
@@ -32,8 +32,13 @@ if [ $# -ge 2 ]; then
         | tar --create --dereference --directory / --files-from - | docker import - "$base" > /dev/null
 fi
 
+# Without the cache, in which the older builder finds the layers of other processors.
+platform=(--no-cache)
+if [ -n "${PROCESSOR-}" ]; then
+    platform+=(--platform "linux/$PROCESSOR")
+fi
 for image in cloud-decoder edge-node camera; do
-    docker build --quiet --file deploy/local.Dockerfile --build-arg "BASE=$base" --target "$image" \
+    docker build --quiet "${platform[@]}" --file deploy/local.Dockerfile --build-arg "BASE=$base" --target "$image" \
         --tag "patchwire/$image:$tag" "$context" > /dev/null
 done
 docker image ls --filter "reference=patchwire/*:$tag" --format '{{.Repository}}:{{.Tag}}  {{.Size}}'

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds static release binaries on this machine, for this machine's processor, and prints their folder.
-# Needs rustup and a C compiler for musl (Debian: apt-get install musl-tools).
+# Builds static release binaries on this machine and prints their folder: for this machine's processor, or for PROCESSOR,
+# `x86_64` or `aarch64`. Needs rustup and a C compiler for musl: for this machine's processor musl-gcc (Debian: apt-get install
+# musl-tools), for the other one cargo-zigbuild (pip install cargo-zigbuild ziglang).
 #
-#     deploy/build-static.sh BINARY...
+#     [PROCESSOR=aarch64] deploy/build-static.sh BINARY...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# -eq 0 ]; then
@@ -10,20 +11,36 @@ if [ $# -eq 0 ]; then
     exit 64
 fi
 
-target="$(uname -m)-unknown-linux-musl"
-for tool in rustup musl-gcc; do
-    if ! command -v "$tool" > /dev/null; then
-        echo "$0: $tool is missing; needed are rustup (https://rustup.rs) and musl-gcc" \
-            "(Debian: apt-get install musl-tools)" >&2
+own="$(uname -m)"
+processor="${PROCESSOR:-$own}"
+case "$processor" in
+    x86_64 | aarch64) ;;
+    *)
+        echo "$0: PROCESSOR is '$processor', not x86_64 or aarch64" >&2
+        exit 64
+        ;;
+esac
+target="$processor-unknown-linux-musl"
+need() { # COMMAND HOW-TO-GET-IT
+    if ! command -v "$1" > /dev/null; then
+        echo "$0: $1 is missing ($2)" >&2
         exit 69
     fi
-done
+}
+need rustup https://rustup.rs
+if [ "$processor" = "$own" ]; then
+    need musl-gcc "Debian: apt-get install musl-tools"
+    build=build
+else
+    need cargo-zigbuild "pip install cargo-zigbuild ziglang"
+    build=zigbuild
+fi
 rustup target add "$target" >&2
 packages=()
 for binary in "$@"; do
     packages+=(-p "$binary")
 done
-cargo build --release --locked --bins --target "$target" "${packages[@]}" >&2
+cargo "$build" --release --locked --bins --target "$target" "${packages[@]}" >&2
 
 folder="${CARGO_TARGET_DIR:-target}/$target/release"
 for binary in "$@"; do

@@ -2,14 +2,14 @@
 # Packs the static edge node for machines without Docker: binary, systemd unit, commented configuration, INSTALL.md.
 # Needs what build-static.sh needs. Prints the file's path.
 #
-#     deploy/tarball.sh [FOLDER]        (default: target)
+#     deploy/tarball.sh [FOLDER]        (default: target); with PROCESSOR=aarch64 for that processor
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="${1:-target}"
 
 binaries="$(deploy/build-static.sh edge-node)"
-version="$("$binaries/edge-node" --version)"
-name="patchwire-edge-node-${version#edge-node }-$(uname -m)-linux"
+version="$(cargo pkgid --package edge-node)"
+name="patchwire-edge-node-${version##*[@#]}-${PROCESSOR:-$(uname -m)}-linux"
 staging="$(mktemp -d)"
 trap 'rm -rf "$staging"' EXIT
 mkdir "$staging/$name"
