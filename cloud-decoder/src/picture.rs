@@ -10,6 +10,7 @@ use image::{
         jpeg::JpegEncoder,
         png::{CompressionType, FilterType, PngEncoder},
     },
+    error::{LimitError, LimitErrorKind},
     imageops::thumbnail,
 };
 
@@ -40,6 +41,11 @@ pub(crate) fn read(
     width: u32,
     height: u32,
 ) -> Result<Vec<u8>, ImageError> {
+    let webp = ImageFormat::from_mime_type(media_type) == Some(ImageFormat::WebP);
+    if webp && !daemon::webp::frames_fit(data, width, height) {
+        let kind = LimitErrorKind::DimensionError;
+        return Err(ImageError::Limits(LimitError::from_kind(kind)));
+    }
     let mut reader = reader(media_type, data)?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(width);

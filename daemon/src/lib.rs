@@ -17,6 +17,7 @@ pub mod reference;
 pub mod tls;
 pub mod tokens;
 pub mod trace;
+pub mod webp;
 
 /// A foreign error's text on one line of bounded length.
 pub fn one_line(error: &dyn std::fmt::Display) -> String {

@@ -8,7 +8,7 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
-use daemon::one_line;
+use daemon::{one_line, webp};
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat,
     ImageReader, Limits,
@@ -100,6 +100,9 @@ pub enum IntakeError {
     /// Profiles and texts that take too much memory.
     #[error("{0} carries more than {METADATA_BYTES} bytes of metadata")]
     Metadata(&'static str),
+    /// A WebP with a frame that takes more memory than its size says.
+    #[error("WebP has a frame that is larger than its canvas of {0}x{1} pixels")]
+    Canvas(u32, u32),
     /// A JPEG that stops before its end marker.
     #[error("JPEG is truncated: it has no end marker")]
     TruncatedJpeg,
@@ -180,6 +183,9 @@ fn compressed(body: &Bytes, format: ImageFormat, max_pixels: u64) -> Result<Fram
     let decoder = reader.into_decoder().map_err(told)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
+    if format == ImageFormat::WebP && !webp::frames_fit(body, width, height) {
+        return Err(IntakeError::Canvas(width, height));
+    }
     let rgb = DynamicImage::from_decoder(decoder)
         .map_err(told)?
         .into_rgb8()

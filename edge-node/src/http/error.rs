@@ -123,6 +123,7 @@ impl From<IntakeError> for HttpError {
             | E::RawLength { .. }
             | E::NoPixels(..)
             | E::TruncatedJpeg
+            | E::Canvas(..)
             | E::Damaged(..) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error)
