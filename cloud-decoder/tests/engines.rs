@@ -3,7 +3,7 @@
 
 mod suite;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use cloud_decoder::{
     catalogue::{Catalogue, PostgresCatalogue, SqliteCatalogue},
@@ -116,6 +116,27 @@ async fn what_cannot_be_reached_is_named() {
     }
 }
 
+/// A queue on a database of its own.
+async fn open(
+    postgres: &mut Postgres,
+    nats: &Nats,
+    max_frames: u64,
+) -> (Arc<PostgresCatalogue>, JetStreamQueue) {
+    let catalogue = Arc::new(connect(&postgres.database()).await);
+    let queue = open_on(&catalogue, nats, max_frames).await;
+    (catalogue, queue)
+}
+
+async fn open_on(
+    catalogue: &Arc<PostgresCatalogue>,
+    nats: &Nats,
+    max_frames: u64,
+) -> JetStreamQueue {
+    let client = async_nats::connect(nats.url()).await.expect("NATS");
+    let queue = JetStreamQueue::open(client, catalogue.clone(), max_frames).await;
+    queue.expect("queue")
+}
+
 #[tokio::test]
 async fn jetstream_as_queue() {
     if !installed() {
@@ -123,12 +144,6 @@ async fn jetstream_as_queue() {
     }
     let mut postgres = Postgres::start().await;
     let mut nats = Nats::start().await;
-    let open = async |postgres: &mut Postgres, nats: &Nats, max_frames| {
-        let catalogue = Arc::new(connect(&postgres.database()).await);
-        let client = async_nats::connect(nats.url()).await.expect("NATS");
-        let queue = JetStreamQueue::open(client, catalogue.clone(), max_frames).await;
-        (catalogue, queue.expect("queue"))
-    };
     let purge = async |nats: &Nats| {
         let client = async_nats::connect(nats.url()).await.expect("NATS");
         let context = async_nats::jetstream::new(client);
@@ -182,9 +197,7 @@ async fn jetstream_as_queue() {
     nats.kill();
     nats.wipe();
     nats.restart().await;
-    let client = async_nats::connect(nats.url()).await.expect("NATS");
-    let queue = JetStreamQueue::open(client, catalogue.clone(), 1000).await;
-    let queue = queue.expect("queue");
+    let queue = open_on(&catalogue, &nats, 1000).await;
     assert_eq!(queue.recover().await.expect("compared"), 0);
     let age = "UPDATE frames SET offered_ms = offered_ms - 600000";
     postgres.run(age);
@@ -197,6 +210,78 @@ async fn jetstream_as_queue() {
         queue.done(claim).await.expect("done");
     }
     assert_eq!(catalogue.queued().await.expect("count"), 0);
+}
+
+/// As a server that dies may leave it: the consumers know of acknowledgements that the stream has not heard of.
+#[tokio::test]
+async fn a_message_that_is_given_to_nobody_hides_no_frame() {
+    if !installed() {
+        return;
+    }
+    let mut postgres = Postgres::start().await;
+    let mut nats = Nats::start().await;
+    let (catalogue, queue) = open(&mut postgres, &nats, 1000).await;
+    let frames: Vec<_> = (0..3).map(|_| suite::frame("gate")).collect();
+    let rows = catalogue.insert(frames).await.expect("inserted");
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    queue.offer(&rows, false).await.expect("offered");
+    nats.stop();
+    let (messages, kept) = (nats.messages("PATCHWIRE_DECODE"), tempfile::tempdir());
+    let kept = kept.expect("a folder");
+    copy(&messages, kept.path());
+    nats.restart().await;
+    let stop = CancellationToken::new();
+    let queue = open_on(&catalogue, &nats, 1000).await;
+    for _ in 0..3 {
+        let claim = queue.take(&stop).await.expect("taken").expect("a frame");
+        queue.done(claim).await.expect("done");
+    }
+    none_is_left(&nats).await;
+    nats.stop();
+    std::fs::remove_dir_all(&messages).expect("messages");
+    copy(kept.path(), &messages);
+    nats.restart().await;
+
+    let queue = open_on(&catalogue, &nats, 1000).await;
+    assert!(queue.take(&stop).await.expect("asked").is_none());
+    // A minute ago but for a second, when the messages were not there yet.
+    postgres.run("UPDATE frames SET offered_ms = offered_ms - 59000");
+    testing::eventually("they are offered again", suite::queue::LIMIT, async || {
+        let offered = queue.recover().await.expect("compared");
+        (offered == 3).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        let claim = queue.take(&stop).await.expect("taken").expect("a frame");
+        catalogue
+            .failed(claim.frame.new.id, "test")
+            .await
+            .expect("written");
+        queue.done(claim).await.expect("done");
+    }
+    none_is_left(&nats).await;
+}
+
+/// Waits until NATS has heard of all acknowledgements.
+async fn none_is_left(nats: &Nats) {
+    let client = async_nats::connect(nats.url()).await.expect("NATS");
+    let context = async_nats::jetstream::new(client);
+    testing::eventually("no message is left", suite::queue::LIMIT, async || {
+        let stream = context.get_stream("PATCHWIRE_DECODE").await.ok()?;
+        (stream.cached_info().state.messages == 0).then_some(())
+    })
+    .await;
+}
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for file in std::fs::read_dir(from).expect("a folder") {
+        let file = file.expect("a file");
+        if file.file_type().expect("a type").is_file() {
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("a copy");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! all three channels; 16-bit samples are rounded to 8; of an animation the first frame counts.
 //! Colour profiles and EXIF orientation are not applied.
 
-use std::io::Cursor;
+use std::{io::Cursor, panic::catch_unwind};
 
 use bytes::Bytes;
 use daemon::{one_line, webp};
@@ -142,7 +142,11 @@ pub fn decode(
                 let found = found.map_or("of no known image format", name);
                 return Err(IntakeError::Mismatch { claimed, found });
             }
-            compressed(body, format, max_pixels)
+            // Decoders are not ours, and damaged files make some panic.
+            catch_unwind(|| compressed(body, format, max_pixels)).unwrap_or_else(|_| {
+                let told = "its decoder gave up".to_owned();
+                Err(IntakeError::Damaged(name(format), told))
+            })
         }
     }
 }

@@ -4,7 +4,7 @@
 //! waits. Live frames and the backlog of edges that were away are two subjects of one work-queue stream. A message stays
 //! until its frame's outcome is in the catalogue: a worker says every few seconds that it is at it, and when it dies
 //! another gets the message. A row remembers when it was last offered, so that messages which JetStream lost are known
-//! by the rows that are older than its oldest message.
+//! by the rows that are older than the oldest message that it will still give.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use async_nats::jetstream::{
     self, AckKind, Context, Message,
     consumer::PullConsumer,
     message::{Acker, PublishMessage},
-    stream::{Info, Stream},
+    stream::Stream,
 };
 use futures::StreamExt as _;
 use tokio::{
@@ -25,7 +25,7 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Claim, Queue, QueueError, WAIT,
+    Claim, Queue, QueueError, WAIT, lost,
     opening::{BACKLOG, LIVE, Opened, open},
 };
 use crate::{catalogue::PostgresCatalogue, clock::now_ms, frame::Frame};
@@ -255,8 +255,8 @@ impl Queue for JetStreamQueue {
     }
 
     async fn recover(&self) -> Result<u64, QueueError> {
-        let info = self.stream.get_info().await;
-        let before_ms = oldest_ms(&info.map_err(failed("looking at the stream"))?) - OFFER_MS;
+        let queues = [(&self.live, LIVE), (&self.backlog, BACKLOG)];
+        let before_ms = lost::oldest_ms(&self.stream, queues).await? - OFFER_MS;
         let mut offered = 0;
         while *self.room.borrow() && offered < self.max_frames {
             let frames = self.catalogue.offered_before(before_ms, BATCH).await?;
@@ -275,17 +275,6 @@ async fn settle(acker: &Acker, kind: AckKind) -> Result<(), QueueError> {
         .ack_with(kind)
         .await
         .map_err(failed("settling a frame"))
-}
-
-/// When the oldest message came, or now if there is none, in milliseconds since the Unix epoch.
-fn oldest_ms(info: &Info) -> i64 {
-    match info.state.messages {
-        0 => now_ms(),
-        _ => {
-            let ms = info.state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
-            i64::try_from(ms).unwrap_or(i64::MAX)
-        }
-    }
 }
 
 /// Looks at the stream's length for as long as somebody asks.

@@ -4,6 +4,7 @@
 //! worker at a time, and again when that worker dies. A frame may come twice: who writes down the outcome first, counts.
 
 mod jetstream;
+mod lost;
 mod opening;
 mod rows;
 

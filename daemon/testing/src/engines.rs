@@ -290,6 +290,17 @@ impl Nats {
         self.process.take().expect("it runs").end("-KILL");
     }
 
+    /// Ends it in its own time, everything written down.
+    pub fn stop(&mut self) {
+        self.process.take().expect("it runs").end("-TERM");
+    }
+
+    /// The folder that a stream's messages are in; what its consumers know is beside it.
+    pub fn messages(&self, stream: &str) -> PathBuf {
+        let streams = self.folder.path().join("store/jetstream/$G/streams");
+        streams.join(stream).join("msgs")
+    }
+
     /// Forgets everything that a server held which was killed.
     pub fn wipe(&self) {
         fs::remove_dir_all(self.folder.path().join("store")).expect("a store");
