@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::transport::{Endpoint, Uri};
 use tower::service_fn;
 
-use super::pulse::Pulse;
+use super::pulse::listened;
 use super::tally::Tally;
 use crate::args::LoadArgs;
 
@@ -116,7 +116,7 @@ impl Cloud {
                 let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
                 let stream = TcpStream::connect((host, port)).await?;
                 stream.set_nodelay(true)?;
-                Ok::<_, std::io::Error>(TokioIo::new(Pulse::new(stream, heartbeat, tally)))
+                Ok::<_, std::io::Error>(TokioIo::new(listened(stream, heartbeat, tally)))
             }
         });
         let channel = self.endpoint.connect_with_connector(connector).await?;

@@ -4,40 +4,44 @@
 //! not by what is behind it. So a connection that is silent for longer than that, and a wait on top, has missed a heartbeat,
 //! whether it survives or not.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::io::InspectReader;
 
 use super::tally::Tally;
 
 /// What an answer to a ping may take: as long as the cloud waits for a node's.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection that tells of its silences.
-pub(super) struct Pulse {
-    stream: TcpStream,
+/// Tells of a connection's silences, to the last one that its end ends.
+struct Pulse {
     heard: Instant,
     most: Duration,
     tally: Arc<Tally>,
 }
 
-impl Pulse {
-    /// A connection on which one side pings after `heartbeat` without a word.
-    pub(super) fn new(stream: TcpStream, heartbeat: Duration, tally: Arc<Tally>) -> Self {
-        Self {
-            stream,
-            heard: Instant::now(),
-            most: heartbeat + PATIENCE,
-            tally,
+/// A connection on which one side pings after `heartbeat` without a word, and whose silences are told.
+pub(super) fn listened(
+    stream: TcpStream,
+    heartbeat: Duration,
+    tally: Arc<Tally>,
+) -> InspectReader<TcpStream, impl FnMut(&[u8])> {
+    let mut pulse = Pulse {
+        heard: Instant::now(),
+        most: heartbeat + PATIENCE,
+        tally,
+    };
+    InspectReader::new(stream, move |bytes| {
+        if !bytes.is_empty() {
+            pulse.silence_ends();
         }
-    }
+    })
+}
 
+impl Pulse {
     fn silence_ends(&mut self) {
         let silence = self.heard.elapsed();
         self.heard = Instant::now();
@@ -48,50 +52,5 @@ impl Pulse {
 impl Drop for Pulse {
     fn drop(&mut self) {
         self.silence_ends();
-    }
-}
-
-impl AsyncRead for Pulse {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.silence_ends();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Pulse {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
