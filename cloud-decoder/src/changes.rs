@@ -242,29 +242,6 @@ mod tests {
     /// Longer than anything here takes.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn new_frame() -> NewFrame {
-        NewFrame {
-            id: Uuid::now_v7(),
-            node_id: "node".to_owned(),
-            camera_id: "gate".to_owned(),
-            captured_ms: 1_790_000_000_000,
-            received_ms: 1_790_000_001_000,
-            width: 64,
-            height: 48,
-            source_format: "jpeg".to_owned(),
-            latent_bits: 1024,
-            latent_ones: Some(0.5),
-            bytes: 100,
-            program_id: Some([7; 32]),
-            label: None,
-            original_type: None,
-            encode_ns: 1_500_000,
-            source_bytes: 1000,
-            latent_shares: vec![128; 256],
-            traceparent: String::new(),
-        }
-    }
-
     fn message(process: Uuid, before: u64, frame: Option<Uuid>) -> Vec<u8> {
         let told = Told {
             process,
@@ -324,7 +301,10 @@ mod tests {
         let catalogue = SqliteCatalogue::open(&folder.path().join("catalogue.sqlite")).await;
         let catalogue: Arc<dyn Catalogue> = Arc::new(catalogue.expect("catalogue"));
         let frame = async || {
-            let rows = catalogue.insert(vec![new_frame()]).await.expect("inserted");
+            let rows = catalogue
+                .insert(vec![NewFrame::example()])
+                .await
+                .expect("inserted");
             rows.into_iter().flatten().next().expect("a new frame")
         };
 

@@ -115,6 +115,31 @@ pub struct NewFrame {
 }
 
 impl NewFrame {
+    /// A frame with latents, for unit tests.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            node_id: "node".to_owned(),
+            camera_id: "gate".to_owned(),
+            captured_ms: 1_790_000_000_000,
+            received_ms: 1_790_000_001_000,
+            width: 64,
+            height: 48,
+            source_format: "jpeg".to_owned(),
+            latent_bits: 1024,
+            latent_ones: Some(0.5),
+            bytes: 100,
+            program_id: Some([7; 32]),
+            label: None,
+            original_type: None,
+            encode_ns: 1_500_000,
+            source_bytes: 1000,
+            latent_shares: vec![128; 256],
+            traceparent: String::new(),
+        }
+    }
+
     /// Queued when there is something to decode.
     pub fn state(&self) -> FrameState {
         match self.program_id {

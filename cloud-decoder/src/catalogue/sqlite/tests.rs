@@ -5,24 +5,8 @@ use crate::catalogue::Catalogue as _;
 
 fn frame() -> NewFrame {
     NewFrame {
-        id: Uuid::now_v7(),
-        node_id: "node".to_owned(),
-        camera_id: "gate".to_owned(),
-        captured_ms: 1,
-        received_ms: 1,
-        width: 64,
-        height: 64,
         source_format: "x".repeat(1000),
-        latent_bits: 1024,
-        latent_ones: Some(0.5),
-        bytes: 100,
-        program_id: Some([7; 32]),
-        label: None,
-        original_type: None,
-        encode_ns: 1,
-        source_bytes: 1000,
-        latent_shares: vec![128; 256],
-        traceparent: String::new(),
+        ..NewFrame::example()
     }
 }
 
