@@ -1,6 +1,6 @@
 //! Layers in full precision.
 
-use crate::engine::{Convolution, Engine, Finish};
+use crate::engine::{self, Convolution, Engine, Finish};
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::winograd::{self, Winograd};
@@ -66,17 +66,7 @@ impl Packed {
                 sums
             })
             .collect();
-        let mut output = Vec::with_capacity(count * self.outputs);
-        for vector in 0..count {
-            for (sums, outputs) in panels.iter().zip(self.panels()) {
-                let values = sums[vector].0.iter().zip(&self.bias[outputs]);
-                output.extend(values.map(|(sum, bias)| sum + bias));
-            }
-        }
-        if relu {
-            output.iter_mut().for_each(|value| *value = value.max(0.0));
-        }
-        output
+        engine::join(&panels, |lanes| &lanes.0, &self.bias, count, relu)
     }
 
     /// Row `y` of a convolution.

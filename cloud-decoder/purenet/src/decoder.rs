@@ -7,7 +7,7 @@ use crate::loader::Network;
 use crate::simd::Isa;
 use crate::tiled::Tiles;
 use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
-use ndarray::{Array3, s};
+use ndarray::{Array3, ArrayView2, s};
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -214,27 +214,20 @@ impl<E: Engine> Runner<E> {
             let rows = &mut rgb[finished.rows.start.min(end) * stride..end * stride];
             rows.par_chunks_exact_mut(stride)
                 .enumerate()
-                .for_each(|(y, out)| {
-                    finished.row(finished.rows.start + y, |i, value| {
-                        if let Some(out) = out.get_mut(i) {
-                            *out = to_u8(value);
-                        }
-                    });
-                });
+                .for_each(|(y, out)| finished.row(finished.rows.start + y, out, to_u8));
         })?;
         Ok(rgb)
     }
 
     fn decode_planes(&self, latents: &[u8], frame: Frame) -> Result<Array3<f32>, DecodeError> {
         let mut planes = Array3::zeros((3, frame.height, frame.width));
+        let mut line = vec![0.0; frame.width * 3];
         self.pass(latents, frame, |finished| {
             for y in finished.rows.start..finished.rows.end.min(frame.height) {
+                finished.row(y, &mut line, |value| value);
                 let mut row = planes.slice_mut(s![.., y, ..]);
-                finished.row(y, |i, value| {
-                    if let Some(out) = row.get_mut((i % 3, i / 3)) {
-                        *out = value;
-                    }
-                });
+                let line = ArrayView2::from_shape((frame.width, 3), &line);
+                row.assign(&line.expect("three values a pixel").t());
             }
         })?;
         Ok(planes)

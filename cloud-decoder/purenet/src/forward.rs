@@ -51,14 +51,14 @@ pub(crate) struct Finished<'a, V> {
 }
 
 impl<V: Value> Finished<'_, V> {
-    /// Calls `each` for the values of row `y`, three a pixel, in order.
-    pub(crate) fn row(&self, y: usize, mut each: impl FnMut(usize, f32)) {
-        let values = self.map.row(y).iter().enumerate();
+    /// Converts the values of row `y`, three a pixel, as many as there is room for.
+    pub(crate) fn row<T>(&self, y: usize, out: &mut [T], convert: impl Fn(f32) -> T) {
+        let values = out.iter_mut().zip(self.map.row(y));
         match self.base {
             Some(base) => values
                 .zip(base.row(y))
-                .for_each(|((i, value), base)| each(i, value.to_f32() + base)),
-            None => values.for_each(|(i, value)| each(i, value.to_f32())),
+                .for_each(|((out, value), base)| *out = convert(value.to_f32() + base)),
+            None => values.for_each(|(out, value)| *out = convert(value.to_f32())),
         }
     }
 }
@@ -271,10 +271,10 @@ impl<'n, E: Engine> Pass<'n, E> {
                 // The base is far ahead; no more of it than what has come of the input can be used with.
                 let end = (input.len() + layer.radius()).min(base.len() / factor);
                 let mut rows = pixels.append(end.max(first) - first);
-                for (y, row) in (first..).zip(&mut rows) {
-                    let lines = (0..*factor).map(|dy| base.row(y * factor + dy));
+                rows.par_iter_mut().enumerate().for_each(|(y, row)| {
+                    let lines = (0..*factor).map(|dy| base.row((first + y) * factor + dy));
                     rows::unshuffle(lines, FRAME.channels, row);
-                }
+                });
                 let ready = layer
                     .ready(pixels)
                     .min(input.len() - input.len() % layer.step());

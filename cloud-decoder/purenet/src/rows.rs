@@ -153,15 +153,26 @@ impl<V: Value> Rows<V> {
 /// Writes PyTorch's pixel shuffle of a row into `factor` rows.
 pub(crate) fn shuffle<V: Value>(input: &[V], depth: usize, output: &mut [&mut [V]]) {
     let factor = output.len();
-    let channels = depth / (factor * factor);
+    let area = factor * factor;
+    let channels = depth / area;
     for (dy, row) in output.iter_mut().enumerate() {
         let positions = row.chunks_exact_mut(factor * channels);
         for (pixels, input) in positions.zip(input.chunks_exact(depth)) {
-            for (dx, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
-                let values = input[dy * factor + dx..].iter().step_by(factor * factor);
-                for (out, &value) in pixel.iter_mut().zip(values) {
-                    *out = value;
+            let run = |channel: usize| &input[channel * area + dy * factor..][..factor];
+            if let (pixels, []) = pixels.as_chunks_mut::<3>()
+                && channels == 3
+            {
+                let colours = run(0).iter().zip(run(1)).zip(run(2));
+                for (pixel, ((&red, &green), &blue)) in pixels.iter_mut().zip(colours) {
+                    *pixel = [red, green, blue];
                 }
+                continue;
+            }
+            for channel in 0..channels {
+                let values = pixels[channel..].iter_mut().step_by(channels);
+                values
+                    .zip(run(channel))
+                    .for_each(|(out, &value)| *out = value);
             }
         }
     }

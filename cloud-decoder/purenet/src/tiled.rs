@@ -7,7 +7,7 @@ use amx::{Amx, COLUMNS, ROWS, Sums, Tile, Weights, Windows};
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::engine::{Convolution, Engine, Finish};
+use crate::engine::{self, Convolution, Engine, Finish};
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Work};
 use crate::value::{Aligned, Value};
@@ -37,7 +37,6 @@ pub(crate) struct Layer {
 /// would show: a value is the sum of two, and the product of two sums that of three products.
 pub(crate) struct Linear {
     inputs: usize,
-    outputs: usize,
     panels: Vec<Weights<bf16>>,
     bias: Vec<f32>,
 }
@@ -219,7 +218,6 @@ impl Engine for Tiles {
         };
         Linear {
             inputs,
-            outputs,
             panels: (0..outputs).step_by(COLUMNS).map(panel).collect(),
             bias,
         }
@@ -244,17 +242,7 @@ impl Engine for Tiles {
                 sums
             })
             .collect();
-        let mut output = Vec::with_capacity(count * layer.outputs);
-        for vector in 0..count {
-            for (sums, bias) in panels.iter().zip(layer.bias.chunks(COLUMNS)) {
-                let values = sums[vector].0.iter().zip(bias);
-                output.extend(values.map(|(sum, bias)| sum + bias));
-            }
-        }
-        if relu {
-            output.iter_mut().for_each(|value| *value = value.max(0.0));
-        }
-        output
+        engine::join(&panels, |sums| &sums.0, &layer.bias, count, relu)
     }
 }
 

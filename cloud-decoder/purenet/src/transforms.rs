@@ -18,19 +18,31 @@ pub(crate) struct Inputs<'a> {
     pub(crate) stride: usize,
 }
 
+impl Inputs<'_> {
+    /// B' times the column that begins so far into the lines.
+    #[inline(always)]
+    fn column(&self, start: usize) -> [Channels; WINDOW] {
+        let [a, b, c, d, e, f] = self.lines;
+        let at = |line: &[f32]| load(&line[start..]);
+        spread([at(a), at(b), at(c), at(d), at(e), at(f)])
+    }
+}
+
 impl Work for Inputs<'_> {
     #[inline(always)]
     fn run(self) {
         for tile in 0..self.tiles {
             for channel in (0..self.channels).step_by(WIDTH) {
-                let at = |i: usize, j: usize| {
-                    let start = (tile * TILE + j) * self.channels + channel;
-                    load(&self.lines[i][start..])
-                };
-                let mut columns = [[[0.0; WIDTH]; WINDOW]; WINDOW];
-                for (j, column) in columns.iter_mut().enumerate() {
-                    *column = spread([at(0, j), at(1, j), at(2, j), at(3, j), at(4, j), at(5, j)]);
-                }
+                let first = tile * TILE * self.channels + channel;
+                let column = |j: usize| self.column(first + j * self.channels);
+                let columns = [
+                    column(0),
+                    column(1),
+                    column(2),
+                    column(3),
+                    column(4),
+                    column(5),
+                ];
                 for i in 0..WINDOW {
                     let [a, b, c, d, e, f] = &columns;
                     let row = spread([a[i], b[i], c[i], d[i], e[i], f[i]]);
@@ -57,19 +69,30 @@ pub(crate) struct Outputs<'a, 'b> {
     pub(crate) addend: [&'a [f32]; TILE],
 }
 
+impl Outputs<'_, '_> {
+    /// A' times a column of a tile's sums.
+    #[inline(always)]
+    fn column(&self, j: usize, tile: usize, channel: usize) -> [Channels; TILE] {
+        let at = |i: usize| load(&self.sums[(i * WINDOW + j) * self.stride + tile].0[channel..]);
+        gather([at(0), at(1), at(2), at(3), at(4), at(5)])
+    }
+}
+
 impl Work for Outputs<'_, '_> {
     #[inline(always)]
     fn run(self) {
         for tile in 0..self.tiles {
             for (channel, bias) in self.bias.chunks_exact(WIDTH).enumerate() {
                 let (channel, bias) = (channel * WIDTH, load(bias));
-                let mut columns = [[[0.0; WIDTH]; TILE]; WINDOW];
-                for (j, column) in columns.iter_mut().enumerate() {
-                    let at = |i: usize| {
-                        load(&self.sums[(i * WINDOW + j) * self.stride + tile].0[channel..])
-                    };
-                    *column = gather([at(0), at(1), at(2), at(3), at(4), at(5)]);
-                }
+                let column = |j: usize| self.column(j, tile, channel);
+                let columns = [
+                    column(0),
+                    column(1),
+                    column(2),
+                    column(3),
+                    column(4),
+                    column(5),
+                ];
                 for i in 0..TILE {
                     let [a, b, c, d, e, f] = &columns;
                     let row = gather([a[i], b[i], c[i], d[i], e[i], f[i]]);

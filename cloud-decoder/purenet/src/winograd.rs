@@ -102,7 +102,7 @@ impl Winograd {
         rows: Vec<&mut [f32]>,
         finish: Finish<'_, f32>,
     ) {
-        let block = isa.block() * TILE;
+        let block = TILE * self.block_len(isa, &rows).max(1);
         let mut blocks = Vec::new();
         let mut rows = rows
             .into_iter()
@@ -123,6 +123,19 @@ impl Winograd {
         blocks.into_par_iter().for_each(|block| {
             SCRATCH.with_borrow_mut(|scratch| self.block(isa, input, block, finish, scratch));
         });
+    }
+
+    /// Tiles of a block: as many as the instruction set is fastest with, or fewer, so that all threads get as much.
+    fn block_len(&self, isa: Isa, rows: &[&mut [f32]]) -> usize {
+        let tiles = rows
+            .first()
+            .map_or(0, |row| row.len() / (TILE * self.outputs));
+        let (lines, threads) = (rows.len() / TILE, rayon::current_num_threads());
+        let mut blocks = tiles.div_ceil(isa.block()).max(1);
+        while blocks * lines % threads != 0 && blocks < tiles.div_ceil(isa.tile()) {
+            blocks += 1;
+        }
+        tiles.div_ceil(blocks).next_multiple_of(isa.tile())
     }
 
     fn block(

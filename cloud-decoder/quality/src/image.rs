@@ -33,10 +33,13 @@ pub(crate) struct Luma {
 impl Luma {
     /// Luma of a checked RGB image.
     pub(crate) fn new(rgb: &[u8], width: u32) -> Self {
-        let data = rgb
-            .par_chunks_exact(3)
+        let luma =
+            |[r, g, b]: [u8; 3]| 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b);
+        let (pixels, _) = rgb.as_chunks();
+        let data = pixels
+            .par_iter()
             .with_min_len(1 << 14)
-            .map(|p| 0.299 * f64::from(p[0]) + 0.587 * f64::from(p[1]) + 0.114 * f64::from(p[2]))
+            .map(|&pixel| luma(pixel))
             .collect();
         Self {
             width: width as usize,

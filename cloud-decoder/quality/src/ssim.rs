@@ -52,24 +52,27 @@ struct Means {
     contrast: f64,
 }
 
+impl Means {
+    fn add(&mut self, other: Self) {
+        self.ssim += other.ssim;
+        self.contrast += other.contrast;
+    }
+}
+
 fn scale(first: &Luma, second: &Luma) -> Means {
     let kernel = gaussian();
     let (width, height) = (first.width() - WINDOW + 1, first.height() - WINDOW + 1);
-    let rows: Vec<Means> = (0..height)
+    let (columns, bands) = (width.div_ceil(BLOCK), height.div_ceil(BAND));
+    let tiles: Vec<Means> = (0..columns * bands)
         .into_par_iter()
-        .map_init(
-            || Moments::new(first.width()),
-            |moments, y| {
-                moments.filter_columns(first, second, y, &kernel);
-                row_sums(moments, width, &kernel)
-            },
-        )
+        .map(|tile| {
+            let (x, y) = (tile % columns * BLOCK, tile / columns * BAND);
+            let (columns, rows) = (BLOCK.min(width - x), BAND.min(height - y));
+            tile_sums(first, second, (x, y), (columns, rows), &kernel)
+        })
         .collect();
     let mut total = Means::default();
-    for row in rows {
-        total.ssim += row.ssim;
-        total.contrast += row.contrast;
-    }
+    tiles.into_iter().for_each(|tile| total.add(tile));
     let count = (width * height) as f64;
     Means {
         ssim: total.ssim / count,
@@ -77,65 +80,116 @@ fn scale(first: &Luma, second: &Luma) -> Means {
     }
 }
 
-/// Column-filtered moments of one row of windows: means of a, b, a^2 + b^2 and ab.
-struct Moments([Vec<f64>; 4]);
+/// Windows of a row that are filtered together, and rows of a tile: what a tile needs at once stays in the nearest cache.
+const BLOCK: usize = 64;
+const BAND: usize = 64;
 
-impl Moments {
-    fn new(width: usize) -> Self {
-        Self(std::array::from_fn(|_| vec![0.0; width]))
-    }
+/// Weights of the window from its edge to its middle; the others mirror them.
+type Kernel = [f64; WINDOW / 2 + 1];
 
-    fn filter_columns(&mut self, first: &Luma, second: &Luma, y: usize, kernel: &[f64; WINDOW]) {
-        let [mean_a, mean_b, squares, products] = &mut self.0;
-        for moment in [&mut *mean_a, mean_b, squares, products] {
-            moment.fill(0.0);
-        }
-        for (dy, &weight) in kernel.iter().enumerate() {
-            let outputs = mean_a
-                .iter_mut()
-                .zip(&mut *mean_b)
-                .zip(squares.iter_mut().zip(&mut *products));
-            let inputs = first.row(y + dy).iter().zip(second.row(y + dy));
-            for (((mean_a, mean_b), (square, product)), (&a, &b)) in outputs.zip(inputs) {
-                *mean_a += weight * a;
-                *mean_b += weight * b;
-                *square += weight * (a * a + b * b);
-                *product += weight * (a * b);
-            }
-        }
-    }
-}
+/// Means of a, b, a^2 + b^2 and ab over a row or a window of the Gaussian, for windows side by side.
+type Moments = [[f64; BLOCK]; 4];
 
-/// Filters the moments along the row and sums both maps over its `width` windows.
-fn row_sums(moments: &Moments, width: usize, kernel: &[f64; WINDOW]) -> Means {
-    const BLOCK: usize = 64; // windows filtered together, on the stack
+/// Sums over the `columns` x `rows` windows whose first is at `x`, `y`. Columns beyond a block's are computed from zeros and do not
+/// count.
+fn tile_sums(
+    first: &Luma,
+    second: &Luma,
+    (x, y): (usize, usize),
+    (columns, rows): (usize, usize),
+    kernel: &Kernel,
+) -> Means {
+    // Rows that a window needs, each filtered along itself.
+    let mut ring = [[[0.0; BLOCK]; 4]; WINDOW];
+    let mut moments = [[0.0; BLOCK]; 4];
+    let mut values = [[0.0; BLOCK + WINDOW - 1]; 4];
     let mut sums = Means::default();
-    for start in (0..width).step_by(BLOCK) {
-        let count = BLOCK.min(width - start);
-        let mut filtered = [[0.0; BLOCK]; 4];
-        for (out, moment) in filtered.iter_mut().zip(&moments.0) {
-            for (dx, &weight) in kernel.iter().enumerate() {
-                for (out, value) in out.iter_mut().zip(&moment[start + dx..][..count]) {
-                    *out += weight * value;
-                }
-            }
-        }
-        let [mean_a, mean_b, squares, products] = &filtered;
-        for x in 0..count {
-            let (ab, aa_bb) = (mean_a[x] * mean_b[x], mean_a[x].powi(2) + mean_b[x].powi(2));
-            let contrast = (2.0 * (products[x] - ab) + C2) / (squares[x] - aa_bb + C2);
-            sums.contrast += contrast;
-            sums.ssim += contrast * (2.0 * ab + C1) / (aa_bb + C1);
+    for index in 0..rows + WINDOW - 1 {
+        let [a, b] = [first, second].map(|luma| &luma.row(y + index)[x..][..columns + WINDOW - 1]);
+        filter_row(a, b, kernel, &mut values, &mut ring[index % WINDOW]);
+        if index + 1 >= WINDOW {
+            let window = |i: usize| &ring[(index + 1 + i) % WINDOW];
+            filter_rows(window, kernel, &mut moments);
+            sums.add(window_sums(&moments, columns));
         }
     }
     sums
 }
 
-fn gaussian() -> [f64; WINDOW] {
-    let weights: [f64; WINDOW] = std::array::from_fn(|i| {
+/// The moments of two rows, filtered along them; `values` are those before.
+fn filter_row(
+    a: &[f64],
+    b: &[f64],
+    kernel: &Kernel,
+    values: &mut [[f64; BLOCK + WINDOW - 1]; 4],
+    moments: &mut Moments,
+) {
+    let [first, second, squares, products] = &mut *values;
+    first[..a.len()].copy_from_slice(a);
+    second[..b.len()].copy_from_slice(b);
+    for (x, (a, b)) in first.iter().zip(second).enumerate() {
+        squares[x] = *a * *a + *b * *b;
+        products[x] = *a * *b;
+    }
+    for (filtered, values) in moments.iter_mut().zip(values) {
+        let at = |i: usize| values[i..].first_chunk().expect("the window fits");
+        filter(at, kernel, filtered);
+    }
+}
+
+/// The moments of rows that were filtered along themselves, filtered across.
+fn filter_rows<'a>(row: impl Fn(usize) -> &'a Moments, kernel: &Kernel, moments: &mut Moments) {
+    for (index, filtered) in moments.iter_mut().enumerate() {
+        filter(|i| &row(i)[index], kernel, filtered);
+    }
+}
+
+/// Sums of what is at 0 to [`WINDOW`], weighted.
+#[inline(always)]
+fn filter<'a>(at: impl Fn(usize) -> &'a [f64; BLOCK], kernel: &Kernel, out: &mut [f64; BLOCK]) {
+    const MIDDLE: usize = WINDOW / 2;
+    const STEP: usize = 8; // sums that stay in registers
+    let lines: [&[f64; BLOCK]; WINDOW] = std::array::from_fn(at);
+    for (out, x) in out
+        .as_chunks_mut::<STEP>()
+        .0
+        .iter_mut()
+        .zip((0..).step_by(STEP))
+    {
+        let part = |i: usize| -> &[f64; STEP] {
+            lines[i][x..].first_chunk().expect("a block is some steps")
+        };
+        let mut sums = part(MIDDLE).map(|value| kernel[MIDDLE] * value);
+        for i in 0..MIDDLE {
+            let (near, far) = (part(i), part(WINDOW - 1 - i));
+            for (sum, (near, far)) in sums.iter_mut().zip(near.iter().zip(far)) {
+                *sum += kernel[i] * (near + far);
+            }
+        }
+        *out = sums;
+    }
+}
+
+/// Both maps of a row of windows, summed.
+fn window_sums([mean_a, mean_b, squares, products]: &Moments, columns: usize) -> Means {
+    let (mut contrasts, mut similarities) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for x in 0..BLOCK {
+        let (ab, aa_bb) = (mean_a[x] * mean_b[x], mean_a[x].powi(2) + mean_b[x].powi(2));
+        contrasts[x] = (2.0 * (products[x] - ab) + C2) / (squares[x] - aa_bb + C2);
+        similarities[x] = contrasts[x] * (2.0 * ab + C1) / (aa_bb + C1);
+    }
+    Means {
+        ssim: similarities[..columns].iter().sum(),
+        contrast: contrasts[..columns].iter().sum(),
+    }
+}
+
+fn gaussian() -> Kernel {
+    let weights: Kernel = std::array::from_fn(|i| {
         let distance = i as f64 - (WINDOW / 2) as f64;
         (-distance * distance / (2.0 * SIGMA * SIGMA)).exp()
     });
-    let sum: f64 = weights.iter().sum();
+    let [edges @ .., middle] = weights;
+    let sum = 2.0 * edges.iter().sum::<f64>() + middle;
     weights.map(|weight| weight / sum)
 }

@@ -145,7 +145,7 @@ impl Isa {
     }
 
     /// Pixels of the tile that fills the registers.
-    fn tile(self) -> usize {
+    pub(crate) fn tile(self) -> usize {
         match self {
             Self::Portable => SMALL_TILE,
             #[cfg(target_arch = "x86_64")]
