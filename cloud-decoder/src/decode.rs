@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use daemon::{boot::SPANS, metrics::Raised, trace};
-use image::RgbImage;
 use patchwire_proto::latent::LatentFrame;
 use rayon::ThreadPool;
 use tokio::time::timeout;
@@ -53,7 +52,7 @@ enum DecodeError {
     #[error("original does not decode: {0}")]
     Original(image::ImageError),
     #[error("reconstruction cannot be written: {0}")]
-    Write(image::ImageError),
+    Write(#[from] picture::WriteError),
     #[error("decoder panicked")]
     Panic,
     #[error("decoding was begun {0} times and never ended")]
@@ -251,10 +250,13 @@ fn rebuild(
     drop(measuring);
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
-    let picture = RgbImage::from_raw(width, height, rgb).expect("decoder returns the frame's size");
+    let (png, thumbnail) = rayon::join(
+        || picture::png(&rgb, width, height),
+        || picture::small_jpeg(&rgb, width, height),
+    );
     Ok(Rebuilt {
-        png: picture::png(&picture).map_err(DecodeError::Write)?,
-        thumbnail: picture::small_jpeg(&picture).map_err(DecodeError::Write)?,
+        png: png?,
+        thumbnail: thumbnail?,
         quality,
         work: Work {
             decode_ns,

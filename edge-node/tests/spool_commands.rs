@@ -74,9 +74,9 @@ async fn frames_are_listed_checked_and_taken_out_beside_a_running_node() {
     let latents = std::fs::read(format!("{out}/{first}.pwl")).expect("latents");
     let latents = LatentFrame::decode(latents.into()).expect("a container");
     assert_eq!((latents.width, latents.height, latents.bits), (32, 32, 8));
-    let original = std::fs::read(format!("{out}/{first}.png")).expect("original");
-    let original = intake::decode(&original.into(), Some("image/png"), None, 1024);
-    assert_eq!(original.expect("PNG").rgb, plain(32, 32, [200, 0, 0]));
+    let original = std::fs::read(format!("{out}/{first}.webp")).expect("original");
+    let original = intake::decode(&original.into(), Some("image/webp"), None, 1024);
+    assert_eq!(original.expect("WebP").rgb, plain(32, 32, [200, 0, 0]));
 
     let busy = refused(dir.path(), &["drop", "--all"]).await;
     assert!(busy.contains("is in use by another process"), "{busy}");

@@ -40,8 +40,8 @@ pub(crate) fn run(input: &[u8]) {
             if kind != 0 {
                 return;
             }
-            let original = intake::lossless(&frame).expect("a PNG").data;
-            let again = intake::decode(&original, Some(TYPES[1]), None, MAX_PIXELS);
+            let original = intake::lossless(&frame).expect("a WebP").data;
+            let again = intake::decode(&original, Some(TYPES[3]), None, MAX_PIXELS);
             assert!(again.expect("our own PNG").rgb == frame.rgb);
         }
     }
