@@ -11,5 +11,8 @@ pub static COMPRESS: &[u8] = include_bytes!("compress.nqe");
 /// Decoder (`.safetensors`) of the latents that [`COMPRESS`] makes.
 pub static DECODER: &[u8] = include_bytes!("decoder.safetensors");
 
-/// Bits of a patch, below all of [`COMPRESS`]'s, that [`DECODER`] decodes too: the first ones.
+/// The small decoder of the same latents.
+pub static FAST_DECODER: &[u8] = include_bytes!("fast.safetensors");
+
+/// Bits of a patch, below all of [`COMPRESS`]'s, that [`DECODER`] and [`FAST_DECODER`] decode too: the first ones.
 pub const PREFIXES: [u32; 3] = [64, 128, 192];

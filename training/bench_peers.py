@@ -32,7 +32,7 @@ import PIL
 import torch
 from PIL import Image, features
 
-from patchwire_training import engines, peers
+from patchwire_training import engines, peers, processor
 
 WIDTH, HEIGHT = 1280, 720
 SAMPLES = engines.ROOT / "cli/samples"
@@ -78,7 +78,8 @@ def ours(span: float) -> dict[tuple[str, int], tuple[str, float]]:
         key, rate = (row["task"], row["threads"]), row["patches_per_s"] / (patches if whole else 1)
         found[key] = max(found.get(key, ("", 0.0)), (row["path"], rate), key=lambda best: best[1])
     for row in report["decoder"]:
-        key, rate = ("decoder", row["threads"]), row["megapixels_per_s"] * 1e6 / (WIDTH * HEIGHT)
+        task = {"large": "decoder", "fast": "fast decoder"}[row["decoder"]]
+        key, rate = (task, row["threads"]), row["megapixels_per_s"] * 1e6 / (WIDTH * HEIGHT)
         found[key] = max(found.get(key, ("", 0.0)), (row["path"], rate), key=lambda best: best[1])
     return found
 
@@ -130,7 +131,7 @@ def contenders(folder: Path, image: Image.Image, threads: Sequence[int]) -> tupl
     examples = [engines.latents(one, photograph) for photograph in photographs]
     fp32 = folder / "decoder.onnx"
     u8s8 = engines.quantized(fp32, folder / "decoder-u8s8.onnx", examples)
-    precision = engines.torch_precision()
+    precision = processor.torch_precision()
     pytorch = engines.torch_decoder(engines.ROOT / "models/decoder.safetensors", precision)
     torch_name = f"PyTorch {'bf16' if precision == torch.bfloat16 else 'fp32, no bf16 here'}"
 
@@ -146,6 +147,8 @@ def contenders(folder: Path, image: Image.Image, threads: Sequence[int]) -> tupl
             session = engines.session(model, n)
             found.append((row("decoder", f"ONNX Runtime {name}"), partial(session.run, None, {"latents": maps})))
         found.append((row("decoder", torch_name), partial(on_threads, n, pytorch, maps)))
+        session = engines.session(folder / "fast.onnx", n)
+        found.append((row("fast decoder", "ONNX Runtime fp32"), partial(session.run, None, {"latents": maps})))
     session = engines.session(folder / "classify.onnx")
     classify = partial(session.run, None, {"pixels": pixels[:1]})
     found.append((Row("classification", "ONNX Runtime int8", 1, "patches"), classify))
@@ -177,7 +180,7 @@ def measure(rounds: int, span: float) -> dict:
             for row, work in others:
                 row.rates.append(1 / seconds_of(work, span))
     rows = [*mine.values(), *(row for row, _ in others)]
-    order = ["compression", "classification", "decoder", "image codec"]
+    order = ["compression", "classification", "decoder", "fast decoder", "image codec"]
     rows.sort(key=lambda row: (order.index(row.task), row.threads))
     return {
         "machine": machine(cores),
@@ -211,7 +214,7 @@ def machine(cores: int) -> dict:
     return {
         "cpu": model,
         "cores": cores,
-        "flags": sorted(told & engines.cpu_flags()),
+        "flags": sorted(told & processor.cpu_flags()),
         "load": os.getloadavg()[0],
         "versions": {
             "patchwire": engines.patchwire("--version").split()[-1],

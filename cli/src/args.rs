@@ -47,6 +47,9 @@ pub(crate) struct DemoArgs {
     /// Stop after one pass; fail unless every frame was reconstructed and measured.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Decode with the small decoder.
+    #[arg(long)]
+    pub(crate) fast: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -136,6 +139,9 @@ pub(crate) struct DecodeArgs {
     /// Decoder weights [default: the shipped ones].
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) decoder: Option<PathBuf>,
+    /// The small decoder that is shipped.
+    #[arg(long, conflicts_with = "decoder")]
+    pub(crate) fast: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -153,6 +159,9 @@ pub(crate) struct EvaluateArgs {
     /// Decoder weights [default: the shipped ones].
     #[arg(long, value_name = "FILE.safetensors", requires = "images")]
     pub(crate) decoder: Option<PathBuf>,
+    /// The small decoder that is shipped.
+    #[arg(long, requires = "images", conflicts_with = "decoder")]
+    pub(crate) fast: bool,
     /// Classification program [default: the shipped one].
     #[arg(long, value_name = "FILE.nqe", requires = "cifar10")]
     pub(crate) classifier: Option<PathBuf>,
@@ -169,7 +178,7 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Program or decoder [default: the three that are shipped].
+    /// Program or decoder [default: those that are shipped].
     #[arg(value_name = "FILE.nqe|FILE.safetensors")]
     pub(crate) file: Option<PathBuf>,
     /// What a running edge node has loaded, and which camera uses it.
@@ -184,7 +193,7 @@ pub(crate) struct ExportArgs {
     /// Write each model to DIR/NAME.onnx.
     #[arg(long, value_name = "DIR")]
     pub(crate) onnx: PathBuf,
-    /// Programs and decoders [default: the three that are shipped].
+    /// Programs and decoders [default: those that are shipped].
     #[arg(value_name = "FILE.nqe|FILE.safetensors")]
     pub(crate) files: Vec<PathBuf>,
 }

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
                 patchwire_models::CLASSIFY,
                 patchwire_models::COMPRESS,
                 patchwire_models::DECODER,
+                patchwire_models::FAST_DECODER,
             ];
             shipped
                 .iter()

@@ -44,7 +44,7 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
 
 /// `patchwire decode`.
 pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
-    let decoder = models::decoder(args.decoder.as_deref())?;
+    let decoder = models::decoder(args.decoder.as_deref(), args.fast)?;
     let container = read_bounded(&args.latents, MAX_CONTAINER_BYTES)?;
     let latents = LatentFrame::decode(container.into())
         .with_context(|| format!("{} is not a latent container", args.latents.display()))?;

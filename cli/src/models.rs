@@ -27,11 +27,14 @@ pub(crate) fn classifier(path: Option<&Path>) -> Result<Emulator> {
     emulator(path, patchwire_models::CLASSIFY, Task::Classify)
 }
 
-/// Decoder from the weights in `path`, or from the shipped ones.
-pub(crate) fn decoder(path: Option<&Path>) -> Result<Decoder> {
+/// Decoder from the weights in `path`, or from shipped ones: the `fast` decoder's, or the large one's.
+pub(crate) fn decoder(path: Option<&Path>, fast: bool) -> Result<Decoder> {
+    let shipped = match fast {
+        true => patchwire_models::FAST_DECODER,
+        false => patchwire_models::DECODER,
+    };
     match path {
-        None => Decoder::from_safetensors(patchwire_models::DECODER)
-            .context("the shipped decoder does not load"),
+        None => Decoder::from_safetensors(shipped).context("a shipped decoder does not load"),
         Some(path) => Decoder::from_safetensors(&read_bounded(path, MAX_MODEL_BYTES)?)
             .with_context(|| format!("{} does not load", path.display())),
     }

@@ -10,6 +10,15 @@ use crate::args::EdgeAccess;
 use crate::edge::Edge;
 use crate::watch::Watch;
 
+/// What a pair is to do otherwise than by default.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// Decode with the fast decoder.
+    pub(crate) fast: bool,
+    /// Of the frames, 0 to 1, those whose original travels along to measure them by.
+    pub(crate) originals_share: f64,
+}
+
 /// An edge node, the cloud decoder that it sends to, and what it takes to use them.
 pub(crate) struct Pair {
     pub(crate) edge: edge_node::Running,
@@ -23,12 +32,16 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Starts both; their data are kept in `folder`, or else removed in the end.
-    pub(crate) async fn start(folder: Option<PathBuf>, node_id: &str) -> Result<Self> {
+    pub(crate) async fn start(
+        folder: Option<PathBuf>,
+        node_id: &str,
+        settings: Settings,
+    ) -> Result<Self> {
         let home = Home::open(folder)?;
-        let cloud = cloud_decoder::start(home.cloud_config())
+        let cloud = cloud_decoder::start(home.cloud_config(settings))
             .await
             .context("the cloud decoder does not start")?;
-        let edge = edge_node::start(home.edge_config(node_id, cloud.grpc_addr))
+        let edge = edge_node::start(home.edge_config(node_id, cloud.grpc_addr, settings))
             .await
             .context("the edge node does not start")?;
         Ok(Self {
@@ -85,18 +98,19 @@ impl Home {
         }
     }
 
-    fn cloud_config(&self) -> cloud_decoder::Config {
+    fn cloud_config(&self, settings: Settings) -> cloud_decoder::Config {
         let mut config = cloud_decoder::Config::default();
+        config.decode.fast = settings.fast;
         config.http.listen.set_port(0);
         config.grpc.listen.set_port(0);
         config.data_dir = self.path().join("cloud");
         config
     }
 
-    fn edge_config(&self, node: &str, cloud: SocketAddr) -> edge_node::Config {
+    fn edge_config(&self, node: &str, cloud: SocketAddr, settings: Settings) -> edge_node::Config {
         let mut config = edge_node::Config {
             node_id: node.to_owned(),
-            originals_share: 1.0,
+            originals_share: settings.originals_share,
             ..edge_node::Config::default()
         };
         config.http.listen.set_port(0);

@@ -31,18 +31,26 @@ fn every_path_and_size_is_measured() {
     }
     let decoder = rows("decoder");
     for kernel in purenet::Kernel::available() {
-        let row = decoder.iter().find(|row| row["path"] == kernel.name());
-        let row = row.unwrap_or_else(|| panic!("no decoder on {kernel}: {shown}"));
-        number(row, "gflops");
-        number(row, "megapixels_per_s");
-        let peak = kernel != purenet::Kernel::Portable;
-        assert_eq!(row["share_of_peak"].is_f64(), peak, "{row}");
+        for name in ["large", "fast"] {
+            let of_path = |row: &&Value| row["path"] == kernel.name() && row["decoder"] == name;
+            let row = decoder.iter().find(of_path);
+            let row = row.unwrap_or_else(|| panic!("no {name} decoder on {kernel}: {shown}"));
+            number(row, "gflops");
+            number(row, "megapixels_per_s");
+            let peak = kernel != purenet::Kernel::Portable;
+            assert_eq!(row["share_of_peak"].is_f64(), peak, "{row}");
+        }
     }
-    let sizes: Vec<_> = rows("pair")
-        .iter()
-        .map(|row| row["width"].as_u64())
-        .collect();
-    assert_eq!(sizes, [Some(640), Some(1280), Some(1920)]);
+    for (name, originals) in [("large", 1.0), ("fast", 1.0), ("fast", 0.01)] {
+        let of_pair = |row: &&Value| row["decoder"] == name && row["originals_share"] == originals;
+        let pairs = rows("pair");
+        let sizes: Vec<_> = pairs
+            .iter()
+            .filter(of_pair)
+            .map(|row| row["width"].as_u64())
+            .collect();
+        assert_eq!(sizes, [Some(640), Some(1280), Some(1920)], "{name}");
+    }
     for row in rows("pair") {
         number(&row, "frames_per_s");
         assert!(number(&row, "p50_ms") <= number(&row, "p99_ms"), "{row}");

@@ -76,7 +76,7 @@ fn the_shipped_models_are_written() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let onnx = folder.path().join("a/b");
     let told = common::succeeds(["export".as_ref(), "--onnx".as_ref(), onnx.as_os_str()]);
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(told.lines().count(), 4, "{told}");
 
     for (name, bytes, output) in [
         ("classify", patchwire_models::CLASSIFY, (6, "10")),
@@ -103,14 +103,22 @@ fn the_shipped_models_are_written() {
         assert_eq!(layers.iter().sum::<usize>(), convs, "{layers:?}");
     }
 
-    let model = read(&onnx.join("decoder.onnx"));
-    is_sound(&model);
-    let decoder = purenet::Decoder::from_safetensors(patchwire_models::DECODER);
+    for (name, bytes) in [
+        ("decoder", patchwire_models::DECODER),
+        ("fast", patchwire_models::FAST_DECODER),
+    ] {
+        is_the_decoder(&read(&onnx.join(name).with_extension("onnx")), bytes);
+    }
+}
+
+fn is_the_decoder(model: &Model, bytes: &[u8]) {
+    is_sound(model);
+    let decoder = purenet::Decoder::from_safetensors(bytes);
     let decoder = decoder.expect("shipped decoder");
     let program = nqe::ProgramId::from(decoder.program()).to_string();
-    assert_eq!(property(&model, "program"), Some(&*program));
-    assert_eq!(property(&model, "decoder").map(str::len), Some(64));
-    let graph = graph(&model);
+    assert_eq!(property(model, "program"), Some(&*program));
+    assert_eq!(property(model, "decoder").map(str::len), Some(64));
+    let graph = graph(model);
     let latents = ["frames", "256", "rows", "columns"].map(String::from);
     assert_eq!(shape(&graph.input[0]), (1, latents.to_vec()));
     let values: i64 = graph

@@ -25,11 +25,12 @@ fn the_shipped_models_are_shown() {
 }
 
 #[test]
-fn the_edge_sheds_to_rates_that_the_shipped_decoder_takes() {
-    let decoder = purenet::Decoder::from_safetensors(patchwire_models::DECODER);
-    let rates = decoder.expect("shipped decoder").rates().to_vec();
-    let (last, lower) = rates.split_last().expect("a rate");
-    assert_eq!((lower, *last), (&patchwire_models::PREFIXES[..], 256));
+fn the_edge_sheds_to_rates_that_the_shipped_decoders_take() {
+    for bytes in [patchwire_models::DECODER, patchwire_models::FAST_DECODER] {
+        let decoder = purenet::Decoder::from_safetensors(bytes).expect("shipped decoder");
+        let (last, lower) = decoder.rates().split_last().expect("a rate");
+        assert_eq!((lower, *last), (&patchwire_models::PREFIXES[..], 256));
+    }
 }
 
 #[test]

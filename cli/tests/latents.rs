@@ -28,9 +28,15 @@ fn an_image_of_any_size_comes_back_at_its_size() {
         assert_eq!(latents.payload.len(), patches * latents.bits as usize / 8);
         assert!(told.contains(&format!("{patches} patches")), "{told}");
 
-        common::succeeds(["decode", &path("frame.pwl"), "-o", &path("rebuilt.png")]);
-        let (_, rebuilt_width, rebuilt_height) = common::pixels(Path::new(&path("rebuilt.png")));
-        assert_eq!((rebuilt_width, rebuilt_height), (width, height));
+        let rebuilt = |more: &[&str]| {
+            let (container, picture) = (path("frame.pwl"), path("rebuilt.png"));
+            common::succeeds([&["decode", &container, "-o", &picture], more].concat());
+            let (rgb, rebuilt_width, rebuilt_height) = common::pixels(Path::new(&picture));
+            assert_eq!((rebuilt_width, rebuilt_height), (width, height));
+            rgb
+        };
+        let (large, fast) = (rebuilt(&[]), rebuilt(&["--fast"]));
+        assert_ne!(large, fast);
     }
 }
 

@@ -199,6 +199,8 @@ pub struct Decode {
     pub workers: usize,
     /// Threads that they share; 0 means one a core.
     pub threads: usize,
+    /// The small embedded decoder in place of the large one.
+    pub fast: bool,
     /// Times that a frame is tried before it is given up.
     pub max_attempts: u32,
     /// Largest frame taken, width times height; the decoder's memory grows with it.
@@ -284,6 +286,7 @@ impl Default for Decode {
         Self {
             workers: 2,
             threads: 0,
+            fast: false,
             max_attempts: 3,
             max_pixels: 64 << 20,
         }
@@ -350,6 +353,12 @@ impl Config {
         within("decode.threads", decode.threads as u64, 0, 1024)?;
         within("decode.max_attempts", decode.max_attempts.into(), 1, 100)?;
         within("decode.max_pixels", decode.max_pixels, 1024, 1 << 28)?;
+        if decode.fast && self.decoder.is_some() {
+            return Err(ConfigError::Value {
+                key: "decode.fast",
+                reason: "is about the embedded decoders, and `decoder` names another: leave one of them out".to_owned(),
+            });
+        }
         self.retention.check()?;
         within("queue.max_frames", self.queue.max_frames, 1, 1 << 32)?;
         self.check_engines()?;

@@ -19,20 +19,28 @@ pub(crate) struct NoDecoder {
 
 /// All decoders, loaded.
 pub(crate) struct Decoders {
-    /// The one that was configured on its own, or else the embedded one.
+    /// The one that was configured on its own, or else an embedded one.
     pub(crate) main: Arc<Decoder>,
     by_program: BTreeMap<[u8; 32], Arc<Decoder>>,
 }
 
 impl Decoders {
-    /// Loads `main`, or the embedded decoder in its place, and every decoder in the folder `further`.
+    /// Loads `main`, or in its place an embedded decoder, the `fast` one or the large, and every decoder in the folder `further`.
     ///
     /// # Errors
     /// A file that cannot be read or is no decoder, or two decoders for one program.
-    pub(crate) fn load(main: Option<&Path>, further: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        main: Option<&Path>,
+        fast: bool,
+        further: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let embedded = || match fast {
+            true => patchwire_models::FAST_DECODER,
+            false => patchwire_models::DECODER,
+        };
         let main = match main {
             Some(file) => read(file)?,
-            None => Decoder::from_safetensors(patchwire_models::DECODER)
+            None => Decoder::from_safetensors(embedded())
                 .context("the embedded decoder cannot be loaded")?,
         };
         let main = Arc::new(main);

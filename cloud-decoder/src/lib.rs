@@ -143,6 +143,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     config.check()?;
     let decoders = Arc::new(Decoders::load(
         config.decoder.as_deref(),
+        config.decode.fast,
         config.decoders.as_deref(),
     )?);
     let pool = ThreadPoolBuilder::new()

@@ -74,6 +74,13 @@ fn what_is_wrong_is_named() {
         let error = Config::load(None, variables(&[(name, value)]), []).expect_err(name);
         assert!(error.to_string().contains(part), "{error}");
     }
+    let both = variables(&[
+        ("CLOUD_DECODER_DECODER", "mine.safetensors"),
+        ("CLOUD_DECODER_DECODE__FAST", "true"),
+    ]);
+    let error = Config::load(None, both, []).expect_err("two decoders");
+    let reason = "decode.fast is about the embedded decoders, and `decoder` names another";
+    assert!(error.to_string().starts_with(reason), "{error}");
     let error = Config::load(Some(Path::new("absent.toml")), [], []).expect_err("no file");
     assert!(error.to_string().contains("absent.toml"), "{error}");
 }

@@ -85,6 +85,24 @@ async fn images_are_cached_for_good() {
 }
 
 #[tokio::test]
+async fn one_of_the_embedded_decoders_is_chosen() {
+    let embedded = [
+        (false, patchwire_models::DECODER),
+        (true, patchwire_models::FAST_DECODER),
+    ];
+    for (fast, bytes) in embedded {
+        let choose = |config: &mut cloud_decoder::Config| {
+            (config.decoder, config.decode.fast) = (None, fast);
+        };
+        let cloud = Cloud::start_with(choose).await;
+        let decoder = purenet::Decoder::from_safetensors(bytes).expect("embedded decoder");
+        let chosen = &cloud.json("/api/v1/summary").await["decoder"];
+        assert_eq!(chosen["parameters"], decoder.parameters(), "fast: {fast}");
+        assert_eq!(chosen["program_id"], hex::encode(decoder.program()));
+    }
+}
+
+#[tokio::test]
 async fn cameras_summary_and_series_add_up() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;

@@ -5,13 +5,14 @@ The stages and tensor names are those of the decoder section of ``docs/formats.m
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from .network import Network
 
 BITS = 256
 PREFIXES = (64, 128, 192)
@@ -38,7 +39,17 @@ class Residual(nn.Module):
         return x + self.conv2(F.relu(self.conv1(x)))
 
 
-class Decoder(nn.Module):
+def conv_stage(name: str, inputs: int, outputs: int, kernel: int = 3, relu: bool = False) -> dict:
+    """A convolution's description."""
+    return {"kind": "conv", "name": name, "in": inputs, "out": outputs, "kernel": kernel, "relu": relu}
+
+
+def residual_stage(name: str, channels: int) -> dict:
+    """A :class:`Residual`'s description."""
+    return {"kind": "residual", "name": name, "channels": channels, "kernel": 3}
+
+
+class Decoder(Network):
     """Latents [n, 256, rows, columns] of -1/+1, 0 where a prefix ends, to RGB [n, 3, 32*rows, 32*columns], 0 to 1."""
 
     def __init__(
@@ -67,13 +78,6 @@ class Decoder(nn.Module):
             self.tail.weight.zero_()
             self.tail.bias.fill_(0.5)
 
-    @staticmethod
-    def like(state: dict[str, Tensor]) -> Decoder:
-        """A decoder with these weights."""
-        decoder = Decoder(hidden=len(state["hidden.bias"]))
-        decoder.load_state_dict(state)
-        return decoder
-
     def synthesize(self, latents: Tensor) -> Tensor:
         """The map at 1/8 resolution that each patch gives alone, [n, 192, 4*rows, 4*columns], mid-gray as 0."""
         n, _, rows, columns = latents.shape
@@ -97,9 +101,6 @@ class Decoder(nn.Module):
         return frame + F.pixel_shuffle(self.tail(x), 4)
 
     def stages(self) -> dict:
-        """The network's description, as the file carries it."""
-        conv = lambda name, i, o, relu: {"kind": "conv", "name": name, "in": i, "out": o, "kernel": 3, "relu": relu}
-        block = lambda name, c: {"kind": "residual", "name": name, "channels": c, "kernel": 3}
         return {
             "stages": [
                 {
@@ -111,30 +112,17 @@ class Decoder(nn.Module):
                     "grid": GRID,
                     "channels": BASE,
                 },
-                conv("head", BASE, self.coarse, True),
-                *(block(f"body8.{i}", self.coarse) for i in range(len(self.body8))),
-                conv("up", self.coarse, self.fine * 4, True),
+                conv_stage("head", BASE, self.coarse, relu=True),
+                *(residual_stage(f"body8.{i}", self.coarse) for i in range(len(self.body8))),
+                conv_stage("up", self.coarse, self.fine * 4, relu=True),
                 {"kind": "pixel_shuffle", "factor": 2},
                 {"kind": "join", "name": "join", "in": 48, "channels": self.fine, "kernel": 3},
-                *(block(f"body4.{i}", self.fine) for i in range(len(self.body4))),
-                conv("tail", self.fine, 48, False),
+                *(residual_stage(f"body4.{i}", self.fine) for i in range(len(self.body4))),
+                conv_stage("tail", self.fine, 48),
                 {"kind": "pixel_shuffle", "factor": 4},
             ],
             "base": {"channels": BASE, "factor": 8},
         }
-
-    def save(self, path: Path, program: str) -> None:
-        """Write the weights for the latents of the program with this hex id, those of the patch synthesis in half precision."""
-        rename = lambda k: k.replace("hidden.", "synthesis.hidden.", 1) if k.startswith("hidden.") else k
-        stored = lambda v: (v.detach().half() if v.ndim == 2 else v.detach().float()).contiguous()
-        tensors = {rename(k): stored(v) for k, v in self.state_dict().items()}
-        metadata = {"format": "patchwire-decoder-1", "program": program, "stages": json.dumps(self.stages())}
-        save_file(tensors, str(path), metadata)
-
-    @staticmethod
-    def load(path: Path) -> Decoder:
-        """The decoder that :meth:`save` wrote."""
-        return Decoder.like({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})
 
     def load_frame(self, path: Path) -> None:
         """Read the full-frame part alone from another decoder: it fits any latents whose patches are synthesized well."""

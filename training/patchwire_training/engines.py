@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from .decoder import Decoder
+from .processor import cpu_flags
 
 ROOT = Path(__file__).parents[2]
 PATCH = 32
@@ -80,19 +81,6 @@ def quantized(model: Path, out: Path, examples: list[np.ndarray]) -> Path:
     options = {"per_channel": True, "reduce_range": not dot_products()}
     q.quantize_static(str(model), str(out), Examples(), q.QuantFormat.QDQ, **options, **kinds)
     return out
-
-
-def cpu_flags() -> set[str]:
-    """What the processor can do, as Linux names it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
-    return set(flags.split(":", 1)[1].split())
-
-
-def torch_precision() -> torch.dtype:
-    """bf16 where the processor multiplies it, else fp32."""
-    fast = {"amx_bf16", "avx512_bf16", "bf16"} & cpu_flags()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def torch_decoder(file: Path, precision: torch.dtype) -> Callable[[np.ndarray], np.ndarray]:

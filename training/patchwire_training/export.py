@@ -12,6 +12,7 @@ import torch
 from . import nqe, programs, runs
 from .cifar10 import LABELS
 from .decoder import Decoder
+from .fast_decoder import FastDecoder
 from .quant import Chip, Mode
 
 
@@ -52,11 +53,20 @@ def export_compress(run: Path, out: Path) -> None:
     print("compress", json.dumps(nqe.memory_bits(chip)))
 
 
+def export_fast(run: Path, out: Path) -> None:
+    """Write fast.safetensors."""
+    state = newest(run)
+    chip = load(programs.compressor_like(state["chip"]), state["chip"])
+    program = nqe.program_id(nqe.to_bytes(chip, "patch256", []))
+    FastDecoder.like(state["average"]).save(out / "fast.safetensors", program)
+
+
 def main() -> None:
     """Export what was named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classify", type=Path, help="run folder of train_classify")
     parser.add_argument("--compress", type=Path, help="run folder of train_compress")
+    parser.add_argument("--fast", type=Path, help="run folder of train_compress --fast")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +74,8 @@ def main() -> None:
         export_classify(args.classify, args.out)
     if args.compress:
         export_compress(args.compress, args.out)
+    if args.fast:
+        export_fast(args.fast, args.out)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,15 @@ def compress(data: Path, runs: Path, models: Path) -> Iterator[Step]:
     yield "export", f"--compress={run}", f"--out={models}"
 
 
-RECIPES = {"classify": classify, "compress": compress}
+def fast(data: Path, runs: Path, models: Path) -> Iterator[Step]:
+    """The fast decoder behind the pair that is in `models`, from a folder of photographs."""
+    run = runs / "fast"
+    start = f"--start={models}", "--fast"
+    yield "train_compress", f"--photos={data}", f"--out={run}", *start, "--decoder-steps=STEPS", "--lr=2e-4"
+    yield "export", f"--fast={run}", f"--out={models}"
+
+
+RECIPES = {"classify": classify, "compress": compress, "fast": fast}
 
 
 def reproduce(model: str, data: Path, runs: Path, models: Path) -> None:

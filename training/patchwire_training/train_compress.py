@@ -20,8 +20,10 @@ from torch import Tensor
 from . import chip as model
 from . import classed_fit, programs, runs, transform_fit
 from .decoder import HIDDEN, PREFIXES, Decoder
+from .fast_decoder import FastDecoder
 from .losses import log_error, ms_ssim, seam_ratio
 from .photos import Photos, to_patches
+from .processor import torch_precision
 from .quant import Chip, Mode
 
 LOG_EVERY = 400
@@ -29,6 +31,8 @@ LOG_EVERY = 400
 
 FITS = {1: transform_fit, 2: classed_fit}
 """By classes of patches."""
+FAST_PATCHES = 20_000
+"""To which the fast decoder's start is fitted."""
 PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
 """Crops of a step that are cut to a prefix, and the weight of their loss."""
 LOSSES = ("prefixes", "structure", "seams")
@@ -102,6 +106,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
+    parser.add_argument("--fast", action="store_true", help="the fast decoder, behind the pair of --start")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
     parser.add_argument("--classes", type=int, choices=FITS, default=2, help="of patches that the program tells apart")
@@ -115,6 +120,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    if args.fast and not args.start:
+        parser.error("--fast needs --start, the pair whose latents it decodes")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -126,10 +133,14 @@ def main() -> None:
     if state:
         chip = programs.compressor_like(state["chip"])
         chip.load_state_dict(state["chip"])
-        decoder = Decoder.like(state["decoder"])
+        decoder = (FastDecoder if args.fast else Decoder).like(state["decoder"])
         first = state["step"]
     elif args.start:
         chip, decoder = take_shipped(args.start)
+        if args.fast:
+            sample = train.batch(random.Random(args.seed), FAST_PATCHES, 32).float()
+            chip.set_mode(Mode.CHIP)
+            decoder = FastDecoder.start(decoder, encode(chip, sample).flatten(1))
     else:
         sample = train.batch(random.Random(args.seed), args.fit_patches, 32)
         recipe = FITS[args.classes]
@@ -153,6 +164,8 @@ def main() -> None:
     if first:
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
+    # Without instructions for it, bf16 takes five times as long.
+    mixed = torch_precision() is torch.bfloat16
     started, total = time.time(), 0.0
     for step in range(first, args.decoder_steps):
         rng = random.Random(f"{args.seed}/decoder/{step}")
@@ -163,7 +176,7 @@ def main() -> None:
         latents, whole = encode(chip, frames), BATCH
         if "prefixes" not in args.without:
             latents, whole = cut(latents, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             result = decoder(latents).float()
         target = frames / 255
         loss = log_error(result[:whole], target[:whole])

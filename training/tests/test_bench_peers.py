@@ -9,11 +9,12 @@ def test_every_engine_is_measured(tmp_path, capsys):
     bench_peers.main(["--rounds", "1", "--seconds", "0", "--json", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text())
     single = {(row["task"], row["engine"].split(",")[0]) for row in report["rows"] if row["threads"] == 1}
-    for task in ("compression", "classification", "decoder"):
+    for task in ("compression", "classification", "decoder", "fast decoder"):
         assert (task, "Patchwire") in single
     for peer in [("compression", "ONNX Runtime int8"), ("classification", "ONNX Runtime int8")]:
         assert peer in single
     assert {("decoder", "ONNX Runtime fp32"), ("decoder", "ONNX Runtime u8s8")} <= single
+    assert ("fast decoder", "ONNX Runtime fp32") in single
     assert sum(task == "decoder" for task, _ in single) == 4
     assert sum(task == "image codec" for task, _ in single) == 3
     for row in report["rows"]:

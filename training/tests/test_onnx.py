@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from patchwire_training import chip, engines, golden
 from patchwire_training.decoder import Decoder
+from patchwire_training.fast_decoder import FastDecoder
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -42,16 +43,17 @@ def test_a_program_gives_the_chips_bits(exported, path):
         assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == program.labels
 
 
+@pytest.mark.parametrize("name, kind", [("decoder", Decoder), ("fast", FastDecoder)])
 @pytest.mark.parametrize("bits", [256, 64])
-def test_the_shipped_decoder_is_the_trainers(exported, bits):
+def test_the_shipped_decoders_are_the_trainers(exported, name, kind, bits):
     rng = np.random.default_rng(3)
     latents = rng.choice(np.float32([-1, 1]), (2, 256, 2, 3))
     latents[:, bits:] = 0
-    session = engines.session(exported / "decoder.onnx")
-    with safe_open(MODELS / "decoder.safetensors", "np") as file:
+    session = engines.session(exported / f"{name}.onnx")
+    with safe_open(MODELS / f"{name}.safetensors", "np") as file:
         assert session.get_modelmeta().custom_metadata_map["program"] == file.metadata()["program"]
     with torch.no_grad():
-        expected = Decoder.load(MODELS / "decoder.safetensors")(torch.from_numpy(latents)).numpy()
+        expected = kind.load(MODELS / f"{name}.safetensors")(torch.from_numpy(latents)).numpy()
     found = session.run(None, {"latents": latents})[0]
     assert expected.std() > 0.05
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)

@@ -8,12 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from patchwire_training import nqe, programs, train_compress
+from patchwire_training import export, nqe, programs, train_compress
 from patchwire_training.decoder import Decoder
+from patchwire_training.fast_decoder import FastDecoder
 
 
-def run(monkeypatch, photos, out):
-    arguments = f"--photos {photos} --out {out} --fit-patches 600 --decoder-steps 2"
+def stored(weight):
+    """As a decoder's file has it."""
+    return weight.half().float() if weight.ndim == 2 else weight
+
+
+def run(monkeypatch, photos, out, more=""):
+    arguments = f"--photos {photos} --out {out} --fit-patches 600 --decoder-steps 2 {more}"
     monkeypatch.setattr(sys, "argv", ["train_compress", *arguments.split()])
     train_compress.main()
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -35,6 +41,15 @@ def test_the_fit_and_its_decoder_are_made_and_resume(monkeypatch, tmp_path):
     after = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
     assert all(torch.equal(before[key], after[key]) for key in before)
 
+    export.export_compress(tmp_path / "run", tmp_path)
+    monkeypatch.setattr(train_compress, "FAST_PATCHES", 1000)
+    fast = run(monkeypatch, photos, tmp_path / "fast", f"--start {tmp_path} --fast")
+    assert abs(fast[-1]["validation"] - log[-1]["validation"]) < 1, "it begins where the large decoder's patches are"
+    export.export_fast(tmp_path / "fast", tmp_path)
+    average = torch.load(tmp_path / "fast/checkpoint.pt")["average"]
+    again = FastDecoder.load(tmp_path / "fast.safetensors").state_dict()
+    assert all(torch.equal(stored(average[key]), again[key]) for key in average)
+
 
 @pytest.mark.parametrize("build, bits", [(programs.compressor, 256), (programs.classed_compressor, 16)])
 def test_shipped_pair_is_read_back(tmp_path, build, bits):
@@ -52,5 +67,4 @@ def test_shipped_pair_is_read_back(tmp_path, build, bits):
 
     again, same = train_compress.take_shipped(tmp_path)
     assert nqe.to_bytes(again, "small", []) == file
-    stored = lambda weight: weight.half().float() if weight.ndim == 2 else weight
     assert all(torch.equal(stored(a), b) for a, b in zip(decoder.parameters(), same.parameters()))

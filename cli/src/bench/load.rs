@@ -13,10 +13,24 @@ use tokio::sync::Semaphore;
 use crate::args::Task;
 use crate::demo::samples;
 use crate::edge::Edge;
-use crate::pair::Pair;
+use crate::pair::{Pair, Settings};
 use crate::watch::Watch;
 
 const SIZES: [(u32, u32); 3] = [(640, 480), (1280, 720), (1920, 1080)];
+/// By the name of their decoder. What is least is what an edge node does by default.
+const PAIRS: [(&str, Settings); 3] = [
+    ("large", pair(false, 1.0)),
+    ("fast", pair(true, 1.0)),
+    ("fast", pair(true, 0.01)),
+];
+
+const fn pair(fast: bool, originals_share: f64) -> Settings {
+    Settings {
+        fast,
+        originals_share,
+    }
+}
+
 /// Frames on their way at a time, for the rate.
 const IN_FLIGHT: usize = 4;
 /// Frames that are sent one after the other at most, for the latency.
@@ -27,6 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The pair at one size of frames.
 #[derive(Debug, Serialize)]
 pub(super) struct PairFigures {
+    /// That the cloud decodes with, of those that are shipped.
+    pub(super) decoder: &'static str,
+    /// Of the frames, those that bring their original and are measured in full.
+    pub(super) originals_share: f64,
     pub(super) width: u32,
     pub(super) height: u32,
     /// With four frames on their way.
@@ -34,7 +52,7 @@ pub(super) struct PairFigures {
     /// From the post to the measured result at the cloud, one frame after the other.
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-    /// The most memory of the process so far; none where the system does not tell.
+    /// The most memory of the process meanwhile; none where the system does not tell.
     pub(super) rss_mb: Option<f64>,
 }
 
@@ -42,9 +60,11 @@ pub(super) struct PairFigures {
 #[tokio::main]
 pub(super) async fn measure(span: Duration) -> Result<Vec<PairFigures>> {
     let mut rows = Vec::new();
-    for (width, height) in SIZES {
+    let pairs = PAIRS.iter().flat_map(|pair| SIZES.map(|size| (pair, size)));
+    for (&(decoder, settings), (width, height)) in pairs {
         let frame = photograph(width, height)?;
-        let mut pair = Pair::start(None, "bench").await?;
+        forget_peak_memory();
+        let mut pair = Pair::start(None, "bench", settings).await?;
         let measured = one_size(&pair.node, &mut pair.watch, &frame, span).await;
         pair.shutdown().await;
         let (frames_per_s, mut latencies) = measured?;
@@ -54,6 +74,8 @@ pub(super) async fn measure(span: Duration) -> Result<Vec<PairFigures>> {
             1e3 * latencies[index].as_secs_f64()
         };
         rows.push(PairFigures {
+            decoder,
+            originals_share: settings.originals_share,
             width,
             height,
             frames_per_s,
@@ -144,6 +166,11 @@ async fn finished(watch: &mut Watch) -> Result<()> {
     };
     let waited = tokio::time::timeout(PATIENCE, next).await;
     waited.context("a frame did not come back in a minute")?
+}
+
+/// Lets [`peak_memory`] begin anew, where the system can: Linux takes this for "reset the peak resident set size".
+fn forget_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The most resident memory of this process, in MB, as Linux tells it.

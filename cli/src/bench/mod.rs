@@ -100,10 +100,18 @@ fn table(report: &Report) -> String {
             share(row.share_of_peak),
         ]);
     }
-    let header = ["decoder", "threads", "GFLOP/s", "megapixels/s", "of peak"];
-    let mut decoder = terminal::table(&header, 1);
+    let header = [
+        "decoder",
+        "path",
+        "threads",
+        "GFLOP/s",
+        "megapixels/s",
+        "of peak",
+    ];
+    let mut decoder = terminal::table(&header, 2);
     for row in &report.decoder {
         decoder.add_row([
+            row.decoder.to_owned(),
             row.path.to_owned(),
             row.threads.to_string(),
             format!("{:.1}", row.gflops),
@@ -111,11 +119,21 @@ fn table(report: &Report) -> String {
             share(row.share_of_peak),
         ]);
     }
-    let header = ["both services", "frames/s", "p50 ms", "p99 ms", "memory MB"];
-    let mut pair = terminal::table(&header, 1);
+    let header = [
+        "both services",
+        "decoder",
+        "originals",
+        "frames/s",
+        "p50 ms",
+        "p99 ms",
+        "memory MB",
+    ];
+    let mut pair = terminal::table(&header, 2);
     for row in &report.pair {
         pair.add_row([
             format!("{}x{}", row.width, row.height),
+            row.decoder.to_owned(),
+            share(Some(row.originals_share)),
             format!("{:.1}", row.frames_per_s),
             format!("{:.0}", row.p50_ms),
             format!("{:.0}", row.p99_ms),

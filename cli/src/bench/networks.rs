@@ -33,6 +33,8 @@ pub(super) struct EncoderFigures {
 /// decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
+    /// Of those that are shipped.
+    pub(super) decoder: &'static str,
     pub(super) path: &'static str,
     pub(super) threads: usize,
     pub(super) gflops: f64,
@@ -94,16 +96,26 @@ pub(super) fn peak_name(kernel: purenet::Kernel) -> String {
     }
 }
 
-/// The shipped decoder on every path.
+/// Name and file of the decoders that are shipped.
+const DECODERS: [(&str, &[u8]); 2] = [
+    ("large", patchwire_models::DECODER),
+    ("fast", patchwire_models::FAST_DECODER),
+];
+
+/// The shipped decoders on every path.
 pub(super) fn decoder(
     peaks: &Peaks,
     threads: &[usize],
     span: Duration,
 ) -> Result<Vec<DecoderFigures>> {
     let mut rows = Vec::new();
-    for kernel in purenet::Kernel::available() {
-        let decoder = Decoder::with_kernel(patchwire_models::DECODER, kernel)
-            .context("the shipped decoder does not load")?
+    let kernels = purenet::Kernel::available();
+    let choices = DECODERS
+        .iter()
+        .flat_map(|decoder| kernels.iter().map(move |&kernel| (decoder, kernel)));
+    for (&(name, file), kernel) in choices {
+        let decoder = Decoder::with_kernel(file, kernel)
+            .context("a shipped decoder does not load")?
             .context("an available path is missing")?;
         let peak = peaks.get(&peak_name(kernel));
         let (width, height) = match kernel {
@@ -120,6 +132,7 @@ pub(super) fn decoder(
             let computed = f64::from(patches) * 1024.0 * frames_per_s;
             let operations = 2.0 * decoder.macs_per_pixel() * computed;
             rows.push(DecoderFigures {
+                decoder: name,
                 path: decoder.path(),
                 threads,
                 gflops: operations / 1e9,

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::DemoArgs;
 use crate::edge::Edge;
-use crate::pair::Pair;
+use crate::pair::{Pair, Settings};
 use crate::terminal::out;
 use crate::watch::Watch;
 use pass::Pass;
@@ -29,7 +29,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let shots = feed::shots(args.frames.as_deref())?;
-    let mut pair = Pair::start(args.data, "demo").await?;
+    let settings = Settings {
+        fast: args.fast,
+        originals_share: 1.0,
+    };
+    let mut pair = Pair::start(args.data, "demo", settings).await?;
     out(format_args!("dashboard  http://{}/", pair.cloud.http_addr))?;
     out(format_args!(
         "edge node  http://{}/v1/frames",

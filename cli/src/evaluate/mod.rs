@@ -22,7 +22,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
             report.peers = peers::measure(peers, folder)?;
         }
         let emulator = models::compressor(args.program.as_deref())?;
-        let decoder = models::decoder(args.decoder.as_deref())?;
+        let decoder = models::decoder(args.decoder.as_deref(), args.fast)?;
         report.set_rates(images::measure(folder, &emulator, &decoder)?);
         report.program = Some(ProgramFacts::of(emulator.program()));
     }

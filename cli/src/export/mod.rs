@@ -45,10 +45,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
 
 /// The models that are exported where no files are given.
 fn shipped(args: &ExportArgs) -> &'static [(&'static str, &'static [u8])] {
-    static SHIPPED: [(&str, &[u8]); 3] = [
+    static SHIPPED: [(&str, &[u8]); 4] = [
         ("classify", patchwire_models::CLASSIFY),
         ("compress", patchwire_models::COMPRESS),
         ("decoder", patchwire_models::DECODER),
+        ("fast", patchwire_models::FAST_DECODER),
     ];
     if args.files.is_empty() { &SHIPPED } else { &[] }
 }

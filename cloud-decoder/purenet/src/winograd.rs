@@ -132,7 +132,7 @@ impl Winograd {
             .map_or(0, |row| row.len() / (TILE * self.outputs));
         let (lines, threads) = (rows.len() / TILE, rayon::current_num_threads());
         let mut blocks = tiles.div_ceil(isa.block()).max(1);
-        while blocks * lines % threads != 0 && blocks < tiles.div_ceil(isa.tile()) {
+        while !(blocks * lines).is_multiple_of(threads) && blocks < tiles.div_ceil(isa.tile()) {
             blocks += 1;
         }
         tiles.div_ceil(blocks).next_multiple_of(isa.tile())

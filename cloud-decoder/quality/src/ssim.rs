@@ -160,10 +160,10 @@ fn filter<'a>(at: impl Fn(usize) -> &'a [f64; BLOCK], kernel: &Kernel, out: &mut
             lines[i][x..].first_chunk().expect("a block is some steps")
         };
         let mut sums = part(MIDDLE).map(|value| kernel[MIDDLE] * value);
-        for i in 0..MIDDLE {
+        for (i, weight) in kernel[..MIDDLE].iter().enumerate() {
             let (near, far) = (part(i), part(WINDOW - 1 - i));
             for (sum, (near, far)) in sums.iter_mut().zip(near.iter().zip(far)) {
-                *sum += kernel[i] * (near + far);
+                *sum += weight * (near + far);
             }
         }
         *out = sums;

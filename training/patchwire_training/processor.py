@@ -1,0 +1,20 @@
+"""What the processor can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def cpu_flags() -> set[str]:
+    """What the processor can do, as Linux names it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
+    return set(flags.split(":", 1)[1].split())
+
+
+def torch_precision() -> torch.dtype:
+    """bf16 where the processor multiplies it, else fp32."""
+    fast = {"amx_bf16", "avx512_bf16", "bf16"} & cpu_flags()
+    return torch.bfloat16 if fast else torch.float32
