@@ -24,22 +24,25 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// A plane of BT.601 luma, 0 to 255, row-major.
+/// BT.601 luma, 0 to 255.
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> f64 {
+    0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b)
+}
+
+/// A plane of luma, row-major.
 pub(crate) struct Luma {
     width: usize,
-    data: Vec<f64>,
+    data: Vec<f32>,
 }
 
 impl Luma {
     /// Luma of a checked RGB image.
     pub(crate) fn new(rgb: &[u8], width: u32) -> Self {
-        let luma =
-            |[r, g, b]: [u8; 3]| 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b);
         let (pixels, _) = rgb.as_chunks();
         let data = pixels
             .par_iter()
             .with_min_len(1 << 14)
-            .map(|&pixel| luma(pixel))
+            .map(|&pixel| luma(pixel) as f32)
             .collect();
         Self {
             width: width as usize,
@@ -55,7 +58,7 @@ impl Luma {
         self.data.len() / self.width
     }
 
-    pub(crate) fn row(&self, y: usize) -> &[f64] {
+    pub(crate) fn row(&self, y: usize) -> &[f32] {
         &self.data[y * self.width..][..self.width]
     }
 

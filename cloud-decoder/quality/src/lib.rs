@@ -1,7 +1,7 @@
 //! Image quality of a reconstruction: PSNR, SSIM, MS-SSIM and the visibility of patch seams.
 //!
 //! Images are 8-bit RGB, interleaved, row-major: `width * height * 3` bytes. PSNR looks at the three
-//! channels; the other metrics look at luma, `0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601) in `f64`,
+//! channels; the other metrics look at luma, `0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601),
 //! never rounded to integers. Work is spread over the current rayon pool and every result is
 //! independent of the number of threads.
 #![forbid(unsafe_code)]
@@ -143,7 +143,7 @@ pub fn seam_ratio(
     if patch < 2 {
         return Err(QualityError::Patch { patch });
     }
-    Ok(seam::seam_ratio(&Luma::new(rgb, width), patch as usize))
+    Ok(seam::seam_ratio(rgb, width as usize, patch as usize))
 }
 
 /// All metrics of `reconstruction` against `original`, sharing what they have in common.
@@ -158,8 +158,8 @@ pub fn measure(
 ) -> Result<Quality, QualityError> {
     check_pair(original, reconstruction, width, height)?;
     let (first, second) = (Luma::new(original, width), Luma::new(reconstruction, width));
-    let original_seam_ratio = seam::seam_ratio(&first, PATCH as usize);
-    let seam_ratio = seam::seam_ratio(&second, PATCH as usize);
+    let seams = |rgb| seam::seam_ratio(rgb, width as usize, PATCH as usize);
+    let (original_seam_ratio, seam_ratio) = (seams(original), seams(reconstruction));
     let (ssim, ms_ssim) = if width.min(height) < MS_SSIM_MIN_SIDE {
         (ssim::ssim(&first, &second), None)
     } else {

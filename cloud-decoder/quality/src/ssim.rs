@@ -1,12 +1,14 @@
-//! SSIM and MS-SSIM on luma planes, in `f64`.
+//! SSIM and MS-SSIM on luma planes: maps in `f32`, their means in `f64`.
 
 use crate::image::Luma;
 use rayon::prelude::*;
 
 const WINDOW: usize = 11;
 const SIGMA: f64 = 1.5;
-const C1: f64 = (0.01 * 255.0) * (0.01 * 255.0);
-const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
+const C1: f32 = (0.01 * 255.0) * (0.01 * 255.0);
+const C2: f32 = (0.03 * 255.0) * (0.03 * 255.0);
+/// Taken from luma before its squares are summed: they differ by less, and `f32` holds them more exactly.
+const MIDDLE_GRAY: f32 = 128.0;
 const SCALE_WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
 
 /// SSIM and MS-SSIM of one pair.
@@ -85,10 +87,10 @@ const BLOCK: usize = 64;
 const BAND: usize = 64;
 
 /// Weights of the window from its edge to its middle; the others mirror them.
-type Kernel = [f64; WINDOW / 2 + 1];
+type Kernel = [f32; WINDOW / 2 + 1];
 
 /// Means of a, b, a^2 + b^2 and ab over a row or a window of the Gaussian, for windows side by side.
-type Moments = [[f64; BLOCK]; 4];
+type Moments = [[f32; BLOCK]; 4];
 
 /// Sums over the `columns` x `rows` windows whose first is at `x`, `y`. Columns beyond a block's are computed from zeros and do not
 /// count.
@@ -118,15 +120,18 @@ fn tile_sums(
 
 /// The moments of two rows, filtered along them; `values` are those before.
 fn filter_row(
-    a: &[f64],
-    b: &[f64],
+    a: &[f32],
+    b: &[f32],
     kernel: &Kernel,
-    values: &mut [[f64; BLOCK + WINDOW - 1]; 4],
+    values: &mut [[f32; BLOCK + WINDOW - 1]; 4],
     moments: &mut Moments,
 ) {
     let [first, second, squares, products] = &mut *values;
-    first[..a.len()].copy_from_slice(a);
-    second[..b.len()].copy_from_slice(b);
+    for (to, from) in [(&mut *first, a), (&mut *second, b)] {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from - MIDDLE_GRAY;
+        }
+    }
     for (x, (a, b)) in first.iter().zip(second).enumerate() {
         squares[x] = *a * *a + *b * *b;
         products[x] = *a * *b;
@@ -146,20 +151,21 @@ fn filter_rows<'a>(row: impl Fn(usize) -> &'a Moments, kernel: &Kernel, moments:
 
 /// Sums of what is at 0 to [`WINDOW`], weighted.
 #[inline(always)]
-fn filter<'a>(at: impl Fn(usize) -> &'a [f64; BLOCK], kernel: &Kernel, out: &mut [f64; BLOCK]) {
+fn filter<'a>(at: impl Fn(usize) -> &'a [f32; BLOCK], kernel: &Kernel, out: &mut [f32; BLOCK]) {
     const MIDDLE: usize = WINDOW / 2;
-    const STEP: usize = 8; // sums that stay in registers
-    let lines: [&[f64; BLOCK]; WINDOW] = std::array::from_fn(at);
+    const STEP: usize = 16; // sums that stay in registers
+    let lines: [&[f32; BLOCK]; WINDOW] = std::array::from_fn(at);
     for (out, x) in out
         .as_chunks_mut::<STEP>()
         .0
         .iter_mut()
         .zip((0..).step_by(STEP))
     {
-        let part = |i: usize| -> &[f64; STEP] {
+        let part = |i: usize| -> &[f32; STEP] {
             lines[i][x..].first_chunk().expect("a block is some steps")
         };
-        let mut sums = part(MIDDLE).map(|value| kernel[MIDDLE] * value);
+        let mut sums = *part(MIDDLE);
+        sums.iter_mut().for_each(|sum| *sum *= kernel[MIDDLE]);
         for (i, weight) in kernel[..MIDDLE].iter().enumerate() {
             let (near, far) = (part(i), part(WINDOW - 1 - i));
             for (sum, (near, far)) in sums.iter_mut().zip(near.iter().zip(far)) {
@@ -174,22 +180,30 @@ fn filter<'a>(at: impl Fn(usize) -> &'a [f64; BLOCK], kernel: &Kernel, out: &mut
 fn window_sums([mean_a, mean_b, squares, products]: &Moments, columns: usize) -> Means {
     let (mut contrasts, mut similarities) = ([0.0; BLOCK], [0.0; BLOCK]);
     for x in 0..BLOCK {
-        let (ab, aa_bb) = (mean_a[x] * mean_b[x], mean_a[x].powi(2) + mean_b[x].powi(2));
+        let (a, b) = (mean_a[x], mean_b[x]);
+        let (ab, aa_bb) = (a * b, a * a + b * b);
         contrasts[x] = (2.0 * (products[x] - ab) + C2) / (squares[x] - aa_bb + C2);
-        similarities[x] = contrasts[x] * (2.0 * ab + C1) / (aa_bb + C1);
+        let (a, b) = (a + MIDDLE_GRAY, b + MIDDLE_GRAY);
+        similarities[x] = contrasts[x] * (2.0 * (a * b) + C1) / (a * a + b * b + C1);
     }
+    let sum = |values: [f32; BLOCK]| {
+        values[..columns]
+            .iter()
+            .map(|&value| f64::from(value))
+            .sum()
+    };
     Means {
-        ssim: similarities[..columns].iter().sum(),
-        contrast: contrasts[..columns].iter().sum(),
+        ssim: sum(similarities),
+        contrast: sum(contrasts),
     }
 }
 
 fn gaussian() -> Kernel {
-    let weights: Kernel = std::array::from_fn(|i| {
+    let weights: [f64; WINDOW / 2 + 1] = std::array::from_fn(|i| {
         let distance = i as f64 - (WINDOW / 2) as f64;
         (-distance * distance / (2.0 * SIGMA * SIGMA)).exp()
     });
     let [edges @ .., middle] = weights;
     let sum = 2.0 * edges.iter().sum::<f64>() + middle;
-    weights.map(|weight| weight / sum)
+    weights.map(|weight| (weight / sum) as f32)
 }

@@ -44,8 +44,8 @@ fn all_metrics_match_the_reference_implementations() {
         let psnr_db = pair["psnr_db"].as_f64().unwrap();
         let figures = [
             ("psnr_db", Some(quality.psnr_db), 1e-6 * psnr_db),
-            ("ssim", Some(quality.ssim), 1e-4),
-            ("ms_ssim", quality.ms_ssim, 1e-4),
+            ("ssim", Some(quality.ssim), 1e-6),
+            ("ms_ssim", quality.ms_ssim, 1e-6),
             ("seam_ratio", quality.seam_ratio, 1e-9),
             ("original_seam_ratio", quality.original_seam_ratio, 1e-9),
         ];
