@@ -69,15 +69,11 @@ pub(crate) enum WriteError {
     Jpeg(#[from] jpeg_encoder::EncodingError),
 }
 
-/// An RGB picture as PNG, quickly: finding out which filter is best takes three times as long as the rest, for a sixth of the bytes.
+/// An RGB picture as PNG, quickly.
 pub(crate) fn png(rgb: &[u8], width: u32, height: u32) -> Result<Bytes, WriteError> {
     let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Up).write_image(
-        rgb,
-        width,
-        height,
-        ExtendedColorType::Rgb8,
-    )?;
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(rgb, width, height, ExtendedColorType::Rgb8)?;
     Ok(bytes.into())
 }
 
