@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use reqwest::StatusCode;
 use serde_json::Value;
 use support::{Cloud, frame, label_only, with_original};
@@ -191,4 +193,38 @@ async fn probes_metrics_and_dashboard_are_served() {
         files += 1;
     }
     assert!(files >= 2, "{html}");
+}
+
+/// A browser asks for modules that the page does not name only once it has read the modules that import them.
+#[tokio::test]
+async fn the_page_names_every_module_that_it_needs() {
+    let cloud = Cloud::start().await;
+    let text = async |path: &str| {
+        let response = cloud.http(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.text().await.expect("text")
+    };
+    let page = text("/").await;
+    let named: BTreeSet<_> = page
+        .split('<')
+        .filter(|tag| tag.contains("rel=\"modulepreload\"") || tag.contains("type=\"module\""))
+        .flat_map(|tag| tag.split('"'))
+        .filter(|part| part.ends_with(".js"))
+        .map(str::to_owned)
+        .collect();
+
+    let mut needed = BTreeSet::new();
+    let mut unread = vec!["/app.js".to_owned()];
+    while let Some(path) = unread.pop() {
+        if needed.contains(&path) {
+            continue;
+        }
+        let module = text(&path).await;
+        let imported = module.lines().filter(|line| line.starts_with("import "));
+        let imported = imported.filter_map(|line| line.split("\"./").nth(1)?.split('"').next());
+        unread.extend(imported.map(|name| format!("/{name}")));
+        needed.insert(path);
+    }
+    assert!(needed.len() > 2, "{needed:?}");
+    assert_eq!(named, needed);
 }

@@ -38,21 +38,31 @@ export async function sameSize(id) {
   };
 }
 
+let last = null; // "ready" or "lost", whichever was heard last before anyone followed
+let tell = { ready: () => { last = "ready"; }, lost: () => { last = "lost"; }, frame: () => {} };
+
+function stream() {
+  const source = new EventSource("/api/v1/events");
+  for (const name of ["ready", "reload"]) source.addEventListener(name, () => tell.ready());
+  source.addEventListener("frame", (event) => tell.frame(JSON.parse(event.data)));
+  source.addEventListener("error", () => {
+    tell.lost();
+    // The browser only tries again by itself when the connection broke, not when it was refused.
+    if (source.readyState === EventSource.CLOSED) {
+      summary().catch(() => {}); // Refused for want of a login, it goes there.
+      setTimeout(stream, 3000);
+    }
+  });
+}
+// At once, while the page's other modules are still loaded.
+stream();
+
 /**
  * Follows changes. `ready` is called whenever nothing is missed from then on, `frame` with each
  * changed record, `lost` when the connection broke and is being made again.
  */
-export function follow({ ready, frame, lost }) {
-  const source = new EventSource("/api/v1/events");
-  source.addEventListener("ready", ready);
-  source.addEventListener("reload", ready);
-  source.addEventListener("frame", (event) => frame(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
-    lost();
-    // The browser only tries again by itself when the connection broke, not when it was refused.
-    if (source.readyState === EventSource.CLOSED) {
-      summary().catch(() => {}); // Refused for want of a login, it goes there.
-      setTimeout(() => follow({ ready, frame, lost }), 3000);
-    }
-  });
+export function follow(told) {
+  tell = told;
+  // Frames that changed before are no loss: whoever hears `ready` reads them now.
+  if (last) told[last]();
 }

@@ -1,7 +1,7 @@
 // Boots the page: shows the view that the address names, then follows the stream of changes.
 
 import * as api from "./api.js";
-import { $, count, h, throttled } from "./dom.js";
+import { $, byName, count, h, throttled } from "./dom.js";
 import { setCameras } from "./colours.js";
 import * as fleet from "./fleet.js";
 import * as labels from "./labels.js";
@@ -16,6 +16,7 @@ let view = null; // name of the shown view
 let camera = null; // the camera that all views show, or null for all
 let connected = false;
 let empty = false;
+let missed = null; // changed frames while the view is being read, null when it is not
 
 function link(state, text) {
   connected = state === "live";
@@ -44,7 +45,7 @@ async function common() {
 
 function offer(names) {
   const shown = [...$("camera").options].slice(1).map((option) => option.value);
-  const wanted = [...new Set([...names, ...(camera ? [camera] : [])])].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const wanted = [...new Set([...names, ...(camera ? [camera] : [])])].sort(byName);
   if (shown.join("\n") === wanted.join("\n")) return;
   $("camera").replaceChildren(
     h("option", { value: "" }, "All cameras"),
@@ -59,18 +60,28 @@ function show() {
   }
 }
 
+/** What is in the window is drawn. */
+function drawn() {
+  $("main").removeAttribute("aria-busy");
+}
+
 async function load() {
   const wanted = view;
+  const mine = (missed = []);
   try {
     const all = common();
-    await Promise.all([all, VIEWS[wanted].load(camera, all)]);
+    await Promise.all([all, VIEWS[wanted].load(camera, all, drawn)]);
     banner(null);
     link("live", "Live");
   } catch (error) {
     banner(`The service could not be read and is asked again: ${error.message}`);
     setTimeout(load, 5000);
   }
-  $("main").removeAttribute("aria-busy");
+  if (missed === mine) {
+    missed = null;
+    mine.forEach(pass);
+  }
+  drawn();
 }
 
 const refreshSoon = throttled(1000, async () => {
@@ -101,10 +112,16 @@ function route() {
   if (connected) load();
 }
 
+/** Passes a change to the view; one that is being read may not have it in its answer, and gets it afterwards. */
+function pass(frame) {
+  if (missed) missed.push(frame);
+  else if (camera === null || frame.camera === camera) VIEWS[view].changed(frame);
+}
+
 function changed(frame) {
   refreshSoon();
   viewer.changed(frame);
-  if (camera === null || frame.camera === camera) VIEWS[view].changed(frame);
+  pass(frame);
 }
 
 function lost() {
@@ -118,6 +135,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   $("main").focus();
 });
 addEventListener("hashchange", route);
+addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("over", scrollY > 0), { passive: true });
 fleet.init((name) => choose(name === camera ? null : name));
 quality.init();
 labels.init();

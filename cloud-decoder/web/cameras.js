@@ -1,6 +1,6 @@
 // Camera cards. A card's colour is its line's colour in the charts; pressing it filters the page.
 
-import { $, ago, count, decibel, h, percent, rate } from "./dom.js";
+import { $, ago, byName, count, decibel, h, percent, rate, renew } from "./dom.js";
 import { colourOf } from "./colours.js";
 
 /** Cards shown at once; with more cameras the filter in the header finds the rest. */
@@ -51,8 +51,8 @@ export function show(list, selected, drifts) {
   const focused = document.activeElement?.dataset?.camera;
   const drift = new Map(drifts.map((each) => [each.camera, each]));
   // Those that sent last, in the order of their names, so that they do not jump while frames arrive.
-  const sorted = list.slice(0, SHOWN).sort((a, b) => a.camera.localeCompare(b.camera, "en", { numeric: true }));
+  const sorted = list.slice(0, SHOWN).sort((a, b) => byName(a.camera, b.camera));
   $("cameras-note").textContent = list.length > SHOWN ? `${SHOWN} of ${count(list.length)}, those that sent last` : "";
-  $("cameras").replaceChildren(...sorted.map((camera) => card(camera, camera.camera === selected, drift.get(camera.camera))));
+  renew($("cameras"), sorted.map((camera) => card(camera, camera.camera === selected, drift.get(camera.camera))));
   if (focused) $("cameras").querySelector(`[data-camera="${CSS.escape(focused)}"]`)?.focus();
 }

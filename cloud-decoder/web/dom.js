@@ -14,6 +14,25 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Gives an element these children, and leaves those that are there already as they are: they keep the focus and are not laid out again. */
+export function renew(parent, wanted) {
+  wanted.forEach((child, at) => {
+    const old = parent.children[at];
+    if (!old) parent.append(child);
+    else if (!old.isEqualNode(child)) old.replaceWith(child);
+  });
+  while (parent.children.length > wanted.length) parent.lastElementChild.remove();
+}
+
+/** Waits until what was changed is on the screen; not for long, since a page in the background is not painted. */
+export const painted = () => new Promise((done) => {
+  requestAnimationFrame(() => setTimeout(done));
+  setTimeout(done, 500);
+});
+
+/** Compares names as people sort them: camera-9 is before camera-10. */
+export const byName = new Intl.Collator("en", { numeric: true }).compare;
+
 const number = (digits) =>
   new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [whole, one, two, three] = [0, 1, 2, 3].map(number);

@@ -1,7 +1,7 @@
 // Whether cameras see what they usually see, judged by their latents.
 
 import * as api from "./api.js";
-import { $, dateTime, decibel, h, percent } from "./dom.js";
+import { $, byName, dateTime, decibel, h, percent, renew } from "./dom.js";
 import { colourOf } from "./colours.js";
 
 const STATES = { learning: ["quiet", "learning"], steady: ["live", "steady"], drifting: ["warn", "drifting"] };
@@ -43,7 +43,7 @@ const order = { drifting: 0, steady: 1, learning: 2 };
 
 export async function load(camera) {
   const list = await api.drift(camera);
-  list.sort((a, b) => order[a.state] - order[b.state] || a.camera.localeCompare(b.camera, "en", { numeric: true }));
-  $("drifts").replaceChildren(...(list.length > 0 ? list.map(card)
-    : [h("p", { class: "note" }, "No camera has sent latents yet.")]));
+  list.sort((a, b) => order[a.state] - order[b.state] || byName(a.camera, b.camera));
+  renew($("drifts"), list.length > 0 ? list.map(card)
+    : [h("p", { class: "note" }, "No camera has sent latents yet.")]);
 }

@@ -1,12 +1,12 @@
 // The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
 
 import * as api from "./api.js";
-import { $, bytes, count, decibel, h, percent, plural, rate } from "./dom.js";
+import { $, bytes, count, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
 import * as cameras from "./cameras.js";
 import * as nodes from "./nodes.js";
 import * as wall from "./wall.js";
 
-let drifts = [];
+let drifts = null; // until they are read
 let drifted = 0; // when they were read
 
 function stat(name, value, unit, detail, extra) {
@@ -31,7 +31,7 @@ function totals(sum, list) {
   const backlog = nodes.backlog(list);
   const raw = sum.raw_bytes > 0;
   const sent = sum.source_bytes > 0 ? 1 - sum.sourced_latent_bytes / sum.source_bytes : null;
-  $("totals").replaceChildren(
+  renew($("totals"), [
     stat("Frames", count(sum.frames), null, waiting),
     stat("Cameras live", count(sum.cameras_live), `of ${count(sum.cameras)}`, "with a frame in the last minute"),
     stat("Edge backlog", count(backlog.frames), "frames",
@@ -41,7 +41,7 @@ function totals(sum, list) {
       sum.mean_bpp ? `mean PSNR at ${rate(sum.mean_bpp)} bit/px` : "no latents yet"),
     stat("Bandwidth saved", percent(sum.saved), null,
       raw ? `${bytes(sum.latent_bytes)} of latents for ${bytes(sum.raw_bytes)} raw${sent === null ? "" : `; ${percent(sent)} against what the cameras sent`}` : "against raw pixels",
-      raw ? share(sum.latent_bytes / sum.raw_bytes) : null));
+      raw ? share(sum.latent_bytes / sum.raw_bytes) : null)]);
 }
 
 /** What a person should look at, worst first. */
@@ -51,7 +51,7 @@ function attention(sum, list) {
     found.push(["bad", `${plural(sum.failed, "frame")} could not be decoded.`, "#/parked", "See why"]);
   }
   found.push(...nodes.attention(list));
-  for (const each of drifts) {
+  for (const each of drifts ?? []) {
     if (each.state === "drifting") found.push(["warn", each.sentence, "#/quality", "See drift"]);
   }
   if (sum.queued >= 50) {
@@ -66,35 +66,47 @@ function alerts(sum, list) {
     h("p", { class: "alert", "data-level": level }, h("i", { "aria-hidden": "true" }), h("span", {}, text),
       address ? h("a", { href: address }, name) : null));
   const well = h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }),
-    h("span", {}, "All is well: nothing is parked, no node is lost, and every camera sees what it usually sees."));
-  $("alerts").replaceChildren(...(lines.length > 0 ? lines : [well]));
+    h("span", {}, drifts === null ? "Nothing is parked and no node is lost."
+      : "All is well: nothing is parked, no node is lost, and every camera sees what it usually sees."));
+  renew($("alerts"), lines.length > 0 ? lines : [well]);
 }
 
+let judged = () => {}; // shows what is judged by drift
+
 /** Drift takes longer to judge than the rest to read, and changes slowly. */
-async function judge(redraw) {
+async function judge() {
   if (Date.now() - drifted < 15000) return;
   drifted = Date.now();
   drifts = await api.drift();
-  redraw();
+  judged();
 }
 
 async function numbers(camera, common) {
   const [{ sum, list }, known] = await Promise.all([common, api.nodes()]);
   totals(sum, known);
   nodes.show(known);
-  const judged = () => {
+  judged = () => {
     alerts(sum, known);
-    cameras.show(list, camera, drifts);
+    cameras.show(list, camera, drifts ?? []);
   };
   judged();
-  judge(judged).catch(() => {});
 }
 
-export async function load(camera, common) {
-  await Promise.all([numbers(camera, common), wall.load(camera)]);
+export async function load(camera, common, drawn) {
+  const [page] = await Promise.all([wall.read(camera), numbers(camera, common)]);
+  if (wall.below()) {
+    drawn();
+    await painted();
+  }
+  wall.show(page);
+  judge().catch(() => {});
 }
 
-export const refresh = numbers;
+export async function refresh(camera, common) {
+  await numbers(camera, common);
+  judge().catch(() => {});
+}
+
 export const changed = wall.add;
 
 export function init(choose) {

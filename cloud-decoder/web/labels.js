@@ -1,9 +1,9 @@
 // Labels over time with their scores, how often each was seen, and the newest.
 
 import * as api from "./api.js";
-import { $, count, h, percent, time } from "./dom.js";
+import { $, count, h, percent, renew, time } from "./dom.js";
 import { colourOf } from "./colours.js";
-import { figure, onTheme } from "./plot.js";
+import { figure, library, onTheme } from "./plot.js";
 
 /** Labels that are plotted and counted. */
 const KEPT = 500;
@@ -42,7 +42,7 @@ function counts(found) {
     return h("li", {}, h("span", { class: "what" }, h("b", {}, label), h("span", {}, count(entries.length))), bar,
       h("span", { class: "where" }, h("span", {}, "mean score"), h("span", {}, percent(mean))));
   });
-  $("label-counts").replaceChildren(...rows);
+  renew($("label-counts"), rows);
 }
 
 function draw() {
@@ -59,14 +59,15 @@ function draw() {
     mean: list.length > 0 ? (zoom ? "zoomed, double-click for all" : `newest ${count(list.length)}`) : null,
   });
   counts(found);
-  $("label-list").replaceChildren(...list.slice(0, listed).map(row));
+  renew($("label-list"), list.slice(0, listed).map(row));
   $("label-older").hidden = list.length <= listed;
   $("labels-note").textContent = camera ?? "";
 }
 
 export async function load(chosen) {
   camera = chosen;
-  list = (await api.labels({ camera, limit: KEPT })).labels;
+  const [answer] = await Promise.all([api.labels({ camera, limit: KEPT }), library()]);
+  list = answer.labels;
   draw();
 }
 

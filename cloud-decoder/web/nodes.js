@@ -1,7 +1,7 @@
 // Edge nodes: whether they call, what waits in their spools, and what is loaded on their chips.
 
 import * as api from "./api.js";
-import { $, ago, bytes, count, h, percent, plural } from "./dom.js";
+import { $, ago, bytes, count, h, percent, plural, renew } from "./dom.js";
 
 /** Share of the spool from which a node sends fewer bits a patch. */
 const HALF = 0.5;
@@ -56,6 +56,6 @@ function card({ node, connected, changed_ms, version, spool, programs: loaded })
 
 export function show(list) {
   remember(list);
-  $("nodes").replaceChildren(...(list.length > 0 ? list.map(card)
-    : [h("p", { class: "note" }, "No edge node has called since this service started.")]));
+  renew($("nodes"), list.length > 0 ? list.map(card)
+    : [h("p", { class: "note" }, "No edge node has called since this service started.")]);
 }

@@ -3,6 +3,22 @@
 import { date, h, time } from "./dom.js";
 import { css } from "./colours.js";
 
+let loading = null;
+
+/** Loads uPlot, once. It is larger than all the rest, and views without plots do without. */
+export function library() {
+  loading ??= new Promise((loaded, failed) => {
+    const script = h("script", { src: "/vendor/uPlot.iife.min.js", onload: loaded });
+    script.addEventListener("error", () => {
+      loading = null;
+      script.remove();
+      failed(new Error("/vendor/uPlot.iife.min.js could not be loaded"));
+    });
+    document.head.append(script);
+  });
+  return loading;
+}
+
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const TIME_STEPS = [1, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30].map((n) => n * MINUTE),
   ...[1, 2, 3, 6, 12].map((n) => n * HOUR), ...[1, 2, 7, 14, 30, 90, 365].map((n) => n * DAY)];

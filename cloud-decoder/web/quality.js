@@ -1,10 +1,10 @@
 // Quality, rate and latency over time, per camera or per program, and the drift of the latents.
 
 import * as api from "./api.js";
-import { $, h, millis, roundMillis, throttled } from "./dom.js";
+import { $, h, millis, renew, roundMillis, throttled } from "./dom.js";
 import { colourOf } from "./colours.js";
 import * as drift from "./drift.js";
-import { figure, onTheme } from "./plot.js";
+import { figure, library, onTheme } from "./plot.js";
 
 const HEIGHT = 190;
 const POINTS = 200;
@@ -51,9 +51,9 @@ function bounds() {
 async function read() {
   const mine = (asked += 1);
   const [from, to] = bounds();
-  const answer = await api.history({
+  const [answer] = await Promise.all([api.history({
     from_ms: from === null ? null : Math.round(from), to_ms: to === null ? null : Math.round(to), points: POINTS, lines, camera,
-  });
+  }), library()]);
   if (mine !== asked) return;
   shown = answer;
   draw();
@@ -78,7 +78,7 @@ function draw() {
       mean: count > 0 ? `${metric.format(sum / count)} ${metric.unit}`.trim() : null,
     });
   }
-  $("legend").replaceChildren(...shown.lines.map((line) => {
+  renew($("legend"), shown.lines.map((line) => {
     const swatch = h("i", { class: "swatch" });
     swatch.style.background = `var(${colourOf(line.name)})`;
     return h("li", { title: line.name }, swatch, short(line.name));
@@ -119,12 +119,12 @@ function tools() {
     readSoon();
     tools();
   }));
-  $("quality-tools").replaceChildren(
+  renew($("quality-tools"), [
     h("div", { class: "segments", role: "group", "aria-label": "Lines" }, ...by),
     h("div", { class: "segments", role: "group", "aria-label": "Time" }, ...ranges),
     h("div", { class: "segments", role: "group", "aria-label": "Zoom" },
       button("‹", "Earlier", null, () => shift(1, -0.5)), button("−", "Zoom out", null, () => shift(2, 0)),
-      button("+", "Zoom in", null, () => shift(0.5, 0)), button("›", "Later", null, () => shift(1, 0.5))));
+      button("+", "Zoom in", null, () => shift(0.5, 0)), button("›", "Later", null, () => shift(1, 0.5)))]);
   if (focused) [...$("quality-tools").querySelectorAll("button")].find((each) => each.textContent === focused)?.focus();
 }
 

@@ -11,7 +11,7 @@ const tiles = new Map(); // frame id -> { frame, element }, newest first in the 
 let camera = null;
 let next = null;
 let extended = false;
-let missed = []; // changes that came while a page was loading, null when none is
+let asked = 0;
 
 function picture(frame) {
   const source = frame.images.thumbnail ?? (frame.state === "labelled" ? frame.images.original : null);
@@ -68,16 +68,18 @@ function note() {
   $("frames-note").textContent = camera ? `${camera}, ${shown}` : shown;
 }
 
-/** Shows the newest frames of a camera, or of all. */
-export async function load(of) {
-  const mine = (missed = []);
-  let page;
-  try {
-    page = await api.frames({ camera: of, limit: PAGE });
-  } finally {
-    if (missed === mine) missed = null;
-  }
-  if (missed !== null) return; // another load has begun
+/** Reads the newest frames of a camera, or of all. */
+export async function read(of) {
+  const mine = (asked += 1);
+  return { of, mine, ...await api.frames({ camera: of, limit: PAGE }) };
+}
+
+/** Whether the wall begins below the window. */
+export const below = () => $("wall").getBoundingClientRect().top > innerHeight;
+
+/** Shows what was read, unless more was asked for since. */
+export function show({ of, mine, ...page }) {
+  if (mine !== asked) return;
   camera = of;
   next = page.next;
   extended = false;
@@ -85,16 +87,11 @@ export async function load(of) {
   $("wall").replaceChildren();
   for (const frame of page.frames) put(frame, (element) => $("wall").append(element));
   $("older").hidden = next === null;
-  mine.forEach(add);
   note();
 }
 
 /** A frame is new or changed. */
 export function add(frame) {
-  if (missed) {
-    missed.push(frame);
-    return;
-  }
   const older = [...$("wall").children].find((element) =>
     tiles.get(element.dataset.id).frame.received_ms <= frame.received_ms);
   // A frame from before the oldest one shown belongs to a later page.
