@@ -201,8 +201,8 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Seconds for each measurement.
-    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub(crate) seconds: u64,
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = parse_seconds)]
+    pub(crate) seconds: f64,
     /// Leave out the services: only the encoder and the decoder.
     #[arg(long)]
     pub(crate) networks: bool,
@@ -286,6 +286,13 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once('x');
     let sides = sides.and_then(|(width, height)| Some((side(width)?, side(height)?)));
     sides.ok_or_else(|| "a size is like 640x480, of 1 to 4096 pixels a side".to_owned())
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("allowed are 0.1 to 600 seconds".to_owned()),
+    }
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

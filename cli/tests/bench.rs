@@ -13,7 +13,7 @@ fn number(row: &Value, key: &str) -> f64 {
 
 #[test]
 fn every_path_and_size_is_measured() {
-    let shown = common::succeeds(["bench", "--seconds", "1", "--json", "-"]);
+    let shown = common::succeeds(["bench", "--seconds", "0.1", "--json", "-"]);
     let report: Value = serde_json::from_str(&shown).expect("JSON on standard output");
     let rows = |key: &str| report[key].as_array().expect(key).clone();
 

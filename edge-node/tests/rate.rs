@@ -4,14 +4,9 @@ mod support;
 
 use patchwire_proto::{latent::LatentFrame, limits::check_frame};
 use serde_json::Value;
-use support::{Cloud, Verdict, answer, backlog, config, eventually, free_addr, metric, post_raw};
-
-/// A frame of noise, whose lossless original fills a spool fast.
-fn noise(seed: u8) -> Vec<u8> {
-    (0..150 * 150 * 3u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed)
-        .collect()
-}
+use support::{
+    Cloud, Verdict, answer, backlog, config, eventually, free_addr, metric, noise, post_raw,
+};
 
 fn bits(body: &Value) -> u32 {
     let bits = body["bits_per_patch"].as_u64().expect("bits a patch");
@@ -29,7 +24,13 @@ async fn rate_is_shed_before_frames() {
     let node = edge_node::start(config).await.expect("start");
     let mut told = Vec::new();
     loop {
-        let request = post_raw(&node, "camera=c", 150, 150, noise(told.len() as u8));
+        let request = post_raw(
+            &node,
+            "camera=c",
+            150,
+            150,
+            noise(150, 150, told.len() as u8),
+        );
         let (status, body) = answer(request.send().await.expect("an answer")).await;
         if status == 503 {
             break;
@@ -57,7 +58,7 @@ async fn rate_is_shed_before_frames() {
         })
         .collect();
     assert_eq!(arrived, told);
-    let request = post_raw(&node, "camera=c", 150, 150, noise(0));
+    let request = post_raw(&node, "camera=c", 150, 150, noise(150, 150, 0));
     let (_, body) = answer(request.send().await.expect("an answer")).await;
     assert_eq!(bits(&body), 256);
     node.shutdown().await;
@@ -70,7 +71,7 @@ async fn a_rate_can_be_pinned() {
     config.programs.compress = None;
     config.rate.bits = Some(128);
     let node = edge_node::start(config.clone()).await.expect("start");
-    let request = post_raw(&node, "camera=c", 150, 150, noise(0));
+    let request = post_raw(&node, "camera=c", 150, 150, noise(150, 150, 0));
     let (_, body) = answer(request.send().await.expect("an answer")).await;
     assert_eq!(bits(&body), 128);
     node.shutdown().await;

@@ -11,7 +11,7 @@ use edge_node::{
 };
 use patchwire_proto::v1::EncodedFrame;
 use proptest::prelude::*;
-use support::{answer, backlog, config, metric, post_one, post_raw, state};
+use support::{answer, backlog, config, metric, noise, post_one, post_raw, state};
 use uuid::Uuid;
 
 fn settings(dir: &Path) -> config::Spool {
@@ -74,12 +74,7 @@ async fn a_full_spool_answers_503_and_keeps_what_it_has() {
     config.originals_share = 1.0;
     let node = edge_node::start(config).await.expect("start");
     let first = post_one(&node).await;
-    let big = |n: u8| {
-        let rgb: Vec<u8> = (0..300 * 300 * 3u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ n)
-            .collect();
-        post_raw(&node, "camera=c", 300, 300, rgb)
-    };
+    let big = |n: u8| post_raw(&node, "camera=c", 300, 300, noise(300, 300, n));
     let mut stored = 1;
     let refused = loop {
         let response = big(stored as u8).send().await.expect("an answer");
@@ -119,10 +114,7 @@ async fn a_full_spool_may_drop_the_oldest_instead() {
     let node = edge_node::start(config).await.expect("start");
     let first = post_one(&node).await;
     for n in 0..10u8 {
-        let rgb: Vec<u8> = (0..200 * 200 * 3u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ n)
-            .collect();
-        let request = post_raw(&node, "camera=c", 200, 200, rgb);
+        let request = post_raw(&node, "camera=c", 200, 200, noise(200, 200, n));
         let (status, body) = answer(request.send().await.expect("an answer")).await;
         assert_eq!(status, 202, "{body}");
     }

@@ -37,7 +37,7 @@ def fast(data: Path, runs: Path, models: Path) -> Iterator[Step]:
     """The fast decoder behind the pair that is in `models`, from a folder of photographs."""
     run = runs / "fast"
     start = f"--start={models}", "--fast"
-    yield "train_compress", f"--photos={data}", f"--out={run}", *start, "--decoder-steps=STEPS", "--lr=2e-4"
+    yield "train_compress", f"--photos={data}", f"--out={run}", *start, "--decoder-steps=7500", "--lr=2e-4"
     yield "export", f"--fast={run}", f"--out={models}"
 
 

@@ -29,7 +29,7 @@ struct Report {
 
 /// `patchwire bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let span = Duration::from_secs(args.seconds);
+    let span = Duration::from_secs_f64(args.seconds);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
     let mut peaks: Peaks = Kernel::available()

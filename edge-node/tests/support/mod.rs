@@ -302,6 +302,14 @@ pub fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
     colour.repeat((width * height) as usize)
 }
 
+/// Pixels that no lossless format makes smaller.
+pub fn noise(width: u32, height: u32, seed: u8) -> Vec<u8> {
+    let mixed = |i: u32| (i ^ i >> 15).wrapping_mul(0x2c1b_3c6d);
+    (0..width * height * 3)
+        .map(|i| (mixed(mixed(i.wrapping_mul(2_654_435_761))) >> 24) as u8 ^ seed)
+        .collect()
+}
+
 pub fn post(node: &Running, query: &str) -> RequestBuilder {
     testing::client().post(format!("http://{}/v1/frames?{query}", node.http_addr))
 }
