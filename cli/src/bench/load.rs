@@ -170,7 +170,7 @@ async fn finished(watch: &mut Watch) -> Result<()> {
 
 /// Lets [`peak_memory`] begin anew, where the system can: Linux takes this for "reset the peak resident set size".
 fn forget_peak_memory() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    std::fs::write("/proc/self/clear_refs", "5").ok();
 }
 
 /// The most resident memory of this process, in MB, as Linux tells it.
