@@ -14,5 +14,10 @@ pub static DECODER: &[u8] = include_bytes!("decoder.safetensors");
 /// The small decoder of the same latents.
 pub static FAST_DECODER: &[u8] = include_bytes!("fast.safetensors");
 
+/// [`FAST_DECODER`] or [`DECODER`].
+pub fn decoder(fast: bool) -> &'static [u8] {
+    if fast { FAST_DECODER } else { DECODER }
+}
+
 /// Bits of a patch, below all of [`COMPRESS`]'s, that [`DECODER`] and [`FAST_DECODER`] decode too: the first ones.
 pub const PREFIXES: [u32; 3] = [64, 128, 192];

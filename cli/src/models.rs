@@ -29,12 +29,9 @@ pub(crate) fn classifier(path: Option<&Path>) -> Result<Emulator> {
 
 /// Decoder from the weights in `path`, or from shipped ones: the `fast` decoder's, or the large one's.
 pub(crate) fn decoder(path: Option<&Path>, fast: bool) -> Result<Decoder> {
-    let shipped = match fast {
-        true => patchwire_models::FAST_DECODER,
-        false => patchwire_models::DECODER,
-    };
     match path {
-        None => Decoder::from_safetensors(shipped).context("a shipped decoder does not load"),
+        None => Decoder::from_safetensors(patchwire_models::decoder(fast))
+            .context("a shipped decoder does not load"),
         Some(path) => Decoder::from_safetensors(&read_bounded(path, MAX_MODEL_BYTES)?)
             .with_context(|| format!("{} does not load", path.display())),
     }

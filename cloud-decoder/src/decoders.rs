@@ -34,13 +34,9 @@ impl Decoders {
         fast: bool,
         further: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let embedded = || match fast {
-            true => patchwire_models::FAST_DECODER,
-            false => patchwire_models::DECODER,
-        };
         let main = match main {
             Some(file) => read(file)?,
-            None => Decoder::from_safetensors(embedded())
+            None => Decoder::from_safetensors(patchwire_models::decoder(fast))
                 .context("the embedded decoder cannot be loaded")?,
         };
         let main = Arc::new(main);

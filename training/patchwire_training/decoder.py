@@ -44,6 +44,12 @@ def conv_stage(name: str, inputs: int, outputs: int, kernel: int = 3, relu: bool
     return {"kind": "conv", "name": name, "in": inputs, "out": outputs, "kernel": kernel, "relu": relu}
 
 
+def synthesis_stage(hidden: int, grid: int, channels: int) -> dict:
+    """The patch synthesis' description."""
+    sizes = {"hidden": hidden, "grid": grid, "channels": channels}
+    return {"kind": "patch_linear", "name": "synthesis", "bits": BITS, "prefixes": PREFIXES} | sizes
+
+
 def residual_stage(name: str, channels: int) -> dict:
     """A :class:`Residual`'s description."""
     return {"kind": "residual", "name": name, "channels": channels, "kernel": 3}
@@ -103,15 +109,7 @@ class Decoder(Network):
     def stages(self) -> dict:
         return {
             "stages": [
-                {
-                    "kind": "patch_linear",
-                    "name": "synthesis",
-                    "bits": BITS,
-                    "prefixes": PREFIXES,
-                    "hidden": self.hidden.out_features,
-                    "grid": GRID,
-                    "channels": BASE,
-                },
+                synthesis_stage(self.hidden.out_features, GRID, BASE),
                 conv_stage("head", BASE, self.coarse, relu=True),
                 *(residual_stage(f"body8.{i}", self.coarse) for i in range(len(self.body8))),
                 conv_stage("up", self.coarse, self.fine * 4, relu=True),

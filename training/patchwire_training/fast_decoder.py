@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .decoder import BASE, BITS, BLOCK, GRID, HIDDEN, PREFIXES, Decoder, Residual, conv_stage, residual_stage
+from .decoder import BASE, BITS, BLOCK, GRID, HIDDEN, Decoder, Residual, conv_stage, residual_stage, synthesis_stage
 from .network import Network
 
 
@@ -36,15 +36,7 @@ class FastDecoder(Network):
         components, channels = self.synthesis.out_features, self.tail.in_channels
         return {
             "stages": [
-                {
-                    "kind": "patch_linear",
-                    "name": "synthesis",
-                    "bits": BITS,
-                    "prefixes": PREFIXES,
-                    "hidden": self.hidden.out_features,
-                    "grid": 1,
-                    "channels": components,
-                },
+                synthesis_stage(self.hidden.out_features, 1, components),
                 conv_stage("spread", components, GRID * GRID * channels, kernel=1),
                 {"kind": "pixel_shuffle", "factor": GRID},
                 *(residual_stage(f"body.{i}", channels) for i in range(len(self.body))),
