@@ -195,36 +195,54 @@ async fn probes_metrics_and_dashboard_are_served() {
     assert!(files >= 2, "{html}");
 }
 
-/// A browser asks for modules that the page does not name only once it has read the modules that import them.
+/// A browser asks for modules that are named nowhere only once it has read the modules that import them.
 #[tokio::test]
-async fn the_page_names_every_module_that_it_needs() {
+async fn the_page_and_each_view_name_every_module_that_they_need() {
     let cloud = Cloud::start().await;
     let text = async |path: &str| {
         let response = cloud.http(path).await;
         assert_eq!(response.status(), 200, "{path}");
         response.text().await.expect("text")
     };
+    let needed = async |path: &str| {
+        let mut needed = BTreeSet::new();
+        let mut unread = vec![path.to_owned()];
+        while let Some(path) = unread.pop() {
+            if needed.contains(&path) {
+                continue;
+            }
+            let module = text(&path).await;
+            let imported = module.lines().filter(|line| line.starts_with("import "));
+            let imported = imported.filter_map(|line| line.split("\"./").nth(1)?.split('"').next());
+            unread.extend(imported.map(|name| format!("/{name}")));
+            needed.insert(path);
+        }
+        needed
+    };
     let page = text("/").await;
-    let named: BTreeSet<_> = page
+    let page: BTreeSet<_> = page
         .split('<')
         .filter(|tag| tag.contains("rel=\"modulepreload\"") || tag.contains("type=\"module\""))
         .flat_map(|tag| tag.split('"'))
         .filter(|part| part.ends_with(".js"))
         .map(str::to_owned)
         .collect();
+    assert_eq!(page, needed("/app.js").await);
 
-    let mut needed = BTreeSet::new();
-    let mut unread = vec!["/app.js".to_owned()];
-    while let Some(path) = unread.pop() {
-        if needed.contains(&path) {
-            continue;
+    // Lines such as `fleet: ["fleet.js", "wall.js", "a.css"],`, a view's own module first.
+    let views = text("/views.js").await;
+    let views = views.lines().filter(|line| line.contains(": [\""));
+    let mut seen = 0;
+    for view in views {
+        let files: Vec<_> = view.split('"').skip(1).step_by(2).collect();
+        for file in &files {
+            text(&format!("/{file}")).await;
         }
-        let module = text(&path).await;
-        let imported = module.lines().filter(|line| line.starts_with("import "));
-        let imported = imported.filter_map(|line| line.split("\"./").nth(1)?.split('"').next());
-        unread.extend(imported.map(|name| format!("/{name}")));
-        needed.insert(path);
+        let modules = files.iter().filter(|file| file.ends_with(".js"));
+        let named: BTreeSet<_> = modules.map(|file| format!("/{file}")).collect();
+        let needed = needed(&format!("/{}", files[0])).await;
+        assert_eq!(named, &needed - &page, "{view}");
+        seen += 1;
     }
-    assert!(needed.len() > 2, "{needed:?}");
-    assert_eq!(named, needed);
+    assert_eq!(seen, 5, "views");
 }

@@ -54,7 +54,7 @@ function stream() {
     }
   });
 }
-// At once, while the page's other modules are still loaded.
+// At once, while most modules are still loaded.
 stream();
 
 /**

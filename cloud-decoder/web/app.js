@@ -1,18 +1,12 @@
 // Boots the page: shows the view that the address names, then follows the stream of changes.
 
 import * as api from "./api.js";
-import { $, byName, count, h, throttled } from "./dom.js";
-import { setCameras } from "./colours.js";
-import * as fleet from "./fleet.js";
-import * as labels from "./labels.js";
-import * as parked from "./parked.js";
-import * as quality from "./quality.js";
-import * as viewer from "./viewer.js";
-import * as wall from "./wall.js";
-
-const VIEWS = { fleet, quality, labels, parked };
+import { $, byName, count, h, prepare, setCameras, throttled } from "./dom.js";
+import { framed, NAMES, named, need } from "./views.js";
 
 let view = null; // name of the shown view
+let shown = null; // its module, once it is loaded
+let viewer = null; // the viewer's, once a frame is to be shown
 let camera = null; // the camera that all views show, or null for all
 let connected = false;
 let empty = false;
@@ -53,7 +47,7 @@ function offer(names) {
 }
 
 function show() {
-  for (const name of Object.keys(VIEWS)) $(name).hidden = empty || name !== view;
+  for (const name of NAMES) $(name).hidden = empty || name !== view;
   for (const item of document.querySelectorAll(".views a")) {
     if (item.dataset.view === view) item.setAttribute("aria-current", "page");
     else item.removeAttribute("aria-current");
@@ -65,12 +59,27 @@ function drawn() {
   $("main").removeAttribute("aria-busy");
 }
 
+const begun = new Set(); // modules whose init was called
+
+/** A view's module, ready to be used. */
+async function open(name) {
+  const module = await need(name);
+  if (!begun.has(module)) {
+    begun.add(module);
+    module.init(pick);
+  }
+  if (name === view) shown = module;
+  return module;
+}
+
 async function load() {
   const wanted = view;
   const mine = (missed = []);
   try {
     const all = common();
-    await Promise.all([all, VIEWS[wanted].load(camera, all, drawn)]);
+    const loaded = open(wanted).then((opened) => opened.load(camera, all, drawn));
+    setTimeout(prepare);
+    await Promise.all([all, loaded]);
     banner(null);
     link("live", "Live");
   } catch (error) {
@@ -82,12 +91,19 @@ async function load() {
     mine.forEach(pass);
   }
   drawn();
+  rest();
 }
+
+/** The other views are loaded a little later, so that they are there when they are called. */
+let rest = () => {
+  rest = () => {};
+  setTimeout(() => [...NAMES, "viewer"].forEach((name) => need(name).catch(() => {})), 3000);
+};
 
 const refreshSoon = throttled(1000, async () => {
   try {
     const all = common();
-    await Promise.all([all, VIEWS[view].refresh(camera, all)]);
+    await Promise.all([all, shown?.refresh(camera, all)]);
   } catch {
     // The stream tells when the service is gone.
   }
@@ -99,28 +115,41 @@ function choose(name) {
   load();
 }
 
+const pick = (name) => choose(name === camera ? null : name);
+
 /** The view that the address names; a frame is shown over the view that was there. */
 function route() {
-  const name = location.hash.match(/^#\/(\w+)$/)?.[1];
-  const over = location.hash.startsWith("#/frame/") && view !== null;
-  const wanted = name in VIEWS ? name : over ? view : "fleet";
+  look();
+  const wanted = named() ?? (framed() ? view : null) ?? "fleet";
   if (wanted === view) return;
   view = wanted;
+  shown = null;
   document.title = view === "fleet" ? "Patchwire" : `${view[0].toUpperCase()}${view.slice(1)} – Patchwire`;
   show();
   scrollTo(0, 0);
   if (connected) load();
 }
 
+/** The frame that the address names, over the view. */
+async function look() {
+  if (!framed() && !viewer) return;
+  try {
+    viewer = await open("viewer");
+    await viewer.route();
+  } catch (error) {
+    banner(error.message);
+  }
+}
+
 /** Passes a change to the view; one that is being read may not have it in its answer, and gets it afterwards. */
 function pass(frame) {
   if (missed) missed.push(frame);
-  else if (camera === null || frame.camera === camera) VIEWS[view].changed(frame);
+  else if (camera === null || frame.camera === camera) shown?.changed(frame);
 }
 
 function changed(frame) {
   refreshSoon();
-  viewer.changed(frame);
+  viewer?.changed(frame);
   pass(frame);
 }
 
@@ -136,11 +165,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 addEventListener("hashchange", route);
 addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("over", scrollY > 0), { passive: true });
-fleet.init((name) => choose(name === camera ? null : name));
-quality.init();
-labels.init();
-parked.init();
-viewer.init(wall.neighbour);
 route();
 api.follow({ ready: load, frame: changed, lost });
 // Times such as "12 s ago" and what counts as live go on changing when nothing arrives.

@@ -1,4 +1,4 @@
-// DOM and formatting helpers. Text from the service only ever becomes text nodes.
+// DOM, formatting and colour helpers. Text from the service only ever becomes text nodes.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -30,46 +30,56 @@ export const painted = () => new Promise((done) => {
   setTimeout(done, 500);
 });
 
-/** Compares names as people sort them: camera-9 is before camera-10. */
-export const byName = new Intl.Collator("en", { numeric: true }).compare;
+/** What takes long to make is made when it is first used. */
+const late = (make) => {
+  let made = null;
+  return () => (made ??= make());
+};
 
-const number = (digits) =>
-  new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const order = late(() => new Intl.Collator("en", { numeric: true }));
+/** Compares names as people sort them: camera-9 is before camera-10. */
+export const byName = (a, b) => order().compare(a, b);
+
+const number = (digits) => {
+  const form = late(() => new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  return (value) => form().format(value);
+};
 const [whole, one, two, three] = [0, 1, 2, 3].map(number);
 
 /** The value, or an en dash when there is none. */
 const or = (format) => (value) => (value === null || value === undefined ? "–" : format(value));
 
-export const count = or((value) => whole.format(value));
+export const count = or(whole);
 export const plural = (value, name) => `${count(value)} ${name}${value === 1 ? "" : "s"}`;
-export const decibel = or((value) => two.format(value));
-export const similarity = or((value) => three.format(value));
-export const rate = or((value) => two.format(value));
-export const ratio = or((value) => two.format(value));
-export const percent = or((value) => `${one.format(value * 100)} %`);
+export const decibel = or(two);
+export const similarity = or(three);
+export const rate = or(two);
+export const ratio = or(two);
+export const percent = or((value) => `${one(value * 100)} %`);
 export const millis = or((value) => {
-  if (value < 1000) return `${one.format(value)} ms`;
-  if (value < 60000) return `${two.format(value / 1000)} s`;
+  if (value < 1000) return `${one(value)} ms`;
+  if (value < 60000) return `${two(value / 1000)} s`;
   const minutes = Math.floor(value / 60000);
   return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
 });
 
 /** The same for an axis, where ticks are round. */
-export const roundMillis = (value) => (value < 1000 ? `${whole.format(value)} ms` : value < 60000 ? `${one.format(value / 1000)} s` : millis(value));
+export const roundMillis = (value) => (value < 1000 ? `${whole(value)} ms` : value < 60000 ? `${one(value / 1000)} s` : millis(value));
 
 export const bytes = or((value) => {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
-  return `${unit === 0 ? whole.format(value) : one.format(value)} ${units[unit]}`;
+  return `${unit === 0 ? whole(value) : one(value)} ${units[unit]}`;
 });
 
-const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
-const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-export const date = (ms) => day.format(ms);
-export const time = (ms) => clock.format(ms);
-export const dateTime = (ms) => full.format(ms);
+const when = (options) => {
+  const form = late(() => new Intl.DateTimeFormat("en-GB", options));
+  return (ms) => form().format(ms);
+};
+export const date = when({ day: "numeric", month: "short" });
+export const time = when({ timeStyle: "medium" });
+export const dateTime = when({ dateStyle: "medium", timeStyle: "medium" });
 
 export function ago(ms) {
   const seconds = Math.max(0, Math.round((Date.now() - ms) / 1000));
@@ -86,4 +96,35 @@ export function throttled(interval, run) {
   return () => {
     timer ??= setTimeout(() => { timer = null; run(); }, interval);
   };
+}
+
+/** Makes the formatters and the collator, so that this is done while answers are awaited. */
+export function prepare() {
+  byName("", "");
+  count(0);
+  time(0);
+}
+
+// A colour for each camera, program or label, the same in every view.
+const COLOURS = 8;
+const names = [];
+
+/** Cameras in the order of their colours. */
+export function setCameras(list) {
+  for (const name of [...list].sort()) if (!names.includes(name)) names.push(name);
+}
+
+/** The CSS variable of a colour. */
+export function colourOf(name) {
+  if (!names.includes(name)) names.push(name);
+  return `--line-${names.indexOf(name) % COLOURS}`;
+}
+
+const read = new Map(); // variable -> value
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => read.clear());
+
+/** The value of a CSS variable. To read one makes the browser compute styles, so it is kept until light turns to dark or back. */
+export function css(variable) {
+  if (!read.has(variable)) read.set(variable, getComputedStyle(document.documentElement).getPropertyValue(variable).trim());
+  return read.get(variable);
 }

@@ -1,8 +1,7 @@
 // Whether cameras see what they usually see, judged by their latents.
 
 import * as api from "./api.js";
-import { $, byName, dateTime, decibel, h, percent, renew } from "./dom.js";
-import { colourOf } from "./colours.js";
+import { $, byName, colourOf, dateTime, decibel, h, percent, renew } from "./dom.js";
 
 const STATES = { learning: ["quiet", "learning"], steady: ["live", "steady"], drifting: ["warn", "drifting"] };
 

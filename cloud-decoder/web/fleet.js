@@ -1,8 +1,7 @@
 // The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
 
 import * as api from "./api.js";
-import { $, bytes, count, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
-import * as cameras from "./cameras.js";
+import { $, ago, byName, bytes, colourOf, count, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
 import * as nodes from "./nodes.js";
 import * as wall from "./wall.js";
 
@@ -71,9 +70,66 @@ function alerts(sum, list) {
   renew($("alerts"), lines.length > 0 ? lines : [well]);
 }
 
+/** Cards shown at once; with more cameras the filter in the header finds the rest. */
+const SHOWN = 48;
+
+let choose = () => {};
+
+/** How a camera fares: its state, and the state in a word. */
+function health(camera, drift) {
+  if (camera.failed > 0 && camera.decoded === 0 && camera.labelled === 0) return ["bad", "failing"];
+  if (drift?.state === "drifting") return ["warn", "drifting"];
+  if (camera.live) return ["live", "live"];
+  return ["quiet", ago(camera.last_received_ms)];
+}
+
+function fact(value, name) {
+  return h("span", {}, h("b", {}, value), name);
+}
+
+function card(camera, pressed, drift) {
+  const name = camera.camera;
+  const [state, word] = health(camera, drift);
+  const saved = camera.mean_bpp === null ? null : 1 - camera.mean_bpp / 24;
+  const element = h("button", {
+    type: "button", class: "camera", "aria-pressed": String(pressed), "data-camera": name,
+    onclick: () => choose(name),
+  },
+  h("span", { class: "picture" }, camera.last_decoded
+    ? h("img", { src: `/api/v1/frames/${camera.last_decoded}/thumbnail.jpg`, alt: "", decoding: "async" })
+    : h("span", { class: "patches" })),
+  h("span", { class: "who" }, h("i", { class: "swatch" }), h("b", {}, name), h("span", { class: "health", "data-state": state }, word)),
+  h("span", { class: "numbers" },
+    fact(count(camera.frames), camera.frames === 1 ? " frame" : " frames"),
+    saved === null ? null : fact(percent(saved), " saved")),
+  h("span", { class: "numbers" },
+    camera.recent_psnr_db === null ? null : fact(decibel(camera.recent_psnr_db), " dB"),
+    camera.mean_bpp === null ? null : fact(rate(camera.mean_bpp), " bit/px"),
+    camera.failed > 0 ? fact(count(camera.failed), " parked") : null));
+  element.querySelector(".swatch").style.background = `var(${colourOf(name)})`;
+  return element;
+}
+
+/** Waits for the pictures of the cards, not for long. */
+const pictured = () => Promise.race([
+  new Promise((done) => setTimeout(done, 1000)),
+  Promise.all([...$("cameras").querySelectorAll("img")].filter((image) => !image.complete).map((image) =>
+    new Promise((done) => { image.onload = image.onerror = done; }))),
+]);
+
+function cards(list, selected) {
+  const focused = document.activeElement?.dataset?.camera;
+  const drift = new Map((drifts ?? []).map((each) => [each.camera, each]));
+  // Those that sent last, in the order of their names, so that they do not jump while frames arrive.
+  const sorted = list.slice(0, SHOWN).sort((a, b) => byName(a.camera, b.camera));
+  $("cameras-note").textContent = list.length > SHOWN ? `${SHOWN} of ${count(list.length)}, those that sent last` : "";
+  renew($("cameras"), sorted.map((camera) => card(camera, camera.camera === selected, drift.get(camera.camera))));
+  if (focused) $("cameras").querySelector(`[data-camera="${CSS.escape(focused)}"]`)?.focus();
+}
+
 let judged = () => {}; // shows what is judged by drift
 
-/** Drift takes longer to judge than the rest to read, and changes slowly. */
+/** Drift takes longer to judge than the rest to read, and changes slowly: it is asked for when the rest is there. */
 async function judge() {
   if (Date.now() - drifted < 15000) return;
   drifted = Date.now();
@@ -87,7 +143,7 @@ async function numbers(camera, common) {
   nodes.show(known);
   judged = () => {
     alerts(sum, known);
-    cameras.show(list, camera, drifts ?? []);
+    cards(list, camera);
   };
   judged();
 }
@@ -97,9 +153,10 @@ export async function load(camera, common, drawn) {
   if (wall.below()) {
     drawn();
     await painted();
+    await pictured();
   }
   wall.show(page);
-  judge().catch(() => {});
+  setTimeout(() => judge().catch(() => {}), 1000);
 }
 
 export async function refresh(camera, common) {
@@ -109,9 +166,9 @@ export async function refresh(camera, common) {
 
 export const changed = wall.add;
 
-export function init(choose) {
+export function init(select) {
+  choose = select;
   const blank = () => h("div", { class: "stat loading" }, h("p", {}, " "), h("p", { class: "value" }, " "));
   $("totals").replaceChildren(...Array.from({ length: 5 }, blank));
-  cameras.init(choose);
   wall.init();
 }

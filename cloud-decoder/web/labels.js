@@ -1,9 +1,9 @@
 // Labels over time with their scores, how often each was seen, and the newest.
 
 import * as api from "./api.js";
-import { $, count, h, percent, renew, time } from "./dom.js";
-import { colourOf } from "./colours.js";
-import { figure, library, onTheme } from "./plot.js";
+import { $, colourOf, count, h, percent, renew, time } from "./dom.js";
+import { figure, onTheme } from "./plot.js";
+import { library } from "./views.js";
 
 /** Labels that are plotted and counted. */
 const KEPT = 500;

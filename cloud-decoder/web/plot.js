@@ -1,23 +1,6 @@
 // Plots over time with uPlot: axes, a tip beside the cursor, zoom by dragging.
 
-import { date, h, time } from "./dom.js";
-import { css } from "./colours.js";
-
-let loading = null;
-
-/** Loads uPlot, once. It is larger than all the rest, and views without plots do without. */
-export function library() {
-  loading ??= new Promise((loaded, failed) => {
-    const script = h("script", { src: "/vendor/uPlot.iife.min.js", onload: loaded });
-    script.addEventListener("error", () => {
-      loading = null;
-      script.remove();
-      failed(new Error("/vendor/uPlot.iife.min.js could not be loaded"));
-    });
-    document.head.append(script);
-  });
-  return loading;
-}
+import { css, date, h, time } from "./dom.js";
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const TIME_STEPS = [1, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30].map((n) => n * MINUTE),
@@ -124,7 +107,8 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
   }
 
   new ResizeObserver(() => {
-    if (box.clientWidth > 0) plot?.setSize({ width: box.clientWidth, height });
+    const width = box.clientWidth;
+    if (plot && width > 0 && width !== plot.width) plot.setSize({ width, height });
   }).observe(element);
   return { element, show };
 }

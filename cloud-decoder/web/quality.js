@@ -1,10 +1,10 @@
 // Quality, rate and latency over time, per camera or per program, and the drift of the latents.
 
 import * as api from "./api.js";
-import { $, h, millis, renew, roundMillis, throttled } from "./dom.js";
-import { colourOf } from "./colours.js";
+import { $, colourOf, h, millis, renew, roundMillis, throttled } from "./dom.js";
 import * as drift from "./drift.js";
-import { figure, library, onTheme } from "./plot.js";
+import { figure, onTheme } from "./plot.js";
+import { library } from "./views.js";
 
 const HEIGHT = 190;
 const POINTS = 200;

@@ -8,6 +8,7 @@ import { know } from "./nodes.js";
 import * as patches from "./patches.js";
 import { comparison } from "./slider.js";
 import { sameSize } from "./samesize.js";
+import { neighbour } from "./wall.js";
 
 const MODES = [
   ["slider", "Slider"], ["pair", "Side by side"], ["error", "Error map"], ["patches", "Patches"], ["jpeg", "JPEG"],
@@ -15,7 +16,6 @@ const MODES = [
 
 let current = null; // the shown frame
 let mode = "slider";
-let neighbour = () => null;
 
 function single(frame, source, name) {
   const image = h("img", { src: source, alt: name });
@@ -100,7 +100,8 @@ function close() {
   $("viewer").close();
 }
 
-async function route() {
+/** Shows the frame that the address names, if it does. */
+export async function route() {
   const id = location.hash.match(/^#\/frame\/([0-9a-f-]{36})$/)?.[1];
   if (!id) {
     current = null;
@@ -126,9 +127,7 @@ export function changed(frame) {
   render();
 }
 
-export function init(neighbourOf) {
-  neighbour = neighbourOf;
-  addEventListener("hashchange", route);
+export function init() {
   $("viewer").addEventListener("close", () => {
     const view = document.querySelector(".views [aria-current]")?.getAttribute("href") ?? "#/";
     if (location.hash.startsWith("#/frame/")) history.pushState(null, "", view);
@@ -143,5 +142,4 @@ export function init(neighbourOf) {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
-  route();
 }

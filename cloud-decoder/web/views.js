@@ -1,0 +1,58 @@
+// What the views need, loaded when they are first shown; for the one that the address names at once, while the page itself still is.
+
+import "./api.js"; // Follows changes at once too.
+
+/** Modules, the view's own first, and styles. */
+const NEEDS = {
+  fleet: ["fleet.js", "nodes.js", "wall.js"],
+  quality: ["quality.js", "drift.js", "plot.js", "vendor/uPlot.min.css", "charts.css"],
+  labels: ["labels.js", "plot.js", "vendor/uPlot.min.css", "charts.css"],
+  parked: ["parked.js"],
+  viewer: ["viewer.js", "errors.js", "facts.js", "nodes.js", "patches.js", "samesize.js", "slider.js", "wall.js", "viewer.css"],
+};
+
+export const NAMES = ["fleet", "quality", "labels", "parked"];
+
+const loading = new Map(); // file -> what it becomes
+
+function element(tag, attributes) {
+  return new Promise((loaded, failed) => {
+    const made = Object.assign(document.createElement(tag), attributes, { onload: loaded });
+    made.onerror = () => {
+      made.remove();
+      failed(new Error(`${attributes.href ?? attributes.src} could not be loaded`));
+    };
+    document.head.append(made);
+  });
+}
+
+function file(name) {
+  if (name.endsWith(".css")) return element("link", { rel: "stylesheet", href: `/${name}` });
+  if (name.startsWith("vendor/")) return element("script", { src: `/${name}` });
+  return import(`./${name}`);
+}
+
+/** Loads a file once; when that failed, again. */
+function once(name) {
+  if (!loading.has(name)) loading.set(name, file(name).catch((error) => {
+    loading.delete(name);
+    throw error;
+  }));
+  return loading.get(name);
+}
+
+/** Loads uPlot. It is larger than all the rest, and is only awaited when there is something to plot. */
+export const library = () => once("vendor/uPlot.iife.min.js");
+
+/** A view's module, once it can be used. */
+export async function need(view) {
+  const files = NEEDS[view].map(once);
+  if (NEEDS[view].includes("plot.js")) library().catch(() => {});
+  return (await Promise.all(files))[0];
+}
+
+/** The view that the address names, or null; a frame is shown over a view. */
+export const named = () => NAMES.find((name) => location.hash === `#/${name}`) ?? null;
+export const framed = () => location.hash.startsWith("#/frame/");
+
+need(named() ?? "fleet").catch(() => {}); // Whoever needs it tries again and tells.
