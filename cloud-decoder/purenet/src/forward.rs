@@ -189,23 +189,23 @@ impl<'n, E: Engine> Pass<'n, E> {
             let patches = network.synthesize(engine, latents, patch_bytes);
             for patches in patches.chunks_exact(row) {
                 self.place(patches);
-                for index in 0..self.network.stages.len() {
-                    self.advance(index);
-                }
-                let [.., last] = self.maps.outputs.as_mut_slice() else {
-                    unreachable!("a checked layout has stages")
-                };
-                let rows = self.done..last.len();
-                self.done = rows.end;
-                sink(Finished {
-                    map: last,
-                    base: self.maps.base.as_ref(),
-                    rows,
-                });
-                last.release(self.done, 0);
-                if let Some(base) = &mut self.maps.base {
-                    base.release(self.done, 0);
-                }
+            }
+            for index in 0..self.network.stages.len() {
+                self.advance(index);
+            }
+            let [.., last] = self.maps.outputs.as_mut_slice() else {
+                unreachable!("a checked layout has stages")
+            };
+            let rows = self.done..last.len();
+            self.done = rows.end;
+            sink(Finished {
+                map: last,
+                base: self.maps.base.as_ref(),
+                rows,
+            });
+            last.release(self.done, 0);
+            if let Some(base) = &mut self.maps.base {
+                base.release(self.done, 0);
             }
         }
         self.maps
