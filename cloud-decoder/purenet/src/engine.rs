@@ -14,6 +14,9 @@ pub(crate) trait Engine: Copy + Send + Sync {
     /// Packs weights in PyTorch's order: output, input; `bias` has one value an output.
     fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Self::Linear;
 
+    /// Linear layer on latents of `bytes` a patch: bits, least significant first, are -1 and +1, and 0 where a patch has none.
+    fn bits(self, layer: &Self::Linear, latents: &[u8], bytes: usize, relu: bool) -> Vec<f32>;
+
     /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`.
     fn linear(self, layer: &Self::Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32>;
 }

@@ -21,6 +21,9 @@ const FRAME: Shape = Shape {
 /// Patches that the first stage computes at once, if a row has not more.
 const AHEAD: usize = 128;
 
+/// Multiply-accumulates of the rows of patches that pass the stages together, about.
+const TOGETHER: usize = 1 << 28;
+
 /// Feature maps of frames of one size; new ones cost as much time as a layer.
 pub(crate) struct Maps<V> {
     /// Patches along the frame's sides.
@@ -45,7 +48,9 @@ pub(crate) struct Pass<'n, E: Engine> {
 
 /// Finished rows of the frame.
 pub(crate) struct Finished<'a, V> {
+    /// With this many pixels along the side of a position.
     map: &'a Rows<V>,
+    pixels: usize,
     base: Option<&'a Rows<f32>>,
     pub(crate) rows: Range<usize>,
 }
@@ -53,12 +58,27 @@ pub(crate) struct Finished<'a, V> {
 impl<V: Value> Finished<'_, V> {
     /// Converts the values of row `y`, three a pixel, as many as there is room for.
     pub(crate) fn row<T>(&self, y: usize, out: &mut [T], convert: impl Fn(f32) -> T) {
-        let values = out.iter_mut().zip(self.map.row(y));
+        let run = self.pixels * FRAME.channels;
+        let positions = self
+            .map
+            .row(y / self.pixels)
+            .chunks_exact(self.pixels * run);
+        let runs = positions.map(|values| &values[y % self.pixels * run..][..run]);
+        let runs = out.chunks_mut(run).zip(runs);
         match self.base {
-            Some(base) => values
-                .zip(base.row(y))
-                .for_each(|((out, value), base)| *out = convert(value.to_f32() + base)),
-            None => values.for_each(|(out, value)| *out = convert(value.to_f32())),
+            Some(base) => {
+                runs.zip(base.row(y).chunks_exact(run))
+                    .for_each(|((out, values), base)| {
+                        for ((out, value), base) in out.iter_mut().zip(values).zip(base) {
+                            *out = convert(value.to_f32() + base);
+                        }
+                    })
+            }
+            None => runs.for_each(|(out, values)| {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = convert(value.to_f32());
+                }
+            }),
         }
     }
 }
@@ -67,9 +87,11 @@ impl<E: Engine> Network<E> {
     /// Bytes of feature maps that a frame of so many patches takes.
     pub(crate) fn map_bytes(&self, rows: usize, columns: usize) -> usize {
         let bytes = |shape, room| Rows::<E::Value>::bytes(shape, rows, columns, room);
+        let together = self.together(rows, columns);
+        let room = |shape| room(shape, together);
         let maps = self.shapes.iter().map(|&shape| bytes(shape, room(shape)));
         let inner = self.inner_shapes().flatten();
-        let base_room = self.base_room();
+        let base_room = self.base_room(together);
         let base = (self.base).map(|_| Rows::<f32>::bytes(FRAME, rows, columns, base_room));
         // The first stage holds its inputs, and its result twice: by panels of channels and by patches.
         let patch = self.bits + 3 * self.units + 2 * self.shapes[0].values();
@@ -80,22 +102,13 @@ impl<E: Engine> Network<E> {
             + first
     }
 
-    /// The first stage on some rows of patches: the bits of each patch, as -1 and +1, or 0 where it has none. Gives the values of
-    /// patch after patch.
+    /// The first stage on some rows of patches. Gives the values of patch after patch.
     fn synthesize(&self, engine: E, latents: &[u8], patch_bytes: usize) -> Vec<f32> {
-        let patches = latents.chunks_exact(patch_bytes);
-        let count = patches.len();
-        let mut inputs = vec![0.0; count * self.bits];
-        for (inputs, patch) in inputs.chunks_exact_mut(self.bits).zip(patches) {
-            let (inputs, _) = inputs.as_chunks_mut();
-            for (inputs, &byte) in inputs.iter_mut().zip(patch) {
-                *inputs = signs(byte);
-            }
-        }
-        if let Some(hidden) = &self.hidden {
-            inputs = engine.linear(hidden, &inputs, count, true);
-        }
-        engine.linear(&self.first, &inputs, count, false)
+        let Some(hidden) = &self.hidden else {
+            return engine.bits(&self.first, latents, patch_bytes, false);
+        };
+        let units = engine.bits(hidden, latents, patch_bytes, true);
+        engine.linear(&self.first, &units, latents.len() / patch_bytes, false)
     }
 
     /// Shape of what each stage has between its input and its output, if anything.
@@ -111,8 +124,14 @@ impl<E: Engine> Network<E> {
         })
     }
 
+    /// Rows of patches that pass each stage together: enough for its weights, and for those who share the work.
+    fn together(&self, rows: usize, columns: usize) -> usize {
+        let row = self.macs_per_patch as usize * columns;
+        (TOGETHER / row).clamp(1, ahead(columns).min(rows))
+    }
+
     /// Rows of the base that wait for the last stage: by as much as all stages lag behind their inputs.
-    fn base_room(&self) -> usize {
+    fn base_room(&self, together: usize) -> usize {
         let stages = self.stages.iter().zip(&self.shapes[1..]);
         let lags = stages.map(|(stage, shape)| {
             let layers: &[&E::Conv] = match stage {
@@ -123,7 +142,7 @@ impl<E: Engine> Network<E> {
             let lag = |layer: &&E::Conv| layer.radius() + layer.step();
             layers.iter().map(lag).sum::<usize>() * PATCH / shape.side
         });
-        2 * PATCH + lags.sum::<usize>()
+        (1 + together) * PATCH + lags.sum::<usize>()
     }
 }
 
@@ -133,9 +152,10 @@ fn ahead(columns: usize) -> usize {
     (AHEAD / columns).max(1)
 }
 
-/// Rows of a map that are held at once: what comes with two rows of patches, and what two layers wait for.
-fn room(shape: Shape) -> usize {
-    2 * shape.side + 16
+/// Rows of a map that are held at once: what comes with the rows of patches that pass together and one more, and what two layers
+/// wait for.
+fn room(shape: Shape, together: usize) -> usize {
+    (1 + together) * shape.side + 16
 }
 
 impl<V: Value> Maps<V> {
@@ -144,7 +164,8 @@ impl<V: Value> Maps<V> {
         rows: usize,
         columns: usize,
     ) -> Self {
-        let new = |shape| Rows::new(shape, rows, columns, room(shape));
+        let together = network.together(rows, columns);
+        let new = |shape| Rows::new(shape, rows, columns, room(shape, together));
         Self {
             rows,
             columns,
@@ -152,7 +173,7 @@ impl<V: Value> Maps<V> {
             inner: network.inner_shapes().map(|shape| shape.map(new)).collect(),
             base: network
                 .base
-                .map(|_| Rows::new(FRAME, rows, columns, network.base_room())),
+                .map(|_| Rows::new(FRAME, rows, columns, network.base_room(together))),
         }
     }
 
@@ -181,34 +202,42 @@ impl<'n, E: Engine> Pass<'n, E> {
         patch_bytes: usize,
         mut sink: impl FnMut(Finished<'_, E::Value>),
     ) -> Maps<E::Value> {
-        let columns = self.maps.columns;
-        debug_assert_eq!(latents.len(), self.maps.rows * columns * patch_bytes);
+        let (rows, columns) = (self.maps.rows, self.maps.columns);
+        debug_assert_eq!(latents.len(), rows * columns * patch_bytes);
         let (network, engine) = (self.network, self.engine);
         let row = columns * network.shapes[0].values();
+        let together = network.together(rows, columns);
         for latents in latents.chunks(ahead(columns) * columns * patch_bytes) {
             let patches = network.synthesize(engine, latents, patch_bytes);
-            for patches in patches.chunks_exact(row) {
-                self.place(patches);
-            }
-            for index in 0..self.network.stages.len() {
-                self.advance(index);
-            }
-            let [.., last] = self.maps.outputs.as_mut_slice() else {
-                unreachable!("a checked layout has stages")
-            };
-            let rows = self.done..last.len();
-            self.done = rows.end;
-            sink(Finished {
-                map: last,
-                base: self.maps.base.as_ref(),
-                rows,
-            });
-            last.release(self.done, 0);
-            if let Some(base) = &mut self.maps.base {
-                base.release(self.done, 0);
+            for rows in patches.chunks(together * row) {
+                rows.chunks_exact(row).for_each(|row| self.place(row));
+                for index in 0..network.stages.len() {
+                    self.advance(index);
+                }
+                self.hand_out(&mut sink);
             }
         }
         self.maps
+    }
+
+    /// Gives the rows of the frame that are finished away.
+    fn hand_out(&mut self, mut sink: impl FnMut(Finished<'_, E::Value>)) {
+        let pixels = self.network.pixels;
+        let [.., last] = self.maps.outputs.as_mut_slice() else {
+            unreachable!("the first stage has an output")
+        };
+        let rows = self.done..last.len() * pixels;
+        self.done = rows.end;
+        sink(Finished {
+            map: last,
+            pixels,
+            base: self.maps.base.as_ref(),
+            rows,
+        });
+        last.release(self.done / pixels, 0);
+        if let Some(base) = &mut self.maps.base {
+            base.release(self.done, 0);
+        }
     }
 
     /// Puts a row of patches that the first stage made into its map, and into the base.
@@ -256,12 +285,13 @@ impl<'n, E: Engine> Pass<'n, E> {
                 let radius = first.radius();
                 input.release(ready.min(summed + radius), radius);
             }
-            (Stage::PixelShuffle { factor }, _) => {
+            (Stage::PixelShuffle { factor, sorted }, _) => {
                 let (first, end) = (output.len() / factor, input.len());
                 let mut rows = output.append((end - first) * factor);
                 let rows = rows.par_chunks_mut(*factor).enumerate();
                 rows.for_each(|(y, rows)| {
-                    rows::shuffle(input.row(first + y), input.channels(), rows);
+                    let shuffle = if *sorted { rows::spread } else { rows::shuffle };
+                    shuffle(input.row(first + y), input.channels(), rows);
                 });
                 input.release(end, 0);
             }
@@ -287,11 +317,6 @@ impl<'n, E: Engine> Pass<'n, E> {
             }
         }
     }
-}
-
-/// Bits of a latent byte, least significant first, as -1 and +1.
-fn signs(byte: u8) -> [f32; 8] {
-    std::array::from_fn(|bit| if byte >> bit & 1 == 1 { 1.0 } else { -1.0 })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod layout;
 mod loader;
 mod model;
 mod rows;
+mod signs;
 mod simd;
 mod tiled;
 mod transforms;

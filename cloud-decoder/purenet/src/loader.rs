@@ -24,6 +24,9 @@ pub(crate) struct Network<E: Engine> {
     pub(crate) stages: Vec<Stage<E::Conv>>,
     /// Output shape of the first stage, then of each of `stages`.
     pub(crate) shapes: Vec<Shape>,
+    /// Pixels along the side of a position of the last shape, in the order of [`by_position`]: what a last pixel shuffle would spread is
+    /// read where it is.
+    pub(crate) pixels: usize,
     /// Factor of the skip connection from the first stage to the frame.
     pub(crate) base: Option<usize>,
     pub(crate) parameters: u64,
@@ -42,6 +45,8 @@ pub(crate) enum Stage<C> {
     },
     PixelShuffle {
         factor: usize,
+        /// Whether channels come in the order of [`by_position`].
+        sorted: bool,
     },
     /// `factor` pixels of the frame along the side of a position.
     Join {
@@ -101,7 +106,7 @@ impl<E: Engine> Network<E> {
             layout,
             tensors,
         } = File::open(bytes)?;
-        let shapes = layout.shapes()?;
+        let mut shapes = layout.shapes()?;
         let mut loader = Loader {
             tensors,
             packed: 0,
@@ -139,7 +144,11 @@ impl<E: Engine> Network<E> {
                     relu,
                 } => {
                     let sizes = (*output, *input, *kernel);
-                    let layer = loader.conv::<E>(&label, name, sizes, shape.side)?;
+                    let shuffled = match layout.stages.get(index + 1) {
+                        Some(StageLayout::PixelShuffle { factor }) => *factor,
+                        _ => 1,
+                    };
+                    let layer = loader.conv::<E>(&label, name, sizes, shape.side, shuffled)?;
                     stages.push(Stage::Conv { layer, relu: *relu });
                 }
                 StageLayout::Residual {
@@ -150,13 +159,16 @@ impl<E: Engine> Network<E> {
                     let sizes = (*channels, *channels, *kernel);
                     let mut layer = |part: &str| {
                         let name = format!("{name}.{part}");
-                        loader.conv::<E>(&label, &name, sizes, shape.side)
+                        loader.conv::<E>(&label, &name, sizes, shape.side, 1)
                     };
                     let (first, second) = (layer("conv1")?, layer("conv2")?);
                     stages.push(Stage::Residual { first, second });
                 }
                 StageLayout::PixelShuffle { factor } => {
-                    stages.push(Stage::PixelShuffle { factor: *factor });
+                    stages.push(Stage::PixelShuffle {
+                        factor: *factor,
+                        sorted: matches!(stages.last(), Some(Stage::Conv { .. })),
+                    });
                 }
                 StageLayout::Join {
                     name,
@@ -165,7 +177,7 @@ impl<E: Engine> Network<E> {
                     kernel,
                 } => {
                     let sizes = (*channels, *input, *kernel);
-                    let layer = loader.conv::<E>(&label, name, sizes, shape.side)?;
+                    let layer = loader.conv::<E>(&label, name, sizes, shape.side, 1)?;
                     let factor = PATCH / shape.side;
                     stages.push(Stage::Join { layer, factor });
                 }
@@ -173,6 +185,16 @@ impl<E: Engine> Network<E> {
         }
         if let Some(tensor) = loader.tensors.into_keys().min() {
             return Err(ModelError::TensorUnknown { tensor });
+        }
+        let mut pixels = 1;
+        if let Some(&Stage::PixelShuffle {
+            factor,
+            sorted: true,
+        }) = stages.last()
+        {
+            pixels = factor;
+            stages.pop();
+            shapes.pop();
         }
         Ok(Self {
             program,
@@ -183,11 +205,20 @@ impl<E: Engine> Network<E> {
             first: first.expect("a checked layout begins with patch_linear"),
             stages,
             shapes,
+            pixels,
             base: layout.base.map(|base| base.factor),
             parameters: loader.parameters,
             macs_per_patch: loader.macs_per_patch,
         })
     }
+}
+
+/// PyTorch's pixel shuffle by `factor` takes the channels of a position colour by colour. Gives their numbers pixel by pixel, row
+/// by row: in that order what becomes a run of a row is one already.
+fn by_position(channels: usize, factor: usize) -> impl Iterator<Item = usize> + Clone {
+    let pixels = factor * factor;
+    let colours = channels / pixels;
+    (0..channels).map(move |at| at % colours * pixels + at / colours)
 }
 
 impl Loader<'_> {
@@ -205,17 +236,25 @@ impl Loader<'_> {
     }
 
     /// The same of a convolution of so many output channels, input channels and kernel rows, at `side` positions along a
-    /// patch.
+    /// patch. Its outputs are sorted for a pixel shuffle by `shuffled`.
     fn conv<E: Engine>(
         &mut self,
         stage: &str,
         name: &str,
         (outputs, inputs, kernel): (usize, usize, usize),
         side: usize,
+        shuffled: usize,
     ) -> Result<E::Conv, ModelError> {
         self.account(stage, Conv::packed_len(outputs, inputs, kernel, side))?;
         let shape = vec![outputs, inputs, kernel, kernel];
         let (weights, bias) = self.parameters(stage, name, shape, side * side)?;
+        let order = by_position(outputs, shuffled);
+        let kernels: Vec<_> = weights.chunks_exact(inputs * kernel * kernel).collect();
+        let weights: Vec<_> = (order.clone())
+            .flat_map(|output| kernels[output])
+            .copied()
+            .collect();
+        let bias = order.map(|output| bias[output]).collect();
         Ok(E::Conv::pack(&weights, bias, inputs, kernel, side))
     }
 

@@ -150,6 +150,17 @@ impl<V: Value> Rows<V> {
     }
 }
 
+/// Writes a row into `factor` rows, whose values at a position it holds one row after the other.
+pub(crate) fn spread<V: Value>(input: &[V], depth: usize, output: &mut [&mut [V]]) {
+    let run = depth / output.len();
+    for (dy, row) in output.iter_mut().enumerate() {
+        let positions = row.chunks_exact_mut(run).zip(input.chunks_exact(depth));
+        for (values, position) in positions {
+            values.copy_from_slice(&position[dy * run..][..run]);
+        }
+    }
+}
+
 /// Writes PyTorch's pixel shuffle of a row into `factor` rows.
 pub(crate) fn shuffle<V: Value>(input: &[V], depth: usize, output: &mut [&mut [V]]) {
     let factor = output.len();

@@ -223,6 +223,22 @@ impl Engine for Tiles {
         }
     }
 
+    fn bits(self, layer: &Linear, latents: &[u8], bytes: usize, relu: bool) -> Vec<f32> {
+        let patches = latents.chunks_exact(bytes);
+        let count = patches.len();
+        let mut signs = vec![0.0; count * layer.inputs];
+        for (signs, patch) in signs.chunks_exact_mut(layer.inputs).zip(patches) {
+            for (bit, sign) in signs.iter_mut().take(8 * bytes).enumerate() {
+                *sign = if patch[bit / 8] >> (bit % 8) & 1 == 1 {
+                    1.0
+                } else {
+                    -1.0
+                };
+            }
+        }
+        self.linear(layer, &signs, count, relu)
+    }
+
     /// Panels are shared out, since the weights are more than the inputs.
     fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
         let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));
