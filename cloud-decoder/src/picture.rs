@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use fast_image_resize::{
-    ImageBufferError, PixelType, ResizeError, Resizer,
+    FilterType as Kernel, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions,
+    Resizer,
     images::{Image, ImageRef},
 };
 use image::{
@@ -69,10 +70,11 @@ pub(crate) enum WriteError {
     Jpeg(#[from] jpeg_encoder::EncodingError),
 }
 
-/// An RGB picture as PNG, quickly.
+/// An RGB picture as PNG, quickly. Of all filters Paeth's leaves the fewest bytes of what a decoder rebuilds, nearly row by row; to try
+/// them all takes as long again.
 pub(crate) fn png(rgb: &[u8], width: u32, height: u32) -> Result<Bytes, WriteError> {
     let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Paeth)
         .write_image(rgb, width, height, ExtendedColorType::Rgb8)?;
     Ok(bytes.into())
 }
@@ -83,7 +85,9 @@ pub(crate) fn small_jpeg(rgb: &[u8], width: u32, height: u32) -> Result<Bytes, W
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
     let picture = ImageRef::new(width, height, rgb, PixelType::U8x3)?;
     let mut small = Image::new(side(width), side(height), PixelType::U8x3);
-    Resizer::new().resize(&picture, &mut small, None)?;
+    // Half the time of Lanczos' kernel, which looks the same at this size.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(Kernel::CatmullRom));
+    Resizer::new().resize(&picture, &mut small, &options)?;
     let mut bytes = Vec::new();
     // A side is at most THUMBNAIL_SIDE.
     let (width, height) = (small.width() as u16, small.height() as u16);

@@ -212,19 +212,22 @@ impl<E: Engine> Runner<E> {
             let stride = frame.width * 3;
             let end = finished.rows.end.min(frame.height);
             let rows = &mut rgb[finished.rows.start.min(end) * stride..end * stride];
-            rows.par_chunks_exact_mut(stride)
-                .enumerate()
-                .for_each(|(y, out)| finished.row(finished.rows.start + y, out, to_u8));
+            rows.par_chunks_exact_mut(stride).enumerate().for_each_init(
+                Vec::new,
+                |line, (y, out)| {
+                    finished.row(finished.rows.start + y, line, out, to_u8);
+                },
+            );
         })?;
         Ok(rgb)
     }
 
     fn decode_planes(&self, latents: &[u8], frame: Frame) -> Result<Array3<f32>, DecodeError> {
         let mut planes = Array3::zeros((3, frame.height, frame.width));
-        let mut line = vec![0.0; frame.width * 3];
+        let (mut values, mut line) = (Vec::new(), vec![0.0; frame.width * 3]);
         self.pass(latents, frame, |finished| {
             for y in finished.rows.start..finished.rows.end.min(frame.height) {
-                finished.row(y, &mut line, |value| value);
+                finished.row(y, &mut values, &mut line, |value| value);
                 let mut row = planes.slice_mut(s![.., y, ..]);
                 let line = ArrayView2::from_shape((frame.width, 3), &line);
                 row.assign(&line.expect("three values a pixel").t());

@@ -56,29 +56,29 @@ pub(crate) struct Finished<'a, V> {
 }
 
 impl<V: Value> Finished<'_, V> {
-    /// Converts the values of row `y`, three a pixel, as many as there is room for.
-    pub(crate) fn row<T>(&self, y: usize, out: &mut [T], convert: impl Fn(f32) -> T) {
+    /// Converts the values of row `y`, three a pixel, as many as there is room for. `line` holds them meanwhile.
+    pub(crate) fn row<T>(
+        &self,
+        y: usize,
+        line: &mut Vec<V>,
+        out: &mut [T],
+        convert: impl Fn(f32) -> T,
+    ) {
         let run = self.pixels * FRAME.channels;
         let positions = self
             .map
             .row(y / self.pixels)
             .chunks_exact(self.pixels * run);
-        let runs = positions.map(|values| &values[y % self.pixels * run..][..run]);
-        let runs = out.chunks_mut(run).zip(runs);
+        line.clear();
+        for position in positions {
+            line.extend_from_slice(&position[y % self.pixels * run..][..run]);
+        }
+        let values = out.iter_mut().zip(&*line);
         match self.base {
-            Some(base) => {
-                runs.zip(base.row(y).chunks_exact(run))
-                    .for_each(|((out, values), base)| {
-                        for ((out, value), base) in out.iter_mut().zip(values).zip(base) {
-                            *out = convert(value.to_f32() + base);
-                        }
-                    })
-            }
-            None => runs.for_each(|(out, values)| {
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = convert(value.to_f32());
-                }
-            }),
+            Some(base) => values
+                .zip(base.row(y))
+                .for_each(|((out, value), base)| *out = convert(value.to_f32() + base)),
+            None => values.for_each(|(out, value)| *out = convert(value.to_f32())),
         }
     }
 }

@@ -26,7 +26,6 @@ mod rows;
 mod signs;
 mod simd;
 mod tiled;
-mod transforms;
 mod value;
 mod winograd;
 

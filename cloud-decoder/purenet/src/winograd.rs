@@ -7,8 +7,8 @@
 
 use crate::engine::Finish;
 use crate::rows::{MARGIN, Rows};
+use crate::simd::transforms::{Inputs, Outputs};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
-use crate::transforms::{Inputs, Outputs};
 use rayon::prelude::*;
 use std::cell::RefCell;
 

@@ -10,6 +10,7 @@ mod aarch64;
 mod portable;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transforms;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
