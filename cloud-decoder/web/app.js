@@ -77,9 +77,10 @@ async function load() {
   const mine = (missed = []);
   try {
     const all = common();
-    const loaded = open(wanted).then((opened) => opened.load(camera, all, drawn));
-    setTimeout(prepare);
-    await Promise.all([all, loaded]);
+    all.catch(() => {}); // Told below.
+    const opened = await open(wanted);
+    setTimeout(prepare); // Once all is asked for.
+    await Promise.all([all, opened.load(camera, all, drawn)]);
     banner(null);
     link("live", "Live");
   } catch (error) {

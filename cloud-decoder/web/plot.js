@@ -46,6 +46,22 @@ function tip(format) {
   };
 }
 
+/** Points of all lines up to which each is marked: with more they hide the lines. */
+const MARKED = 240;
+
+let wanted = []; // plots that are to be made
+
+/** Makes plots together, after all that changes around them: then the page is laid out once, not for each. */
+function plotSoon(box, make) {
+  wanted.push([box, make]);
+  if (wanted.length > 1) return;
+  queueMicrotask(() => {
+    const sized = wanted.map(([box, make]) => [box.clientWidth, make]);
+    wanted = [];
+    for (const [width, make] of sized) make(width);
+  });
+}
+
 /**
  * A figure with a plot. `format` writes a value, `axis` one beside the axis, `range` gives the axis' limits for the least and the largest one,
  * `zoomed(from, to)` is called with seconds when a part was dragged over.
@@ -59,10 +75,11 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
   let plot = null;
   let lines = [];
 
-  function options(from, to) {
+  function options(width, from, to) {
+    const marked = lines.reduce((sum, { times }) => sum + times.length, 0) <= MARKED;
     const axis = { stroke: css("--muted"), font: `11px ${css("--sans")}`, grid: { stroke: css("--hair"), width: 1 }, ticks: { show: false } };
     return {
-      width: box.clientWidth, height,
+      width, height,
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       padding: [10, 10, 0, 0],
@@ -83,7 +100,7 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
       series: [{}, ...lines.map(({ label, colour, times }) => ({
         label, stroke: css(colour), width: dots ? 0 : 1.75, spanGaps: true,
         paths: dots ? () => null : undefined,
-        points: { show: dots || times.length < 60, size: dots ? 7 : 5, width: dots ? 0 : 1.5, fill: dots ? css(colour) : css("--surface"), stroke: css(colour) },
+        points: { show: dots || marked || times.length === 1, size: dots ? 7 : 5, width: dots ? 0 : 1.5, fill: dots ? css(colour) : css("--surface"), stroke: css(colour) },
       }))],
     };
   }
@@ -103,7 +120,11 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
       return `${label} ${format(last)}`;
     });
     box.setAttribute("aria-label", `${name} over time, newest: ${said.slice(0, 8).join(", ")}`);
-    plot = new uPlot(options(from, to), uPlot.join(lines.map(({ times, values }) => [times, values])), box);
+    const table = uPlot.join(lines.map(({ times, values }) => [times, values]));
+    const mine = lines;
+    plotSoon(box, (width) => {
+      if (lines === mine) plot = new uPlot(options(width, from, to), table, box);
+    });
   }
 
   new ResizeObserver(() => {
