@@ -1,8 +1,8 @@
-//! Layers in full precision.
+//! Convolutions in full precision.
 
-use crate::engine::{self, Convolution, Engine, Finish};
+use crate::engine::{Convolution, Engine, Finish};
+use crate::linear::{self, Linear};
 use crate::rows::{MARGIN, Rows};
-use crate::signs::Signs;
 use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
@@ -19,7 +19,6 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs weights in PyTorch's order: output, input, row, column, `bias` having one value an output.
-    /// A linear layer has kernel 1.
     pub(crate) fn new(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize) -> Self {
         let (outputs, area) = (bias.len(), kernel * kernel);
         let window = area * inputs;
@@ -42,30 +41,6 @@ impl Packed {
     /// Values that packing takes, with the panels filled up.
     pub(crate) fn packed_len(outputs: usize, inputs: usize, kernel: usize) -> usize {
         outputs.next_multiple_of(PANEL) * inputs * kernel * kernel
-    }
-
-    /// Linear layer on `count` vectors, each giving as many values as there are outputs; what is negative becomes zero if `relu`.
-    /// `sum` fills in a panel's sums from its weights and outputs. Panels are shared out, since the weights are more than the inputs.
-    fn linear(
-        &self,
-        count: usize,
-        relu: bool,
-        sum: impl Fn(&[Lanes], usize, &mut [Lanes]) + Sync,
-    ) -> Vec<f32> {
-        let panels: Vec<_> = self
-            .weights
-            .chunks(self.inputs)
-            .zip(self.panels())
-            .collect();
-        let panels: Vec<Vec<Lanes>> = panels
-            .into_par_iter()
-            .map(|(weights, outputs)| {
-                let mut sums = vec![Lanes([0.0; PANEL]); count];
-                sum(weights, outputs.len(), &mut sums);
-                sums
-            })
-            .collect();
-        engine::join(&panels, |lanes| &lanes.0, &self.bias, count, relu)
     }
 
     /// Row `y` of a convolution.
@@ -123,35 +98,21 @@ impl Packed {
 
 impl Engine for Isa {
     type Value = f32;
-    type Linear = Packed;
+    type Linear = Linear;
     type Conv = Conv;
 
-    fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Packed {
-        Packed::new(weights, bias, inputs, 1)
+    fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Linear {
+        Linear::new(weights, bias, inputs)
     }
 
-    fn bits(self, layer: &Packed, latents: &[u8], bytes: usize, relu: bool) -> Vec<f32> {
-        layer.linear(latents.len() / bytes, relu, |weights, _, sums| {
-            self.apply(Signs {
-                weights,
-                latents,
-                bytes,
-                sums,
-            });
-        })
-    }
-
-    fn linear(self, layer: &Packed, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
-        let windows = Windows {
-            input,
-            rows: 1,
-            row_len: layer.inputs,
-            row_stride: 0,
-            pixel_stride: layer.inputs,
-        };
-        layer.linear(count, relu, |weights, outputs, sums| {
-            self.multiply(windows, weights, outputs, sums);
-        })
+    fn synthesize(
+        self,
+        hidden: Option<&Linear>,
+        last: &Linear,
+        latents: &[u8],
+        bytes: usize,
+    ) -> Vec<f32> {
+        linear::synthesize(self, hidden, last, latents, bytes)
     }
 }
 
@@ -219,51 +180,6 @@ impl Convolution<Isa> for Conv {
                 .into_par_iter()
                 .enumerate()
                 .for_each(|(y, row)| layer.row(isa, input, first + y, row, finish)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values in -1..1, the same each time.
-    fn noise(len: usize, seed: u64) -> Vec<f32> {
-        let value = |i: u64| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        (0..len as u64)
-            .map(|i| value(i) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
-    }
-
-    #[test]
-    fn bits_are_signs_in_a_linear_layer() {
-        let (outputs, count) = (70, 5);
-        for (inputs, bytes) in [(8, 1), (24, 3), (80, 10), (80, 4), (256, 32), (256, 31)] {
-            let latents: Vec<u8> = (0..count * bytes).map(|i| (i * 89 + 7) as u8).collect();
-            let sign = |patch: &[u8], bit: usize| match patch.get(bit / 8) {
-                Some(byte) if byte >> (bit % 8) & 1 == 1 => 1.0,
-                Some(_) => -1.0,
-                None => 0.0,
-            };
-            let signs: Vec<f32> = (latents.chunks_exact(bytes))
-                .flat_map(|patch| (0..inputs).map(|bit| sign(patch, bit)))
-                .collect();
-            let weights = noise(inputs * outputs, 3);
-            let layer = Isa::pack_linear(&weights, noise(outputs, 5), inputs);
-            for relu in [false, true] {
-                let expected = Isa::Portable.linear(&layer, &signs, count, relu);
-                for isa in [Isa::Portable, Isa::best()] {
-                    let actual = isa.bits(&layer, &latents, bytes, relu);
-                    assert_eq!(actual.len(), expected.len());
-                    for (at, (a, b)) in actual.iter().zip(&expected).enumerate() {
-                        let (patch, output) = (at / outputs, at % outputs);
-                        assert!(
-                            (a - b).abs() < 2e-5,
-                            "{isa:?}, {bytes} bytes of {inputs} bits, patch {patch}, output {output}: {a}, not {b}"
-                        );
-                    }
-                }
-            }
         }
     }
 }

@@ -14,11 +14,15 @@ pub(crate) trait Engine: Copy + Send + Sync {
     /// Packs weights in PyTorch's order: output, input; `bias` has one value an output.
     fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Self::Linear;
 
-    /// Linear layer on latents of `bytes` a patch: bits, least significant first, are -1 and +1, and 0 where a patch has none.
-    fn bits(self, layer: &Self::Linear, latents: &[u8], bytes: usize, relu: bool) -> Vec<f32>;
-
-    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`.
-    fn linear(self, layer: &Self::Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32>;
+    /// The first stage on latents of `bytes` a patch, whose bits, least significant first, are -1 and +1, and 0 where a patch has none:
+    /// the values of patch after patch. What is negative after the hidden layer, if there is one, becomes zero.
+    fn synthesize(
+        self,
+        hidden: Option<&Self::Linear>,
+        last: &Self::Linear,
+        latents: &[u8],
+        bytes: usize,
+    ) -> Vec<f32>;
 }
 
 /// A same-size convolution.
@@ -67,7 +71,7 @@ pub(crate) enum Finish<'a, V> {
 /// The output of a linear layer: for each of `count` vectors the biased sums of all panels of outputs, zero where
 /// they are negative if `relu`.
 pub(crate) fn join<const PANEL: usize, S: Sync>(
-    panels: &[Vec<S>],
+    panels: &[impl AsRef<[S]> + Sync],
     values: impl Fn(&S) -> &[f32; PANEL] + Sync,
     bias: &[f32],
     count: usize,
@@ -78,7 +82,7 @@ pub(crate) fn join<const PANEL: usize, S: Sync>(
     vectors.for_each(|(vector, output)| {
         let outputs = output.chunks_mut(PANEL).zip(bias.chunks(PANEL));
         for ((output, bias), panel) in outputs.zip(panels) {
-            let sums = bias.iter().zip(values(&panel[vector]));
+            let sums = bias.iter().zip(values(&panel.as_ref()[vector]));
             for (output, (bias, sum)) in output.iter_mut().zip(sums) {
                 let value = sum + bias;
                 *output = if relu { value.max(0.0) } else { value };

@@ -102,15 +102,6 @@ impl<E: Engine> Network<E> {
             + first
     }
 
-    /// The first stage on some rows of patches. Gives the values of patch after patch.
-    fn synthesize(&self, engine: E, latents: &[u8], patch_bytes: usize) -> Vec<f32> {
-        let Some(hidden) = &self.hidden else {
-            return engine.bits(&self.first, latents, patch_bytes, false);
-        };
-        let units = engine.bits(hidden, latents, patch_bytes, true);
-        engine.linear(&self.first, &units, latents.len() / patch_bytes, false)
-    }
-
     /// Shape of what each stage has between its input and its output, if anything.
     fn inner_shapes(&self) -> impl Iterator<Item = Option<Shape>> {
         let stages = self.stages.iter().zip(&self.shapes[1..]);
@@ -208,7 +199,8 @@ impl<'n, E: Engine> Pass<'n, E> {
         let row = columns * network.shapes[0].values();
         let together = network.together(rows, columns);
         for latents in latents.chunks(ahead(columns) * columns * patch_bytes) {
-            let patches = network.synthesize(engine, latents, patch_bytes);
+            let (hidden, last) = (network.hidden.as_ref(), &network.first);
+            let patches = engine.synthesize(hidden, last, latents, patch_bytes);
             for rows in patches.chunks(together * row) {
                 rows.chunks_exact(row).for_each(|row| self.place(row));
                 for index in 0..network.stages.len() {

@@ -1,8 +1,9 @@
 //! From the bytes of a safetensors file to packed stages.
 
-use crate::conv::{Conv, Packed};
+use crate::conv::Conv;
 use crate::engine::{Convolution, Engine};
 use crate::layout::{Layout, Shape, StageLayout};
+use crate::linear::Linear;
 use crate::{MAX_WEIGHTS, ModelError, PATCH};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -230,7 +231,7 @@ impl Loader<'_> {
         outputs: usize,
         inputs: usize,
     ) -> Result<E::Linear, ModelError> {
-        self.account(stage, Packed::packed_len(outputs, inputs, 1))?;
+        self.account(stage, Linear::packed_len(outputs, inputs))?;
         let (weights, bias) = self.parameters(stage, name, vec![outputs, inputs], 1)?;
         Ok(E::pack_linear(&weights, bias, inputs))
     }

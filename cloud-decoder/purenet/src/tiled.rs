@@ -112,6 +112,31 @@ impl Layer {
     }
 }
 
+impl Tiles {
+    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`. Panels are shared out, since the
+    /// weights are more than the inputs.
+    fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
+        let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));
+        let halves = high.values_mut().iter_mut().zip(low.values_mut());
+        for ((high, low), &value) in halves.zip(input) {
+            [*high, *low] = split(value);
+        }
+        let runs = [high.with_spare(), high.with_spare(), low.with_spare()];
+        let panels: Vec<Vec<Sums<f32>>> = layer
+            .panels
+            .par_iter()
+            .map(|weights| {
+                let mut sums = vec![Sums::default(); count];
+                for (strip, sums) in sums.chunks_mut(STRIP).enumerate() {
+                    multiply(self.amx, weights, &runs, layer.inputs, strip * STRIP, sums);
+                }
+                sums
+            })
+            .collect();
+        engine::join(&panels, |sums| &sums.0, &layer.bias, count, relu)
+    }
+}
+
 /// The sums of as many windows as `sums` has, from window `first` on; `stride` values apart.
 fn multiply(
     amx: Amx,
@@ -223,42 +248,26 @@ impl Engine for Tiles {
         }
     }
 
-    fn bits(self, layer: &Linear, latents: &[u8], bytes: usize, relu: bool) -> Vec<f32> {
+    fn synthesize(
+        self,
+        hidden: Option<&Linear>,
+        last: &Linear,
+        latents: &[u8],
+        bytes: usize,
+    ) -> Vec<f32> {
+        let inputs = hidden.unwrap_or(last).inputs;
         let patches = latents.chunks_exact(bytes);
         let count = patches.len();
-        let mut signs = vec![0.0; count * layer.inputs];
-        for (signs, patch) in signs.chunks_exact_mut(layer.inputs).zip(patches) {
+        let mut values = vec![0.0; count * inputs];
+        for (signs, patch) in values.chunks_exact_mut(inputs).zip(patches) {
             for (bit, sign) in signs.iter_mut().take(8 * bytes).enumerate() {
-                *sign = if patch[bit / 8] >> (bit % 8) & 1 == 1 {
-                    1.0
-                } else {
-                    -1.0
-                };
+                *sign = f32::from(patch[bit / 8] >> (bit % 8) & 1) * 2.0 - 1.0;
             }
         }
-        self.linear(layer, &signs, count, relu)
-    }
-
-    /// Panels are shared out, since the weights are more than the inputs.
-    fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
-        let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));
-        let halves = high.values_mut().iter_mut().zip(low.values_mut());
-        for ((high, low), &value) in halves.zip(input) {
-            [*high, *low] = split(value);
+        if let Some(hidden) = hidden {
+            values = self.linear(hidden, &values, count, true);
         }
-        let runs = [high.with_spare(), high.with_spare(), low.with_spare()];
-        let panels: Vec<Vec<Sums<f32>>> = layer
-            .panels
-            .par_iter()
-            .map(|weights| {
-                let mut sums = vec![Sums::default(); count];
-                for (strip, sums) in sums.chunks_mut(STRIP).enumerate() {
-                    multiply(self.amx, weights, &runs, layer.inputs, strip * STRIP, sums);
-                }
-                sums
-            })
-            .collect();
-        engine::join(&panels, |sums| &sums.0, &layer.bias, count, relu)
+        self.linear(last, &values, count, false)
     }
 }
 
@@ -414,12 +423,18 @@ mod tests {
         let (weights, bias) = (noise(inputs * outputs, 3), noise(outputs, 5));
         let input = noise(inputs * count, 7);
         for relu in [false, true] {
-            let layer = Isa::pack_linear(&weights, bias.clone(), inputs);
-            let expected = Isa::Portable.linear(&layer, &input, count, relu);
+            let expected = input.chunks_exact(inputs).flat_map(|input| {
+                let layer = weights.chunks_exact(inputs).zip(&bias);
+                layer.map(move |(weights, bias)| {
+                    let sum: f32 = weights.iter().zip(input).map(|(w, value)| w * value).sum();
+                    let value = sum + bias;
+                    if relu { value.max(0.0) } else { value }
+                })
+            });
             let layer = Tiles::pack_linear(&weights, bias.clone(), inputs);
             let actual = tiles().linear(&layer, &input, count, relu);
-            assert_eq!(actual.len(), expected.len());
-            for (a, b) in actual.iter().zip(&expected) {
+            assert_eq!(actual.len(), count * outputs);
+            for (a, b) in actual.iter().zip(expected) {
                 // Products of both lower halves are left out: 2^-18 of each product.
                 assert!((a - b).abs() < 2e-4, "{a}, not {b}");
             }

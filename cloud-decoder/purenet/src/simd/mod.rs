@@ -28,6 +28,14 @@ pub(crate) const PANEL: usize = 32;
 #[repr(C, align(64))]
 pub(crate) struct Lanes(pub(crate) [f32; PANEL]);
 
+impl Lanes {
+    /// The values of some one after the other.
+    pub(crate) fn flatten(lanes: &[Self]) -> &[f32] {
+        // SAFETY: `Lanes` is PANEL values and no padding.
+        unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * PANEL) }
+    }
+}
+
 /// Tiles of a transformed block, about: more meet each weight that is loaded, fewer stay in the second-level cache.
 const BLOCK: usize = 36;
 
