@@ -22,7 +22,7 @@ const FRAME: Shape = Shape {
 const AHEAD: usize = 128;
 
 /// Multiply-accumulates of the rows of patches that pass the stages together, about.
-const TOGETHER: usize = 1 << 28;
+const TOGETHER: u64 = 1 << 28;
 
 /// Feature maps of frames of one size; new ones cost as much time as a layer.
 pub(crate) struct Maps<V> {
@@ -64,14 +64,11 @@ impl<V: Value> Finished<'_, V> {
         out: &mut [T],
         convert: impl Fn(f32) -> T,
     ) {
-        let run = self.pixels * FRAME.channels;
-        let positions = self
-            .map
-            .row(y / self.pixels)
-            .chunks_exact(self.pixels * run);
+        let depth = self.pixels * self.pixels * FRAME.channels;
+        let map = self.map.row(y / self.pixels);
         line.clear();
-        for position in positions {
-            line.extend_from_slice(&position[y % self.pixels * run..][..run]);
+        for run in rows::runs(map, depth, self.pixels, y % self.pixels) {
+            line.extend_from_slice(run);
         }
         let values = out.iter_mut().zip(&*line);
         match self.base {
@@ -117,8 +114,8 @@ impl<E: Engine> Network<E> {
 
     /// Rows of patches that pass each stage together: enough for its weights, and for those who share the work.
     fn together(&self, rows: usize, columns: usize) -> usize {
-        let row = self.macs_per_patch as usize * columns;
-        (TOGETHER / row).clamp(1, ahead(columns).min(rows))
+        let together = TOGETHER / (self.macs_per_patch * columns as u64);
+        (together as usize).clamp(1, ahead(columns).min(rows))
     }
 
     /// Rows of the base that wait for the last stage: by as much as all stages lag behind their inputs.
@@ -215,9 +212,7 @@ impl<'n, E: Engine> Pass<'n, E> {
     /// Gives the rows of the frame that are finished away.
     fn hand_out(&mut self, mut sink: impl FnMut(Finished<'_, E::Value>)) {
         let pixels = self.network.pixels;
-        let [.., last] = self.maps.outputs.as_mut_slice() else {
-            unreachable!("the first stage has an output")
-        };
+        let last = &mut self.maps.outputs[self.network.stages.len()];
         let rows = self.done..last.len() * pixels;
         self.done = rows.end;
         sink(Finished {

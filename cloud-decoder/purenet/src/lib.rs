@@ -23,6 +23,8 @@ mod layout;
 mod linear;
 mod loader;
 mod model;
+#[cfg(test)]
+mod noise;
 mod rows;
 mod simd;
 mod tiled;

@@ -181,14 +181,7 @@ fn fill(table: &mut [Lanes; SUMS], weights: &[Lanes; GROUP]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Values in -1..1, the same each time.
-    fn noise(len: usize, seed: u64) -> Vec<f32> {
-        let value = |i: u64| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        (0..len as u64)
-            .map(|i| value(i) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
-    }
+    use crate::noise::noise;
 
     /// A layer in f64 on some values.
     fn layer(weights: &[f32], bias: &[f32], inputs: &[f64]) -> Vec<f64> {

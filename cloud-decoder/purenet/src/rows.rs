@@ -150,13 +150,25 @@ impl<V: Value> Rows<V> {
     }
 }
 
-/// Writes a row into `factor` rows, whose values at a position it holds one row after the other.
+/// The values of row `y`, of the `factor` rows that a row holds one after the other at each position.
+pub(crate) fn runs<V>(
+    input: &[V],
+    depth: usize,
+    factor: usize,
+    y: usize,
+) -> impl Iterator<Item = &[V]> {
+    let run = depth / factor;
+    let positions = input.chunks_exact(depth);
+    positions.map(move |values| &values[y * run..][..run])
+}
+
+/// Writes a row into the `factor` rows that it holds.
 pub(crate) fn spread<V: Value>(input: &[V], depth: usize, output: &mut [&mut [V]]) {
-    let run = depth / output.len();
-    for (dy, row) in output.iter_mut().enumerate() {
-        let positions = row.chunks_exact_mut(run).zip(input.chunks_exact(depth));
-        for (values, position) in positions {
-            values.copy_from_slice(&position[dy * run..][..run]);
+    let factor = output.len();
+    for (y, row) in output.iter_mut().enumerate() {
+        let values = row.chunks_exact_mut(depth / factor);
+        for (values, run) in values.zip(runs(input, depth, factor, y)) {
+            values.copy_from_slice(run);
         }
     }
 }

@@ -302,14 +302,7 @@ impl Convolution<Tiles> for Layer {
 mod tests {
     use super::*;
     use crate::layout::Shape;
-
-    /// Values in -1..1, the same each time.
-    fn noise(len: usize, seed: u64) -> Vec<f32> {
-        let value = |i: u64| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        (0..len as u64)
-            .map(|i| value(i) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
-    }
+    use crate::noise::noise;
 
     /// A map of one row of patches of 4 x 4 positions; positions are the same in all of them, however wide.
     fn map(channels: usize, columns: usize, seed: u64) -> Rows<bf16> {

@@ -198,16 +198,9 @@ mod tests {
     use crate::conv::{Conv, Packed};
     use crate::engine::{Convolution, Finish};
     use crate::layout::Shape;
+    use crate::noise::noise;
     use crate::rows::Rows;
     use crate::simd::Isa;
-
-    /// Values in -1..1, the same each time.
-    fn noise(len: usize, seed: u64) -> Vec<f32> {
-        let value = |i: u64| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        (0..len as u64)
-            .map(|i| value(i) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
-    }
 
     /// A map of one row of patches, wider than a block of tiles.
     fn map(channels: usize, seed: u64) -> Rows<f32> {
