@@ -4,9 +4,13 @@ use crate::engine::{Convolution, Engine, Finish};
 use crate::linear::{self, Linear};
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
+use crate::value::Value;
 use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Pixels whose sums are computed together: those of a panel stay in the first-level cache. Whole tiles, whatever the instruction set.
+const STRIP: usize = 84;
 
 /// Weights and biases of a layer, output channels in panels of [`PANEL`], the last filled with zeros.
 pub(crate) struct Packed {
@@ -44,12 +48,12 @@ impl Packed {
     }
 
     /// Row `y` of a convolution.
-    fn row(
+    fn row<O: Value>(
         &self,
         isa: Isa,
         input: &Rows<f32>,
         y: usize,
-        output: &mut [f32],
+        output: &mut [O],
         finish: Finish<'_, f32>,
     ) {
         let radius = self.kernel / 2;
@@ -64,27 +68,32 @@ impl Packed {
         };
         let window = self.kernel * self.kernel * self.inputs;
         let pixels = output.len() / self.outputs;
+        let mut sums = [Lanes([0.0; PANEL]); STRIP];
         for (weights, bias) in self.weights.chunks(window).zip(self.panels()) {
             let (first, bias) = (bias.start, &self.bias[bias]);
-            isa.for_tiles(pixels, windows, weights, bias.len(), |x, sums| {
+            for x in (0..pixels).step_by(STRIP) {
+                let sums = &mut sums[..STRIP.min(pixels - x)];
+                isa.multiply(windows.skip(x), weights, bias.len(), sums);
                 let at = |pixel| (x + pixel) * self.outputs + first;
                 for (pixel, sums) in sums.iter().enumerate() {
                     let output = &mut output[at(pixel)..][..bias.len()];
                     let values = output.iter_mut().zip(&sums.0).zip(bias);
                     match finish {
-                        Finish::Store => values.for_each(|((out, sum), bias)| *out = sum + bias),
-                        Finish::Relu => {
-                            values.for_each(|((out, sum), bias)| *out = (sum + bias).max(0.0));
+                        Finish::Store => {
+                            values.for_each(|((out, sum), bias)| *out = O::from_f32(sum + bias));
                         }
+                        Finish::Relu => values.for_each(|((out, sum), bias)| {
+                            *out = O::from_f32((sum + bias).max(0.0));
+                        }),
                         Finish::Add(rows) => {
                             let addend = &rows.row(y)[at(pixel)..][..bias.len()];
                             for (((out, sum), bias), add) in values.zip(addend) {
-                                *out = add + (sum + bias);
+                                *out = O::from_f32(add + (sum + bias));
                             }
                         }
                     }
                 }
-            });
+            }
         }
     }
 
@@ -164,19 +173,17 @@ impl Convolution<Isa> for Conv {
         }
     }
 
-    fn convolve(
+    fn convolve<O: Value>(
         &self,
         isa: Isa,
         input: &Rows<f32>,
-        output: &mut Rows<f32>,
-        until: usize,
+        first: usize,
+        output: Vec<&mut [O]>,
         finish: Finish<'_, f32>,
     ) {
-        let first = output.len();
-        let rows = output.append(until - first);
         match self {
-            Self::Winograd(layer) => layer.convolve(isa, input, first, rows, finish),
-            Self::Direct(layer) => rows
+            Self::Winograd(layer) => layer.convolve(isa, input, first, output, finish),
+            Self::Direct(layer) => output
                 .into_par_iter()
                 .enumerate()
                 .for_each(|(y, row)| layer.row(isa, input, first + y, row, finish)),

@@ -6,10 +6,12 @@ use crate::kernel::{Choice, Kernel};
 use crate::loader::Network;
 use crate::simd::Isa;
 use crate::tiled::Tiles;
+use crate::value::Value;
 use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
 use ndarray::{Array3, ArrayView2, s};
 use rayon::prelude::*;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// A loaded decoder: turns the latents of a frame into RGB.
@@ -207,27 +209,38 @@ impl Decoder {
 
 impl<E: Engine> Runner<E> {
     fn decode(&self, latents: &[u8], frame: Frame) -> Result<Vec<u8>, DecodeError> {
-        let mut rgb = vec![0; frame.width * frame.height * 3];
-        self.pass(latents, frame, |finished| {
-            let stride = frame.width * 3;
-            let end = finished.rows.end.min(frame.height);
-            let rows = &mut rgb[finished.rows.start.min(end) * stride..end * stride];
-            rows.par_chunks_exact_mut(stride).enumerate().for_each_init(
-                Vec::new,
-                |line, (y, out)| {
-                    finished.row(finished.rows.start + y, line, out, to_u8);
-                },
-            );
-        })?;
+        let stride = frame.width * 3;
+        let mut rgb = vec![0; stride * frame.height];
+        let mut put = |rows: Range<usize>, row: &(dyn Fn(usize, &mut [u8]) + Sync)| {
+            let end = rows.end.min(frame.height);
+            let lines = &mut rgb[rows.start.min(end) * stride..end * stride];
+            let lines = lines.par_chunks_exact_mut(stride).enumerate();
+            lines.for_each(|(y, line)| row(rows.start + y, line));
+        };
+        if self.network.base.is_none() {
+            self.pass::<u8>(latents, frame, |finished| {
+                put(finished.rows(), &|y, line| finished.row(y, line));
+            })?;
+        } else {
+            self.pass::<f32>(latents, frame, |finished| {
+                put(finished.rows(), &|y, line| {
+                    let mut values = vec![0.0; line.len()];
+                    finished.row(y, &mut values);
+                    let bytes = line.iter_mut().zip(values);
+                    bytes.for_each(|(byte, value)| *byte = Value::from_f32(value));
+                });
+            })?;
+        }
         Ok(rgb)
     }
 
     fn decode_planes(&self, latents: &[u8], frame: Frame) -> Result<Array3<f32>, DecodeError> {
         let mut planes = Array3::zeros((3, frame.height, frame.width));
-        let (mut values, mut line) = (Vec::new(), vec![0.0; frame.width * 3]);
-        self.pass(latents, frame, |finished| {
-            for y in finished.rows.start..finished.rows.end.min(frame.height) {
-                finished.row(y, &mut values, &mut line, |value| value);
+        let mut line = vec![0.0; frame.width * 3];
+        self.pass::<f32>(latents, frame, |finished| {
+            let rows = finished.rows();
+            for y in rows.start..rows.end.min(frame.height) {
+                finished.row(y, &mut line);
                 let mut row = planes.slice_mut(s![.., y, ..]);
                 let line = ArrayView2::from_shape((frame.width, 3), &line);
                 row.assign(&line.expect("three values a pixel").t());
@@ -236,11 +249,11 @@ impl<E: Engine> Runner<E> {
         Ok(planes)
     }
 
-    fn pass(
+    fn pass<O: Value>(
         &self,
         latents: &[u8],
         frame: Frame,
-        sink: impl FnMut(Finished<'_, E::Value>),
+        sink: impl FnMut(Finished<'_, O>),
     ) -> Result<(), DecodeError> {
         let needed = self.network.map_bytes(frame.rows, frame.columns);
         if needed > MAX_ACTIVATION_BYTES {
@@ -280,13 +293,6 @@ impl fmt::Debug for Decoder {
             .field("path", &self.path())
             .finish_non_exhaustive()
     }
-}
-
-/// Clamps to 0..=1, scales by 255 and rounds half to even.
-fn to_u8(value: f32) -> u8 {
-    // From 2^23 on, floats are the integers and the sum rounds half to even: the byte is the mantissa's
-    // lowest. `f32::round_ties_even` is a library call on plain x86-64.
-    (value.clamp(0.0, 1.0) * 255.0 + 8_388_608.0).to_bits() as u8
 }
 
 #[cfg(test)]
@@ -396,15 +402,5 @@ mod tests {
         let worst = (&decoded - &full).abs().fold(0.0f32, |a, &b| a.max(b));
         println!("off by {worst}");
         assert!((1e-5..0.03).contains(&worst), "off by {worst}");
-    }
-
-    #[test]
-    fn bytes_round_half_to_even() {
-        let halves = (0..=510).map(|i| i as f32 / 510.0);
-        let near = halves.flat_map(|v| [v.next_down(), v, v.next_up()]);
-        for value in near.chain([-1.0, -0.0, 2.0, f32::INFINITY, f32::NEG_INFINITY]) {
-            let expected = (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
-            assert_eq!(to_u8(value), expected, "{value}");
-        }
     }
 }

@@ -46,13 +46,13 @@ pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized {
         ready - ready % self.step()
     }
 
-    /// Computes the next rows of the output, up to row `until`.
-    fn convolve(
+    /// Computes rows of the output, from row `first` on.
+    fn convolve<O: Value>(
         &self,
         engine: E,
         input: &Rows<E::Value>,
-        output: &mut Rows<E::Value>,
-        until: usize,
+        first: usize,
+        output: Vec<&mut [O]>,
         finish: Finish<'_, E::Value>,
     );
 }

@@ -6,7 +6,7 @@
 use crate::PATCH;
 use crate::engine::{Convolution, Engine, Finish};
 use crate::layout::Shape;
-use crate::loader::{Network, Stage};
+use crate::loader::{Network, Stage, Tail};
 use crate::rows::{self, Rows};
 use crate::value::Value;
 use rayon::prelude::*;
@@ -19,7 +19,7 @@ const FRAME: Shape = Shape {
 };
 
 /// Patches that the first stage computes at once, if a row has not more.
-const AHEAD: usize = 128;
+const AHEAD: usize = 512;
 
 /// Multiply-accumulates of the rows of patches that pass the stages together, about.
 const TOGETHER: u64 = 1 << 28;
@@ -38,44 +38,44 @@ pub(crate) struct Maps<V> {
 }
 
 /// One pass of a frame through the network.
-pub(crate) struct Pass<'n, E: Engine> {
+pub(crate) struct Pass<'n, E: Engine, O> {
     network: &'n Network<E>,
     engine: E,
     maps: Maps<E::Value>,
     /// Rows of the frame that were handed out.
     done: usize,
+    /// The values of those that are.
+    values: Vec<O>,
 }
 
 /// Finished rows of the frame.
-pub(crate) struct Finished<'a, V> {
-    /// With this many pixels along the side of a position.
-    map: &'a Rows<V>,
+pub(crate) struct Finished<'a, O> {
+    /// First row.
+    first: usize,
+    /// By row of positions, and position; so many pixels are along the side of one.
+    values: &'a [O],
     pixels: usize,
+    columns: usize,
     base: Option<&'a Rows<f32>>,
-    pub(crate) rows: Range<usize>,
 }
 
-impl<V: Value> Finished<'_, V> {
-    /// Converts the values of row `y`, three a pixel, as many as there is room for. `line` holds them meanwhile.
-    pub(crate) fn row<T>(
-        &self,
-        y: usize,
-        line: &mut Vec<V>,
-        out: &mut [T],
-        convert: impl Fn(f32) -> T,
-    ) {
-        let depth = self.pixels * self.pixels * FRAME.channels;
-        let map = self.map.row(y / self.pixels);
-        line.clear();
-        for run in rows::runs(map, depth, self.pixels, y % self.pixels) {
-            line.extend_from_slice(run);
+impl<O: Value> Finished<'_, O> {
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.first..self.first + self.values.len() / (self.columns * PATCH * FRAME.channels)
+    }
+
+    /// Row `y`, three values a pixel, as many as there is room for.
+    pub(crate) fn row(&self, y: usize, out: &mut [O]) {
+        let (depth, rows) = (self.pixels * self.pixels * FRAME.channels, self.pixels);
+        let line = rows * self.columns * PATCH * FRAME.channels;
+        let values = &self.values[(y - self.first) / rows * line..][..line];
+        let outs = out.chunks_mut(depth / rows);
+        for (out, run) in outs.zip(rows::runs(values, depth, rows, y % rows)) {
+            out.copy_from_slice(&run[..out.len()]);
         }
-        let values = out.iter_mut().zip(&*line);
-        match self.base {
-            Some(base) => values
-                .zip(base.row(y))
-                .for_each(|((out, value), base)| *out = convert(value.to_f32() + base)),
-            None => values.for_each(|(out, value)| *out = convert(value.to_f32())),
+        if let Some(base) = self.base {
+            let values = out.iter_mut().zip(base.row(y));
+            values.for_each(|(value, base)| *value = O::from_f32(value.to_f32() + base));
         }
     }
 }
@@ -90,12 +90,16 @@ impl<E: Engine> Network<E> {
         let inner = self.inner_shapes().flatten();
         let base_room = self.base_room(together);
         let base = (self.base).map(|_| Rows::<f32>::bytes(FRAME, rows, columns, base_room));
+        // Bytes are finished at once, unless a base is to be added.
+        let finished = base.map_or(size_of::<u8>(), |_| size_of::<f32>());
+        let finished = base_room * columns * PATCH * FRAME.channels * finished;
         // The first stage holds its inputs, and its result twice: by panels of channels and by patches.
         let patch = self.bits + 3 * self.units + 2 * self.shapes[0].values();
         let first = rows.min(ahead(columns)) * columns * patch * size_of::<f32>();
         maps.sum::<usize>()
             + inner.map(|shape| bytes(shape, room(shape))).sum::<usize>()
             + base.unwrap_or(0)
+            + finished
             + first
     }
 
@@ -118,7 +122,7 @@ impl<E: Engine> Network<E> {
         (together as usize).clamp(1, ahead(columns).min(rows))
     }
 
-    /// Rows of the base that wait for the last stage: by as much as all stages lag behind their inputs.
+    /// Rows of the frame that wait for the last stage: by as much as all stages lag behind their inputs.
     fn base_room(&self, together: usize) -> usize {
         let stages = self.stages.iter().zip(&self.shapes[1..]);
         let lags = stages.map(|(stage, shape)| {
@@ -130,7 +134,9 @@ impl<E: Engine> Network<E> {
             let lag = |layer: &&E::Conv| layer.radius() + layer.step();
             layers.iter().map(lag).sum::<usize>() * PATCH / shape.side
         });
-        (1 + together) * PATCH + lags.sum::<usize>()
+        let tail = self.tail.as_ref();
+        let tail = tail.map(|tail| (tail.layer.radius() + tail.layer.step()) * tail.pixels);
+        (1 + together) * PATCH + lags.chain(tail).sum::<usize>()
     }
 }
 
@@ -172,7 +178,7 @@ impl<V: Value> Maps<V> {
     }
 }
 
-impl<'n, E: Engine> Pass<'n, E> {
+impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
     pub(crate) fn new(network: &'n Network<E>, engine: E, mut maps: Maps<E::Value>) -> Self {
         maps.restart();
         Self {
@@ -180,6 +186,7 @@ impl<'n, E: Engine> Pass<'n, E> {
             engine,
             maps,
             done: 0,
+            values: Vec::new(),
         }
     }
 
@@ -188,7 +195,7 @@ impl<'n, E: Engine> Pass<'n, E> {
         mut self,
         latents: &[u8],
         patch_bytes: usize,
-        mut sink: impl FnMut(Finished<'_, E::Value>),
+        mut sink: impl FnMut(Finished<'_, O>),
     ) -> Maps<E::Value> {
         let (rows, columns) = (self.maps.rows, self.maps.columns);
         debug_assert_eq!(latents.len(), rows * columns * patch_bytes);
@@ -209,20 +216,40 @@ impl<'n, E: Engine> Pass<'n, E> {
         self.maps
     }
 
-    /// Gives the rows of the frame that are finished away.
-    fn hand_out(&mut self, mut sink: impl FnMut(Finished<'_, E::Value>)) {
-        let pixels = self.network.pixels;
-        let last = &mut self.maps.outputs[self.network.stages.len()];
-        let rows = self.done..last.len() * pixels;
-        self.done = rows.end;
+    /// Finishes rows of the frame and gives them away.
+    fn hand_out(&mut self, mut sink: impl FnMut(Finished<'_, O>)) {
+        let columns = self.maps.columns;
+        let maps = &mut self.maps;
+        let last = &mut maps.outputs[self.network.stages.len()];
+        let tail = self.network.tail.as_ref();
+        let (pixels, radius) = tail.map_or((1, 0), |tail| (tail.pixels, tail.layer.radius()));
+        let first = self.done / pixels;
+        let ready = tail.map_or(last.len(), |tail| tail.layer.ready(last));
+        let row = pixels * columns * PATCH * FRAME.channels;
+        self.values.resize((ready - first) * row, O::ZERO);
+        let rows = self.values.chunks_exact_mut(row);
+        match tail {
+            Some(Tail { layer, relu, .. }) => {
+                let finish = if *relu { Finish::Relu } else { Finish::Store };
+                layer.convolve(self.engine, last, first, rows.collect(), finish);
+            }
+            None => {
+                for (y, row) in (first..).zip(rows) {
+                    let values = row.iter_mut().zip(last.row(y));
+                    values.for_each(|(out, value)| *out = O::from_f32(value.to_f32()));
+                }
+            }
+        }
         sink(Finished {
-            map: last,
+            first: self.done,
+            values: &self.values,
             pixels,
-            base: self.maps.base.as_ref(),
-            rows,
+            columns,
+            base: maps.base.as_ref(),
         });
-        last.release(self.done / pixels, 0);
-        if let Some(base) = &mut self.maps.base {
+        self.done = ready * pixels;
+        last.release(ready, radius);
+        if let Some(base) = &mut maps.base {
             base.release(self.done, 0);
         }
     }
@@ -259,15 +286,17 @@ impl<'n, E: Engine> Pass<'n, E> {
         match (&self.network.stages[index], &mut maps.inner[index]) {
             (Stage::Conv { layer, relu }, _) => {
                 let finish = if *relu { Finish::Relu } else { Finish::Store };
-                let ready = layer.ready(input);
-                layer.convolve(engine, input, output, ready, finish);
+                let (first, ready) = (output.len(), layer.ready(input));
+                layer.convolve(engine, input, first, output.append(ready - first), finish);
                 input.release(ready, layer.radius());
             }
             (Stage::Residual { first, second }, Some(hidden)) => {
-                let ready = first.ready(input);
-                first.convolve(engine, input, hidden, ready, Finish::Relu);
-                let summed = second.ready(hidden);
-                second.convolve(engine, hidden, output, summed, Finish::Add(input));
+                let (start, ready) = (hidden.len(), first.ready(input));
+                let rows = hidden.append(ready - start);
+                first.convolve(engine, input, start, rows, Finish::Relu);
+                let (start, summed) = (output.len(), second.ready(hidden));
+                let rows = output.append(summed - start);
+                second.convolve(engine, hidden, start, rows, Finish::Add(input));
                 hidden.release(summed, second.radius());
                 let radius = first.radius();
                 input.release(ready.min(summed + radius), radius);
@@ -295,7 +324,9 @@ impl<'n, E: Engine> Pass<'n, E> {
                 let ready = layer
                     .ready(pixels)
                     .min(input.len() - input.len() % layer.step());
-                layer.convolve(engine, pixels, output, ready, Finish::Add(input));
+                let first = output.len();
+                let rows = output.append(ready - first);
+                layer.convolve(engine, pixels, first, rows, Finish::Add(input));
                 pixels.release(ready, layer.radius());
                 input.release(ready, 0);
             }
@@ -327,8 +358,8 @@ mod tests {
         assert!(before <= network.map_bytes(rows, columns));
         let mut done = 0;
         let after =
-            Pass::new(&network, Isa::best(), maps).run(&[0x3c; 12 * 2 * 2], 2, |finished| {
-                done = finished.rows.end;
+            Pass::<_, f32>::new(&network, Isa::best(), maps).run(&[0x3c; 12 * 2 * 2], 2, |finished| {
+                done = finished.rows().end;
             });
         assert_eq!(done, rows * PATCH);
         assert_eq!(held(&after), before);

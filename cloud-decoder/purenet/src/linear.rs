@@ -2,8 +2,7 @@
 //!
 //! Inputs of the first of them are bits, -1 or +1: four weights have sixteen sums, which are made once for many patches.
 
-use crate::engine;
-use crate::simd::{Isa, Lanes, PANEL, Windows, Work};
+use crate::simd::{Isa, Lanes, PANEL, Vector, Windows, Work};
 use rayon::prelude::*;
 
 /// Weights whose sums are in one table.
@@ -13,6 +12,12 @@ const SUMS: usize = 1 << GROUP;
 const HALVES: usize = u8::BITS as usize / GROUP;
 /// Bytes of a patch that are summed together: their tables fit the first-level cache.
 const BYTES: usize = 4;
+
+/// Patches that are computed together: the more, the more use weights that are loaded, while what is computed from them stays near.
+const LEAST_SHARE: usize = 32;
+const MOST_SHARE: usize = 256;
+/// Panels of hidden units that are computed before the last layer takes them.
+const UNIT_PANELS: usize = 4;
 
 const ZERO: Lanes = Lanes([0.0; PANEL]);
 
@@ -46,21 +51,6 @@ impl Linear {
     pub(crate) fn packed_len(outputs: usize, inputs: usize) -> usize {
         outputs.next_multiple_of(PANEL) * inputs.next_multiple_of(PANEL)
     }
-
-    /// The sums of `count` patches, panel by panel of outputs; `sum` fills a panel's from its weights and biases.
-    fn panels(
-        &self,
-        count: usize,
-        sum: impl Fn(&[Lanes], &[f32], &mut [Lanes]) + Sync,
-    ) -> Vec<Lanes> {
-        let weights = self.weights.par_chunks_exact(self.inputs);
-        let mut sums = vec![ZERO; weights.len() * count];
-        sums.par_chunks_exact_mut(count)
-            .zip(weights)
-            .zip(self.bias.par_chunks(PANEL))
-            .for_each(|((sums, weights), bias)| sum(weights, bias, sums));
-        sums
-    }
 }
 
 /// The values of patch after patch from latents of `bytes` a patch.
@@ -71,36 +61,93 @@ pub(crate) fn synthesize(
     latents: &[u8],
     bytes: usize,
 ) -> Vec<f32> {
-    let count = latents.len() / bytes;
-    let signs = |weights: &[Lanes], sums: &mut [Lanes]| {
-        isa.apply(Signs {
-            weights,
-            latents,
-            bytes,
-            sums,
+    let (count, outputs) = (latents.len() / bytes, last.bias.len());
+    let share = count.div_ceil(rayon::current_num_threads());
+    let share = share.clamp(LEAST_SHARE, MOST_SHARE);
+    let mut values = vec![0.0; count * outputs];
+    values
+        .par_chunks_mut(share * outputs)
+        .zip(latents.par_chunks(share * bytes))
+        .for_each(|(values, latents)| {
+            let sums = match hidden {
+                Some(hidden) => last.of_units(isa, hidden, latents, bytes),
+                None => last.of_bits(isa, latents, bytes),
+            };
+            last.finish(&sums, values);
         });
-    };
-    let sums = match hidden {
-        None => last.panels(count, |weights, _, sums| signs(weights, sums)),
-        Some(hidden) => {
-            let units = hidden.panels(count, |weights, bias, sums| {
-                signs(weights, sums);
-                isa.apply(Activation { bias, sums });
+    values
+}
+
+impl Linear {
+    fn panels(&self) -> impl Iterator<Item = (&[Lanes], &[f32])> {
+        let weights = self.weights.chunks_exact(self.inputs);
+        weights.zip(self.bias.chunks(PANEL))
+    }
+
+    /// The sums over the bits of some patches, panel by panel of outputs.
+    fn of_bits(&self, isa: Isa, latents: &[u8], bytes: usize) -> Vec<Lanes> {
+        let count = latents.len() / bytes;
+        let mut sums = vec![ZERO; self.panels().count() * count];
+        for ((weights, _), sums) in self.panels().zip(sums.chunks_exact_mut(count)) {
+            isa.apply(Signs {
+                weights,
+                latents,
+                bytes,
+                sums,
             });
+        }
+        sums
+    }
+
+    /// The same over the units of a layer before, of which some are computed and used while they are in the second-level cache.
+    fn of_units(&self, isa: Isa, hidden: &Self, latents: &[u8], bytes: usize) -> Vec<Lanes> {
+        let count = latents.len() / bytes;
+        let mut sums = vec![ZERO; self.panels().count() * count];
+        let mut units = vec![ZERO; UNIT_PANELS * count];
+        let hidden: Vec<_> = hidden.panels().collect();
+        for (index, hidden) in hidden.chunks(UNIT_PANELS).enumerate() {
+            let units = &mut units[..hidden.len() * count];
+            units.fill(ZERO);
+            for (&(weights, bias), sums) in hidden.iter().zip(units.chunks_exact_mut(count)) {
+                isa.apply(Signs {
+                    weights,
+                    latents,
+                    bytes,
+                    sums,
+                });
+                isa.apply(Activation { bias, sums });
+            }
             let windows = Windows {
-                input: Lanes::flatten(&units),
-                rows: hidden.bias.len().div_ceil(PANEL),
+                input: Lanes::flatten(units),
+                rows: hidden.len(),
                 row_len: PANEL,
                 row_stride: count * PANEL,
                 pixel_stride: PANEL,
             };
-            last.panels(count, |weights, bias, sums| {
-                isa.multiply(windows, weights, bias.len(), sums);
-            })
+            let first = index * UNIT_PANELS * PANEL;
+            for ((weights, bias), sums) in self.panels().zip(sums.chunks_exact_mut(count)) {
+                let weights = &weights[first..][..hidden.len() * PANEL];
+                isa.multiply_onto(windows, weights, bias.len(), sums);
+            }
         }
-    };
-    let panels: Vec<_> = sums.chunks_exact(count).collect();
-    engine::join(&panels, |lanes| &lanes.0, &last.bias, count, false)
+        sums
+    }
+
+    /// Adds biases to sums and gives them patch by patch.
+    fn finish(&self, sums: &[Lanes], values: &mut [f32]) {
+        let outputs = self.bias.len();
+        let count = values.len() / outputs;
+        for ((_, bias), (first, sums)) in self.panels().zip(
+            (0..outputs)
+                .step_by(PANEL)
+                .zip(sums.chunks_exact(count)),
+        ) {
+            for (values, sums) in values.chunks_exact_mut(outputs).zip(sums) {
+                let values = values[first..].iter_mut().zip(&sums.0).zip(bias);
+                values.for_each(|((value, sum), bias)| *value = sum + bias);
+            }
+        }
+    }
 }
 
 /// Adds biases; what is negative becomes zero.
@@ -111,7 +158,7 @@ struct Activation<'a> {
 
 impl Work for Activation<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector>(self) {
         let mut biases = [0.0; PANEL];
         biases[..self.bias.len()].copy_from_slice(self.bias);
         for sums in self.sums {
@@ -135,7 +182,7 @@ struct Signs<'a> {
 
 impl Work for Signs<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector>(self) {
         let mut tables = [[[ZERO; SUMS]; HALVES]; BYTES];
         let weights = self.weights.chunks(BYTES * HALVES * GROUP);
         for (first, weights) in (0..self.bytes).step_by(BYTES).zip(weights) {

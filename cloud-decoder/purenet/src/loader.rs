@@ -25,9 +25,8 @@ pub(crate) struct Network<E: Engine> {
     pub(crate) stages: Vec<Stage<E::Conv>>,
     /// Output shape of the first stage, then of each of `stages`.
     pub(crate) shapes: Vec<Shape>,
-    /// Pixels along the side of a position of the last shape, in the order of [`by_position`]: what a last pixel shuffle would spread is
-    /// read where it is.
-    pub(crate) pixels: usize,
+    /// What makes the frame's pixels of the last shape, if they are not that shape's values.
+    pub(crate) tail: Option<Tail<E::Conv>>,
     /// Factor of the skip connection from the first stage to the frame.
     pub(crate) base: Option<usize>,
     pub(crate) parameters: u64,
@@ -54,6 +53,14 @@ pub(crate) enum Stage<C> {
         layer: C,
         factor: usize,
     },
+}
+
+/// The last convolution. What a pixel shuffle after it would spread is read where it is.
+pub(crate) struct Tail<C> {
+    pub(crate) layer: C,
+    pub(crate) relu: bool,
+    /// Pixels along the side of a position, in the order of [`by_position`].
+    pub(crate) pixels: usize,
 }
 
 /// A safetensors file whose metadata is read.
@@ -197,6 +204,20 @@ impl<E: Engine> Network<E> {
             stages.pop();
             shapes.pop();
         }
+        let tail = match stages.pop() {
+            Some(Stage::Conv { layer, relu }) => {
+                shapes.pop();
+                Some(Tail {
+                    layer,
+                    relu,
+                    pixels,
+                })
+            }
+            last => {
+                stages.extend(last);
+                None
+            }
+        };
         Ok(Self {
             program,
             bits,
@@ -206,7 +227,7 @@ impl<E: Engine> Network<E> {
             first: first.expect("a checked layout begins with patch_linear"),
             stages,
             shapes,
-            pixels,
+            tail,
             base: layout.base.map(|base| base.factor),
             parameters: loader.parameters,
             macs_per_patch: loader.macs_per_patch,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::engine::{self, Convolution, Engine, Finish};
 use crate::rows::{MARGIN, Rows};
-use crate::simd::{Isa, Work};
+use crate::simd::{Isa, Vector, Work};
 use crate::value::{Aligned, Value};
 
 /// Rows of the largest kernel.
@@ -74,12 +74,12 @@ impl Layer {
     }
 
     /// Row `y` of a convolution.
-    fn row(
+    fn row<O: Value>(
         &self,
         tiles: Tiles,
         input: &Rows<bf16>,
         y: usize,
-        output: &mut [bf16],
+        output: &mut [O],
         finish: Finish<'_, bf16>,
     ) {
         let radius = self.kernel / 2;
@@ -162,10 +162,10 @@ fn multiply(
 }
 
 /// The end of a layer for a strip of a panel.
-struct End<'a> {
+struct End<'a, O> {
     sums: &'a [Sums<f32>],
     bias: &'a [f32],
-    row: &'a mut [bf16],
+    row: &'a mut [O],
     /// Added to the sums, if not empty.
     addend: &'a [bf16],
     relu: bool,
@@ -173,9 +173,9 @@ struct End<'a> {
     first: usize,
 }
 
-impl Work for End<'_> {
+impl<O: Value> Work for End<'_, O> {
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector>(self) {
         let (outputs, first, count) = (self.outputs, self.first, self.bias.len());
         let pixels = self.row.chunks_exact_mut(outputs).zip(self.sums);
         for (pixel, (values, sums)) in pixels.enumerate() {
@@ -184,12 +184,12 @@ impl Work for End<'_> {
             let addend = addend.unwrap_or_default();
             // Whole panels get code of their own, in which the compiler knows how many values there are.
             if count == COLUMNS {
-                end::<COLUMNS>(values, sums, self.bias, addend, self.relu);
+                end::<COLUMNS, O>(values, sums, self.bias, addend, self.relu);
             } else {
                 for channel in 0..count {
                     let sums = Sums([sums.0[channel]; COLUMNS]);
                     let addend = addend.get(channel..).unwrap_or_default();
-                    end::<1>(
+                    end::<1, O>(
                         &mut values[channel..],
                         &sums,
                         &self.bias[channel..],
@@ -204,8 +204,8 @@ impl Work for End<'_> {
 
 /// N values: what is left of an empty `addend` is not added.
 #[inline(always)]
-fn end<const N: usize>(
-    values: &mut [bf16],
+fn end<const N: usize, O: Value>(
+    values: &mut [O],
     sums: &Sums<f32>,
     bias: &[f32],
     addend: &[bf16],
@@ -217,13 +217,13 @@ fn end<const N: usize>(
     match addend.first_chunk::<N>() {
         Some(addend) => {
             for (((value, sum), bias), add) in biased.zip(addend) {
-                *value = Value::from_f32(Value::to_f32(*add) + (sum + bias));
+                *value = O::from_f32(Value::to_f32(*add) + (sum + bias));
             }
         }
         None if relu => {
-            biased.for_each(|((value, sum), bias)| *value = Value::from_f32((sum + bias).max(0.0)));
+            biased.for_each(|((value, sum), bias)| *value = O::from_f32((sum + bias).max(0.0)));
         }
-        None => biased.for_each(|((value, sum), bias)| *value = Value::from_f32(sum + bias)),
+        None => biased.for_each(|((value, sum), bias)| *value = O::from_f32(sum + bias)),
     }
 }
 
@@ -284,16 +284,15 @@ impl Convolution<Tiles> for Layer {
         1
     }
 
-    fn convolve(
+    fn convolve<O: Value>(
         &self,
         tiles: Tiles,
         input: &Rows<bf16>,
-        output: &mut Rows<bf16>,
-        until: usize,
+        first: usize,
+        output: Vec<&mut [O]>,
         finish: Finish<'_, bf16>,
     ) {
-        let first = output.len();
-        let rows = output.append(until - first).into_par_iter().enumerate();
+        let rows = output.into_par_iter().enumerate();
         rows.for_each(|(y, row)| self.row(tiles, input, first + y, row, finish));
     }
 }
@@ -346,7 +345,7 @@ mod tests {
                 for finish in [Finish::Store, Finish::Relu, Finish::Add(&addend)] {
                     let mut output = map(outputs, columns, 13);
                     output.restart();
-                    layer.convolve(tiles(), &input, &mut output, 4, finish);
+                    layer.convolve(tiles(), &input, 0, output.append(4), finish);
                     for (y, x, channel) in (0..4).flat_map(|y| {
                         let places = (0..4 * columns).filter(|x| x % 13 < 2 || x + 2 > 4 * columns);
                         places.flat_map(move |x| (0..outputs).map(move |channel| (y, x, channel)))
@@ -395,7 +394,7 @@ mod tests {
                 let mut output = map(outputs, columns, 13);
                 output.restart();
                 let input = map(inputs, columns, 7);
-                layer.convolve(tiles(), &input, &mut output, 4, Finish::Relu);
+                layer.convolve(tiles(), &input, 0, output.append(4), Finish::Relu);
                 output
             };
             let widest = compute(40);

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-/// A number of a feature map.
+/// A number of a feature map or, as a byte, of a frame.
 pub(crate) trait Value: Copy + Send + Sync + 'static {
     const ZERO: Self;
 
@@ -40,6 +40,24 @@ impl Value for bf16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+/// A colour of a pixel, 0 to 1.
+impl Value for u8 {
+    const ZERO: Self = 0;
+
+    /// Clamps to 0..=1, scales by 255 and rounds half to even.
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        // From 2^23 on, floats are the integers and the sum rounds half to even: the byte is the mantissa's
+        // lowest. `f32::round_ties_even` is a library call on plain x86-64.
+        (value.clamp(0.0, 1.0) * 255.0 + 8_388_608.0).to_bits() as u8
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from(self) / 255.0
     }
 }
 
@@ -81,6 +99,17 @@ impl<V: Value> Aligned<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_round_half_to_even() {
+        let halves = (0..=510).map(|i| i as f32 / 510.0);
+        let near = halves.flat_map(|v| [v.next_down(), v, v.next_up()]);
+        for value in near.chain([-1.0, -0.0, 2.0, f32::INFINITY, f32::NEG_INFINITY]) {
+            let expected = (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+            assert_eq!(u8::from_f32(value), expected, "{value}");
+        }
+        assert!((0..=u8::MAX).all(|byte| u8::from_f32(byte.to_f32()) == byte));
+    }
 
     #[test]
     fn rounding_is_that_of_half() {

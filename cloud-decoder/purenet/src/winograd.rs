@@ -9,6 +9,7 @@ use crate::engine::Finish;
 use crate::rows::{MARGIN, Rows};
 use crate::simd::transforms::{Inputs, Outputs};
 use crate::simd::{Isa, Lanes, PANEL, Windows};
+use crate::value::Value;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -41,10 +42,10 @@ pub(crate) struct Winograd {
 }
 
 /// Some tiles side by side: four rows of output.
-struct Block<'a> {
+struct Block<'a, O> {
     y: usize,
     x: usize,
-    rows: Vec<&'a mut [f32]>,
+    rows: Vec<&'a mut [O]>,
 }
 
 #[derive(Default)]
@@ -94,12 +95,12 @@ impl Winograd {
     }
 
     /// Computes the rows of the output from row `first` on, whole tiles.
-    pub(crate) fn convolve(
+    pub(crate) fn convolve<O: Value>(
         &self,
         isa: Isa,
         input: &Rows<f32>,
         first: usize,
-        rows: Vec<&mut [f32]>,
+        rows: Vec<&mut [O]>,
         finish: Finish<'_, f32>,
     ) {
         let block = TILE * self.block_len(isa, &rows).max(1);
@@ -126,7 +127,7 @@ impl Winograd {
     }
 
     /// Tiles of a block: as many as the instruction set is fastest with, or fewer, so that all threads get as much.
-    fn block_len(&self, isa: Isa, rows: &[&mut [f32]]) -> usize {
+    fn block_len<O>(&self, isa: Isa, rows: &[&mut [O]]) -> usize {
         let tiles = rows
             .first()
             .map_or(0, |row| row.len() / (TILE * self.outputs));
@@ -138,11 +139,11 @@ impl Winograd {
         tiles.div_ceil(blocks).next_multiple_of(isa.tile())
     }
 
-    fn block(
+    fn block<O: Value>(
         &self,
         isa: Isa,
         input: &Rows<f32>,
-        block: Block<'_>,
+        block: Block<'_, O>,
         finish: Finish<'_, f32>,
         scratch: &mut Scratch,
     ) {
@@ -224,7 +225,7 @@ mod tests {
                 let convolve = |conv: &Conv, isa| {
                     let mut output = map(outputs, 13);
                     output.restart();
-                    conv.convolve(isa, &input, &mut output, 32, finish);
+                    conv.convolve(isa, &input, 0, output.append(32), finish);
                     output
                 };
                 let expected = convolve(&direct, Isa::Portable);

@@ -1,19 +1,55 @@
 //! The kernel with NEON.
 
-use super::{Lanes, PANEL, Windows};
+use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, tiles};
 use std::arch::aarch64::*;
 
+/// Pixels of the tile that fills the registers.
+pub(super) const TILE: usize = 6;
+
 /// # Safety
-/// The CPU has NEON, `windows.check(TILE, weights)` passes and `sums` has `TILE` entries.
+/// The CPU has NEON, and `windows.check(sums.len(), weights)` passes.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn neon<const TILE: usize>(
+pub(super) unsafe fn neon(
     windows: Windows<'_>,
     weights: &[Lanes],
     wide: bool,
     sums: &mut [Lanes],
+    onto: bool,
+) {
+    for (start, width) in tiles(sums.len(), TILE) {
+        let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
+        // SAFETY: the caller's promise; `sums` is as long as the tile.
+        unsafe {
+            match width {
+                TILE => tile::<TILE>(windows, weights, wide, sums, onto),
+                SMALL_TILE => tile::<SMALL_TILE>(windows, weights, wide, sums, onto),
+                _ => tile::<1>(windows, weights, wide, sums, onto),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As of [`neon`]; `sums` has `TILE` entries.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn tile<const TILE: usize>(
+    windows: Windows<'_>,
+    weights: &[Lanes],
+    wide: bool,
+    sums: &mut [Lanes],
+    onto: bool,
 ) {
     for first in (0..if wide { PANEL } else { PANEL / 2 }).step_by(16) {
         let mut acc = [[vdupq_n_f32(0.0); 4]; TILE];
+        if onto {
+            for (sum, acc) in sums.iter().zip(&mut acc) {
+                for (lanes, acc) in sum.0[first..first + 16].chunks_exact(4).zip(acc) {
+                    // SAFETY: the chunk has 4 values.
+                    *acc = unsafe { vld1q_f32(lanes.as_ptr()) };
+                }
+            }
+        }
         // SAFETY: by `check`, each window row of each pixel lies in the input and each of its values has
         // its lanes; `first` + 16 is at most PANEL.
         unsafe {
@@ -54,4 +90,67 @@ pub(super) unsafe fn spin(rounds: u64) -> u64 {
     }
     std::hint::black_box(sums);
     rounds * 16 * 2 * 4
+}
+
+/// Two registers.
+pub(super) type Quads = [float32x4_t; 2];
+
+/// All code has NEON on this architecture.
+impl Vector for Quads {
+    // SAFETY: eight zeros.
+    const ZERO: Self = unsafe { std::mem::transmute([0.0f32; WIDTH]) };
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { [vld1q_f32(from), vld1q_f32(from.add(WIDTH / 2))] }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        let [low, high] = self;
+        // SAFETY: the caller's promise.
+        unsafe {
+            vst1q_f32(to, low);
+            vst1q_f32(to.add(WIDTH / 2), high);
+        }
+    }
+
+    #[inline(always)]
+    fn array(self) -> [f32; WIDTH] {
+        // SAFETY: both are eight numbers.
+        unsafe { std::mem::transmute(self) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: there is NEON.
+        unsafe { [vaddq_f32(self[0], other[0]), vaddq_f32(self[1], other[1])] }
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { [vsubq_f32(self[0], other[0]), vsubq_f32(self[1], other[1])] }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: f32, addend: Self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            [
+                vfmaq_n_f32(addend[0], self[0], factor),
+                vfmaq_n_f32(addend[1], self[1], factor),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let zero = vdupq_n_f32(0.0);
+            [vmaxq_f32(self[0], zero), vmaxq_f32(self[1], zero)]
+        }
+    }
 }

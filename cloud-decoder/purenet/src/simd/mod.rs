@@ -39,7 +39,6 @@ impl Lanes {
 /// Tiles of a transformed block, about: more meet each weight that is loaded, fewer stay in the second-level cache.
 const BLOCK: usize = 36;
 
-const MAX_TILE: usize = 14;
 const SMALL_TILE: usize = 4;
 
 /// The windows of consecutive pixels.
@@ -57,14 +56,42 @@ pub(crate) struct Windows<'a> {
     pub(crate) pixel_stride: usize,
 }
 
-/// Plain code that is worth compiling for each instruction set. Only what is inlined into [`Work::run`] is.
+/// Code that is compiled for each instruction set. Only what is inlined into [`Work::run`] is.
 pub(crate) trait Work {
-    /// Does it; to be marked `#[inline(always)]`.
-    fn run(self);
+    /// Does it, on the instruction set's vectors or in plain code; to be marked `#[inline(always)]`.
+    fn run<V: Vector>(self);
+}
+
+/// Numbers of a [`Vector`].
+pub(crate) const WIDTH: usize = 8;
+
+/// Some numbers in registers. All is to be inlined into a [`Work`].
+pub(crate) trait Vector: Copy {
+    const ZERO: Self;
+
+    /// # Safety
+    /// The CPU has the instructions, and [`WIDTH`] values are there.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// # Safety
+    /// There is place for [`WIDTH`] values.
+    unsafe fn store(self, to: *mut f32);
+
+    fn array(self) -> [f32; WIDTH];
+
+    fn add(self, other: Self) -> Self;
+
+    fn sub(self, other: Self) -> Self;
+
+    /// `self` * `factor` + `addend`, rounded once where there is an instruction for it.
+    fn mul_add(self, factor: f32, addend: Self) -> Self;
+
+    /// Zero where it is negative.
+    fn relu(self) -> Self;
 }
 
 impl<'a> Windows<'a> {
-    fn skip(self, pixels: usize) -> Self {
+    pub(crate) fn skip(self, pixels: usize) -> Self {
         Self {
             input: &self.input[pixels * self.pixel_stride..],
             ..self
@@ -158,11 +185,11 @@ impl Isa {
         match self {
             Self::Portable => SMALL_TILE,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => 6,
+            Self::Avx2 => x86_64::AVX2_TILE,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => MAX_TILE,
+            Self::Avx512 => x86_64::AVX512_TILE,
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => 6,
+            Self::Neon => aarch64::TILE,
         }
     }
 
@@ -174,7 +201,7 @@ impl Isa {
     /// Runs `work` in code compiled for this instruction set.
     pub(crate) fn apply(self, work: impl Work) {
         match self {
-            Self::Portable => work.run(),
+            Self::Portable => work.run::<[f32; WIDTH]>(),
             // SAFETY: this value exists only where the CPU has the instructions.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86_64::apply_avx2(work) },
@@ -183,11 +210,12 @@ impl Isa {
             Self::Avx512 => unsafe { x86_64::apply_avx512(work) },
             // All code is compiled for NEON on this architecture.
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => work.run(),
+            Self::Neon => work.run::<aarch64::Quads>(),
         }
     }
 
-    /// As [`Isa::for_tiles`], one pixel for each of `sums`.
+    /// The sums of one panel over the windows of consecutive pixels, one for each of `sums`. Only the first `outputs` lanes,
+    /// rounded up to 16, are defined.
     ///
     /// # Panics
     /// If a window leaves the input or the weights do not match.
@@ -198,94 +226,56 @@ impl Isa {
         outputs: usize,
         sums: &mut [Lanes],
     ) {
-        for (start, width) in self.tiles(sums.len()) {
-            let sums = &mut sums[start..start + width];
-            self.accumulate(windows.skip(start), weights, outputs, sums);
-        }
+        self.products(windows, weights, outputs, sums, false);
     }
 
-    /// Start and width of the tiles of so many pixels. The last may overlap the one before; what both have is the same to
-    /// the bit.
-    fn tiles(self, pixels: usize) -> impl Iterator<Item = (usize, usize)> {
-        let widths = [self.tile(), SMALL_TILE, 1];
-        let width = widths
-            .into_iter()
-            .find(|width| *width <= pixels)
-            .unwrap_or(1);
-        (0..pixels)
-            .step_by(width)
-            .map(move |start| (start.min(pixels - width), width))
-    }
-
-    /// Accumulates one panel over the windows of `pixels` consecutive pixels and hands the sums to
-    /// `sink` with the index of their first pixel, each pixel once and in order. Only the first `outputs`
-    /// lanes, rounded up to 16, are defined.
+    /// The same, added to what `sums` holds.
     ///
     /// # Panics
-    /// If a window leaves the input or the weights do not match.
-    pub(crate) fn for_tiles(
-        self,
-        pixels: usize,
-        windows: Windows<'_>,
-        weights: &[Lanes],
-        outputs: usize,
-        mut sink: impl FnMut(usize, &[Lanes]),
-    ) {
-        let mut sums = [Lanes([0.0; PANEL]); MAX_TILE];
-        let mut done = 0;
-        for (start, width) in self.tiles(pixels) {
-            self.accumulate(windows.skip(start), weights, outputs, &mut sums[..width]);
-            sink(done, &sums[done - start..width]);
-            done = start + width;
-        }
-    }
-
-    /// One tile; `sums` has one entry a pixel: 1, 4 or the full tile.
-    fn accumulate(
+    /// As [`Isa::multiply`].
+    pub(crate) fn multiply_onto(
         self,
         windows: Windows<'_>,
         weights: &[Lanes],
         outputs: usize,
         sums: &mut [Lanes],
     ) {
+        self.products(windows, weights, outputs, sums, true);
+    }
+
+    fn products(
+        self,
+        windows: Windows<'_>,
+        weights: &[Lanes],
+        outputs: usize,
+        sums: &mut [Lanes],
+        onto: bool,
+    ) {
         windows.check(sums.len(), weights);
         let wide = outputs > PANEL / 2;
-        match (self, sums.len()) {
-            (Self::Portable, SMALL_TILE) => {
-                portable::accumulate::<SMALL_TILE>(windows, weights, wide, sums);
-            }
-            (Self::Portable, _) => portable::accumulate::<1>(windows, weights, wide, sums),
+        match self {
+            Self::Portable => portable::multiply(windows, weights, wide, sums, onto),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: this value exists only where the CPU has the instructions, `check` passed and
-            // `sums` has as many entries as the tile has pixels.
-            (Self::Avx2, tile) => unsafe {
-                match tile {
-                    6 => x86_64::avx2::<6>(windows, weights, wide, sums),
-                    SMALL_TILE => x86_64::avx2::<SMALL_TILE>(windows, weights, wide, sums),
-                    _ => x86_64::avx2::<1>(windows, weights, wide, sums),
-                }
-            },
+            // SAFETY: this value exists only where the CPU has the instructions, and `check` passed.
+            Self::Avx2 => unsafe { x86_64::avx2(windows, weights, wide, sums, onto) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            (Self::Avx512, tile) => unsafe {
-                match (tile, wide) {
-                    (MAX_TILE, true) => x86_64::avx512::<MAX_TILE, 2>(windows, weights, sums),
-                    (MAX_TILE, false) => x86_64::avx512::<MAX_TILE, 1>(windows, weights, sums),
-                    (SMALL_TILE, true) => x86_64::avx512::<SMALL_TILE, 2>(windows, weights, sums),
-                    (SMALL_TILE, false) => x86_64::avx512::<SMALL_TILE, 1>(windows, weights, sums),
-                    (_, true) => x86_64::avx512::<1, 2>(windows, weights, sums),
-                    (_, false) => x86_64::avx512::<1, 1>(windows, weights, sums),
-                }
-            },
+            Self::Avx512 => unsafe { x86_64::avx512(windows, weights, wide, sums, onto) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
-            (Self::Neon, tile) => unsafe {
-                match tile {
-                    6 => aarch64::neon::<6>(windows, weights, wide, sums),
-                    SMALL_TILE => aarch64::neon::<SMALL_TILE>(windows, weights, wide, sums),
-                    _ => aarch64::neon::<1>(windows, weights, wide, sums),
-                }
-            },
+            Self::Neon => unsafe { aarch64::neon(windows, weights, wide, sums, onto) },
         }
     }
+}
+
+/// Start and width of the tiles of so many pixels: `full`, as many as there are, and the rest in small ones.
+#[inline(always)]
+fn tiles(pixels: usize, full: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let widths = [full, SMALL_TILE, 1].into_iter();
+        let width = widths.into_iter().find(|width| start + width <= pixels)?;
+        start += width;
+        Some((start - width, width))
+    })
 }

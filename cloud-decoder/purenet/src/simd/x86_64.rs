@@ -1,59 +1,130 @@
 //! The kernel with AVX2 and FMA, and with AVX-512.
 
-use super::{Lanes, PANEL, Windows, Work};
+use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, Work, tiles};
 use std::arch::x86_64::*;
 
+/// Pixels of the tiles that fill the registers.
+pub(super) const AVX2_TILE: usize = 6;
+pub(super) const AVX512_TILE: usize = 14;
+
 /// # Safety
-/// The CPU has AVX2 and FMA, `windows.check(TILE, weights)` passes and `sums` has `TILE` entries.
+/// The CPU has AVX2 and FMA, and `windows.check(sums.len(), weights)` passes.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2<const TILE: usize>(
+pub(super) unsafe fn avx2(
     windows: Windows<'_>,
     weights: &[Lanes],
     wide: bool,
     sums: &mut [Lanes],
+    onto: bool,
 ) {
-    for first in (0..if wide { PANEL } else { PANEL / 2 }).step_by(16) {
-        let mut acc = [[_mm256_setzero_ps(); 2]; TILE];
-        // SAFETY: by `check`, each window row of each pixel lies in the input and each of its values has
-        // its lanes; `first` + 16 is at most PANEL.
-        unsafe {
-            let mut lanes = weights.as_ptr().cast::<f32>().add(first);
-            for y in 0..windows.rows {
-                let row = windows.input.as_ptr().add(y * windows.row_stride);
-                for i in 0..windows.row_len {
-                    let w = [_mm256_loadu_ps(lanes), _mm256_loadu_ps(lanes.add(8))];
-                    for (p, acc) in acc.iter_mut().enumerate() {
-                        let value = _mm256_set1_ps(*row.add(p * windows.pixel_stride + i));
-                        acc[0] = _mm256_fmadd_ps(value, w[0], acc[0]);
-                        acc[1] = _mm256_fmadd_ps(value, w[1], acc[1]);
-                    }
-                    lanes = lanes.add(PANEL);
-                }
-            }
-        }
-        for (sum, acc) in sums.iter_mut().zip(acc) {
-            let (low, high) = sum.0[first..first + 16].split_at_mut(8);
-            // SAFETY: both halves have 8 values.
+    for half in 0..if wide { 2 } else { 1 } {
+        for (start, width) in tiles(sums.len(), AVX2_TILE) {
+            let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
+            // SAFETY: the caller's promise; `sums` is as long as the tile.
             unsafe {
-                _mm256_storeu_ps(low.as_mut_ptr(), acc[0]);
-                _mm256_storeu_ps(high.as_mut_ptr(), acc[1]);
+                match width {
+                    AVX2_TILE => avx2_tile::<AVX2_TILE>(windows, weights, half, sums, onto),
+                    SMALL_TILE => avx2_tile::<SMALL_TILE>(windows, weights, half, sums, onto),
+                    _ => avx2_tile::<1>(windows, weights, half, sums, onto),
+                }
             }
         }
     }
 }
 
-/// `VECTORS` of 16 lanes, 1 or 2, are computed.
+/// Half of the lanes of a tile, the first or the second.
 ///
 /// # Safety
-/// The CPU has AVX-512F, `windows.check(TILE, weights)` passes and `sums` has `TILE` entries.
+/// As of [`avx2`]; `sums` has `TILE` entries.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_tile<const TILE: usize>(
+    windows: Windows<'_>,
+    weights: &[Lanes],
+    half: usize,
+    sums: &mut [Lanes],
+    onto: bool,
+) {
+    let first = half * PANEL / 2;
+    let mut acc = [[_mm256_setzero_ps(); 2]; TILE];
+    // SAFETY: by `check`, each window row of each pixel lies in the input and each of its values has
+    // its lanes; `first` + 16 is at most PANEL.
+    unsafe {
+        if onto {
+            for (sum, acc) in sums.iter().zip(&mut acc) {
+                let lanes = sum.0.as_ptr().add(first);
+                *acc = [_mm256_loadu_ps(lanes), _mm256_loadu_ps(lanes.add(8))];
+            }
+        }
+        let mut lanes = weights.as_ptr().cast::<f32>().add(first);
+        for y in 0..windows.rows {
+            let row = windows.input.as_ptr().add(y * windows.row_stride);
+            for i in 0..windows.row_len {
+                let w = [_mm256_loadu_ps(lanes), _mm256_loadu_ps(lanes.add(8))];
+                for (p, acc) in acc.iter_mut().enumerate() {
+                    let value = _mm256_set1_ps(*row.add(p * windows.pixel_stride + i));
+                    acc[0] = _mm256_fmadd_ps(value, w[0], acc[0]);
+                    acc[1] = _mm256_fmadd_ps(value, w[1], acc[1]);
+                }
+                lanes = lanes.add(PANEL);
+            }
+        }
+        for (sum, acc) in sums.iter_mut().zip(acc) {
+            let lanes = sum.0.as_mut_ptr().add(first);
+            _mm256_storeu_ps(lanes, acc[0]);
+            _mm256_storeu_ps(lanes.add(8), acc[1]);
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX-512F, and `windows.check(sums.len(), weights)` passes.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn avx512<const TILE: usize, const VECTORS: usize>(
+pub(super) unsafe fn avx512(
+    windows: Windows<'_>,
+    weights: &[Lanes],
+    wide: bool,
+    sums: &mut [Lanes],
+    onto: bool,
+) {
+    for (start, width) in tiles(sums.len(), AVX512_TILE) {
+        let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
+        // SAFETY: the caller's promise; `sums` is as long as the tile.
+        unsafe {
+            match (width, wide) {
+                (AVX512_TILE, true) => avx512_tile::<AVX512_TILE, 2>(windows, weights, sums, onto),
+                (AVX512_TILE, false) => avx512_tile::<AVX512_TILE, 1>(windows, weights, sums, onto),
+                (SMALL_TILE, true) => avx512_tile::<SMALL_TILE, 2>(windows, weights, sums, onto),
+                (SMALL_TILE, false) => avx512_tile::<SMALL_TILE, 1>(windows, weights, sums, onto),
+                (_, true) => avx512_tile::<1, 2>(windows, weights, sums, onto),
+                (_, false) => avx512_tile::<1, 1>(windows, weights, sums, onto),
+            }
+        }
+    }
+}
+
+/// `VECTORS` of 16 lanes, 1 or 2, of a tile.
+///
+/// # Safety
+/// As of [`avx512`]; `sums` has `TILE` entries.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512_tile<const TILE: usize, const VECTORS: usize>(
     windows: Windows<'_>,
     weights: &[Lanes],
     sums: &mut [Lanes],
+    onto: bool,
 ) {
     const { assert!(VECTORS * 16 <= PANEL) };
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; TILE];
+    if onto {
+        for (sum, acc) in sums.iter().zip(&mut acc) {
+            for (lanes, acc) in sum.0.chunks_exact(16).zip(acc) {
+                // SAFETY: the chunk has 16 values.
+                *acc = unsafe { _mm512_loadu_ps(lanes.as_ptr()) };
+            }
+        }
+    }
     // SAFETY: by `check`, each window row of each pixel lies in the input and each of its values has
     // its lanes, of which VECTORS * 16 are read.
     unsafe {
@@ -81,18 +152,66 @@ pub(super) unsafe fn avx512<const TILE: usize, const VECTORS: usize>(
     }
 }
 
+/// With AVX2 and FMA, which all code has that this is inlined into.
+impl Vector for __m256 {
+    // SAFETY: eight zeros.
+    const ZERO: Self = unsafe { std::mem::transmute([0.0f32; WIDTH]) };
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    fn array(self) -> [f32; WIDTH] {
+        // SAFETY: both are eight numbers.
+        unsafe { std::mem::transmute(self) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: [`Vector::load`] promised the instructions.
+        unsafe { _mm256_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_sub_ps(self, other) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: f32, addend: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(self, _mm256_set1_ps(factor), addend) }
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_max_ps(self, _mm256_setzero_ps()) }
+    }
+}
+
 /// # Safety
 /// The CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn apply_avx2(work: impl Work) {
-    work.run();
+    work.run::<__m256>();
 }
 
 /// # Safety
 /// The CPU has AVX-512F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn apply_avx512(work: impl Work) {
-    work.run();
+    work.run::<__m256>();
 }
 
 /// # Safety
