@@ -2,7 +2,6 @@
 
 use crate::rows::Rows;
 use crate::value::Value;
-use rayon::prelude::*;
 
 /// A way to compute layers, on weights that are packed for it.
 pub(crate) trait Engine: Copy + Send + Sync {
@@ -66,28 +65,4 @@ pub(crate) enum Finish<'a, V> {
     Relu,
     /// It and these rows' values together are the output.
     Add(&'a Rows<V>),
-}
-
-/// The output of a linear layer: for each of `count` vectors the biased sums of all panels of outputs, zero where
-/// they are negative if `relu`.
-pub(crate) fn join<const PANEL: usize, S: Sync>(
-    panels: &[impl AsRef<[S]> + Sync],
-    values: impl Fn(&S) -> &[f32; PANEL] + Sync,
-    bias: &[f32],
-    count: usize,
-    relu: bool,
-) -> Vec<f32> {
-    let mut output = vec![0.0; count * bias.len()];
-    let vectors = output.par_chunks_exact_mut(bias.len()).enumerate();
-    vectors.for_each(|(vector, output)| {
-        let outputs = output.chunks_mut(PANEL).zip(bias.chunks(PANEL));
-        for ((output, bias), panel) in outputs.zip(panels) {
-            let sums = bias.iter().zip(values(&panel.as_ref()[vector]));
-            for (output, (bias, sum)) in output.iter_mut().zip(sums) {
-                let value = sum + bias;
-                *output = if relu { value.max(0.0) } else { value };
-            }
-        }
-    });
-    output
 }

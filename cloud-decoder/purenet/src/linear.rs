@@ -91,6 +91,8 @@ impl Linear {
         for ((weights, _), sums) in self.panels().zip(sums.chunks_exact_mut(count)) {
             isa.apply(Signs {
                 weights,
+                start: ZERO,
+                relu: false,
                 latents,
                 bytes,
                 sums,
@@ -107,15 +109,17 @@ impl Linear {
         let hidden: Vec<_> = hidden.panels().collect();
         for (index, hidden) in hidden.chunks(UNIT_PANELS).enumerate() {
             let units = &mut units[..hidden.len() * count];
-            units.fill(ZERO);
             for (&(weights, bias), sums) in hidden.iter().zip(units.chunks_exact_mut(count)) {
+                let mut start = ZERO;
+                start.0[..bias.len()].copy_from_slice(bias);
                 isa.apply(Signs {
                     weights,
+                    start,
+                    relu: true,
                     latents,
                     bytes,
                     sums,
                 });
-                isa.apply(Activation { bias, sums });
             }
             let windows = Windows {
                 input: Lanes::flatten(units),
@@ -150,33 +154,18 @@ impl Linear {
     }
 }
 
-/// Adds biases; what is negative becomes zero.
-struct Activation<'a> {
-    bias: &'a [f32],
-    sums: &'a mut [Lanes],
-}
-
-impl Work for Activation<'_> {
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let mut biases = [0.0; PANEL];
-        biases[..self.bias.len()].copy_from_slice(self.bias);
-        for sums in self.sums {
-            for (sum, bias) in sums.0.iter_mut().zip(biases) {
-                *sum = (*sum + bias).max(0.0);
-            }
-        }
-    }
-}
-
 /// A panel's sums for patch after patch.
 struct Signs<'a> {
     /// One a bit. Those after a patch's last bit count nothing.
     weights: &'a [Lanes],
+    /// What is added to.
+    start: Lanes,
+    /// Whether sums below zero become zero.
+    relu: bool,
     latents: &'a [u8],
     /// Of each patch.
     bytes: usize,
-    /// One a patch, zero before.
+    /// One a patch.
     sums: &'a mut [Lanes],
 }
 
@@ -193,12 +182,15 @@ impl Work for Signs<'_> {
             let tables = &tables[..weights.len() / HALVES];
             let patches = self.latents.chunks_exact(self.bytes);
             for (patch, sums) in patches.zip(self.sums.iter_mut()) {
-                let mut total = sums.0;
+                let mut total = if first == 0 { self.start.0 } else { sums.0 };
                 for (&byte, [low, high]) in patch[first..].iter().zip(tables) {
                     let (low, high) = (&low[usize::from(byte % 16)], &high[usize::from(byte / 16)]);
                     for ((total, low), high) in total.iter_mut().zip(&low.0).zip(&high.0) {
                         *total += low + high;
                     }
+                }
+                if self.relu && first + BYTES >= self.bytes {
+                    total.iter_mut().for_each(|total| *total = total.max(0.0));
                 }
                 sums.0 = total;
             }
