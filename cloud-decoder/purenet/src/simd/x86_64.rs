@@ -7,6 +7,9 @@ use std::arch::x86_64::*;
 pub(super) const AVX2_TILE: usize = 6;
 pub(super) const AVX512_TILE: usize = 14;
 
+/// Values of a window whose multiplications are one run of instructions. The fewer besides, the less a core is slowed by what else it runs.
+const UNROLLED: usize = 8;
+
 /// # Safety
 /// The CPU has AVX2 and FMA, and `windows.check(sums.len(), weights)` passes.
 #[target_feature(enable = "avx2,fma")]
@@ -58,21 +61,53 @@ unsafe fn avx2_tile<const TILE: usize>(
         }
         let mut lanes = weights.as_ptr().cast::<f32>().add(first);
         for y in 0..windows.rows {
-            let row = windows.input.as_ptr().add(y * windows.row_stride);
-            for i in 0..windows.row_len {
-                let w = [_mm256_loadu_ps(lanes), _mm256_loadu_ps(lanes.add(8))];
-                for (p, acc) in acc.iter_mut().enumerate() {
-                    let value = _mm256_set1_ps(*row.add(p * windows.pixel_stride + i));
-                    acc[0] = _mm256_fmadd_ps(value, w[0], acc[0]);
-                    acc[1] = _mm256_fmadd_ps(value, w[1], acc[1]);
-                }
-                lanes = lanes.add(PANEL);
+            let mut row = windows.input.as_ptr().add(y * windows.row_stride);
+            for _ in 0..windows.row_len / UNROLLED {
+                avx2_values(row, windows.pixel_stride, lanes, UNROLLED, &mut acc);
+                row = row.add(UNROLLED);
+                lanes = lanes.add(UNROLLED * PANEL);
             }
+            let left = windows.row_len % UNROLLED;
+            avx2_values(row, windows.pixel_stride, lanes, left, &mut acc);
+            lanes = lanes.add(left * PANEL);
         }
         for (sum, acc) in sums.iter_mut().zip(acc) {
             let lanes = sum.0.as_mut_ptr().add(first);
             _mm256_storeu_ps(lanes, acc[0]);
             _mm256_storeu_ps(lanes.add(8), acc[1]);
+        }
+    }
+}
+
+/// Multiplies `count` values of each pixel's window by their lanes.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; the values and 16 lanes of each are there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_values<const TILE: usize>(
+    row: *const f32,
+    stride: usize,
+    lanes: *const f32,
+    count: usize,
+    acc: &mut [[__m256; 2]; TILE],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Pixels are addressed from two of them by at most twice the stride.
+        let half = row.add(TILE / 2 * stride);
+        for i in 0..count {
+            let lanes = lanes.add(i * PANEL);
+            let w = [_mm256_loadu_ps(lanes), _mm256_loadu_ps(lanes.add(8))];
+            for (p, acc) in acc.iter_mut().enumerate() {
+                let pixel = match p.checked_sub(TILE / 2) {
+                    Some(p) => half.add(p * stride),
+                    None => row.add(p * stride),
+                };
+                let value = _mm256_set1_ps(*pixel.add(i));
+                acc[0] = _mm256_fmadd_ps(value, w[0], acc[0]);
+                acc[1] = _mm256_fmadd_ps(value, w[1], acc[1]);
+            }
         }
     }
 }
