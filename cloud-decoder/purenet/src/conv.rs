@@ -114,6 +114,10 @@ impl Engine for Isa {
         Linear::new(weights, bias, inputs)
     }
 
+    fn synthesis_values(_: usize, _: usize, values: usize) -> usize {
+        linear::held_values(values)
+    }
+
     fn synthesize(
         self,
         hidden: Option<&Linear>,

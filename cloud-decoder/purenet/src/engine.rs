@@ -13,6 +13,9 @@ pub(crate) trait Engine: Copy + Send + Sync {
     /// Packs weights in PyTorch's order: output, input; `bias` has one value an output.
     fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Self::Linear;
 
+    /// Values in `f32` that [`Engine::synthesize`] holds for a patch of so many bits, hidden units and values.
+    fn synthesis_values(bits: usize, units: usize, values: usize) -> usize;
+
     /// The first stage on latents of `bytes` a patch, whose bits, least significant first, are -1 and +1, and 0 where a patch has none:
     /// the values of patch after patch. What is negative after the hidden layer, if there is one, becomes zero.
     fn synthesize(

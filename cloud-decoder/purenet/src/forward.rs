@@ -93,8 +93,7 @@ impl<E: Engine> Network<E> {
         // Bytes are finished at once, unless a base is to be added.
         let finished = base.map_or(size_of::<u8>(), |_| size_of::<f32>());
         let finished = base_room * columns * PATCH * FRAME.channels * finished;
-        // The first stage holds its inputs, and its result twice: by panels of channels and by patches.
-        let patch = self.bits + 3 * self.units + 2 * self.shapes[0].values();
+        let patch = E::synthesis_values(self.bits, self.units, self.shapes[0].values());
         let first = rows.min(ahead(columns)) * columns * patch * size_of::<f32>();
         maps.sum::<usize>()
             + inner.map(|shape| bytes(shape, room(shape))).sum::<usize>()
@@ -357,10 +356,13 @@ mod tests {
         let before = held(&maps);
         assert!(before <= network.map_bytes(rows, columns));
         let mut done = 0;
-        let after =
-            Pass::<_, f32>::new(&network, Isa::best(), maps).run(&[0x3c; 12 * 2 * 2], 2, |finished| {
+        let after = Pass::<_, f32>::new(&network, Isa::best(), maps).run(
+            &[0x3c; 12 * 2 * 2],
+            2,
+            |finished| {
                 done = finished.rows().end;
-            });
+            },
+        );
         assert_eq!(done, rows * PATCH);
         assert_eq!(held(&after), before);
     }

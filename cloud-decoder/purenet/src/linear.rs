@@ -19,6 +19,11 @@ const MOST_SHARE: usize = 256;
 /// Panels of hidden units that are computed before the last layer takes them.
 const UNIT_PANELS: usize = 4;
 
+/// Values that [`synthesize`] holds for a patch of so many: its result twice, by panels of channels and by patches, and hidden units.
+pub(crate) const fn held_values(values: usize) -> usize {
+    2 * values.next_multiple_of(PANEL) + UNIT_PANELS * PANEL
+}
+
 const ZERO: Lanes = Lanes([0.0; PANEL]);
 
 /// Weights and biases of a layer, outputs and inputs filled up to whole panels with zeros.
@@ -141,14 +146,12 @@ impl Linear {
     fn finish(&self, sums: &[Lanes], values: &mut [f32]) {
         let outputs = self.bias.len();
         let count = values.len() / outputs;
-        for ((_, bias), (first, sums)) in self.panels().zip(
-            (0..outputs)
-                .step_by(PANEL)
-                .zip(sums.chunks_exact(count)),
-        ) {
+        let panels = self.bias.chunks(PANEL).zip(sums.chunks_exact(count));
+        for (index, (bias, sums)) in panels.enumerate() {
             for (values, sums) in values.chunks_exact_mut(outputs).zip(sums) {
-                let values = values[first..].iter_mut().zip(&sums.0).zip(bias);
-                values.for_each(|((value, sum), bias)| *value = sum + bias);
+                let values = values[index * PANEL..].iter_mut().zip(&sums.0);
+                let biased = values.zip(bias);
+                biased.for_each(|((value, sum), bias)| *value = sum + bias);
             }
         }
     }

@@ -260,6 +260,11 @@ impl Engine for Tiles {
         }
     }
 
+    fn synthesis_values(bits: usize, units: usize, values: usize) -> usize {
+        // Inputs and their halves, and each layer's result by panels and by patches; the first layer's inputs stay.
+        2 * bits + (3 * units).max(units + 2 * values)
+    }
+
     fn synthesize(
         self,
         hidden: Option<&Linear>,

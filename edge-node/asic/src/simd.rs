@@ -2,7 +2,7 @@
 //! crate of its own, [`amx`].
 //!
 //! All instruction sets are exact here. `vpdpbusd` adds four u8 x i8 products to an i32 without saturating.
-//! `vpmaddubsw` saturates a sum of two products at 16 bits, which |weight| <= 2 cannot reach: 2 * 255 * 2 = 1020. NEON
+//! `vpmaddubsw` adds two products to 16 bits, and so do the sums of as many of those as cannot reach their limits ([`Taps::run`]). NEON
 //! multiplies signed by signed bytes: codes are the same as such, pixels are taken less 128, and sums start from what makes
 //! up for it ([`Taps::starts`]).
 
@@ -21,6 +21,12 @@ pub(crate) const LANES: usize = 16;
 pub(crate) const TILE: usize = 8;
 /// Blocks of lanes computed together at most.
 pub(crate) const BLOCKS: usize = 2;
+
+/// Largest weight and largest code.
+#[cfg(target_arch = "x86_64")]
+const MAX_WEIGHT: i16 = 2;
+#[cfg(target_arch = "x86_64")]
+const MAX_CODE: u8 = 3;
 
 /// Weights of 16 output channels for four consecutive input channels, channel by channel: one cache line.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +82,13 @@ impl Taps {
 
     pub(crate) fn len(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// Taps whose sums of two products, of weights up to [`MAX_WEIGHT`], fit 16 bits together.
+    #[cfg(target_arch = "x86_64")]
+    fn run(&self) -> usize {
+        let activation = if self.pixels { u8::MAX } else { MAX_CODE };
+        (i16::MAX / (2 * i16::from(activation) * MAX_WEIGHT)) as usize
     }
 }
 
@@ -179,11 +192,12 @@ impl Simd {
             "windows lie in the map"
         );
         match self.isa {
-            // SAFETY: `detect` found AVX2. The asserts above bound every read: input[base + offset..][..4] since
+            // SAFETY: `detect` found AVX2, and `run` is what it is said to be. The asserts above bound every read: input[base + offset..][..4] since
             // offset + 4 <= reach, and weights[b * taps + t]; writes are to acc[..P * B].
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe {
-                x86::dot_avx2::<P, B>(input, bases, &taps.offsets, weights, starts, acc)
+                let run = taps.run();
+                x86::dot_avx2::<P, B>(input, bases, &taps.offsets, run, weights, starts, acc)
             },
             // SAFETY: `detect` found AVX-512 F and VNNI; bounds as above.
             #[cfg(target_arch = "x86_64")]
@@ -244,4 +258,35 @@ impl Simd {
 pub(crate) trait Work {
     /// To be marked `#[inline(always)]`, as all that it calls: only what is inlined is compiled for the instructions.
     fn run(self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many taps as would not fit 16 bits, all with the largest activation and weights of both signs.
+    #[test]
+    fn the_largest_sums_are_exact() {
+        for (element, activation) in [(Element::Pixel, u8::MAX), (Element::Code, 3)] {
+            for taps in [32, 33, 65, 2730, 2731, 6000] {
+                let taps = Taps::new(vec![0; taps], element);
+                let weight = |at: usize| if at / 4 % 2 == 0 { 2 } else { -2 };
+                let weights = vec![Line(std::array::from_fn(weight)); taps.len()];
+                let starts = taps.starts(&weights, vec![Lanes([7; LANES])]);
+                let starts = starts.first_chunk::<1>().expect("one block");
+                let largest = 4 * 2 * i32::from(activation) * taps.len() as i32;
+                for kernel in Kernel::available() {
+                    let Some(simd) = Simd::detect(kernel) else {
+                        continue;
+                    };
+                    let mut acc = [Lanes::default(); TILE * BLOCKS];
+                    simd.dot(&[activation; 4], &[0], &taps, &weights, starts, &mut acc);
+                    for (lane, &sum) in acc[0].0.iter().enumerate() {
+                        let expected = 7 + if lane % 2 == 0 { largest } else { -largest };
+                        assert_eq!(sum, expected, "{kernel}, {element:?}, {} taps", taps.len());
+                    }
+                }
+            }
+        }
+    }
 }

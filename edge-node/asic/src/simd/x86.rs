@@ -24,13 +24,11 @@ pub(super) unsafe fn spin_avx512vnni(rounds: u64) -> u64 {
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn spin_avx2(rounds: u64) -> u64 {
     let ones = std::hint::black_box(_mm256_set1_epi8(1));
-    let pairs = std::hint::black_box(_mm256_set1_epi16(1));
     let mut sums = [_mm256_setzero_si256(); 12];
     for _ in 0..rounds {
         for sum in &mut sums {
             // What is multiplied changes, or the products would be made once for all.
-            let products = _mm256_maddubs_epi16(ones, *sum);
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, pairs));
+            *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(ones, *sum));
         }
     }
     std::hint::black_box(sums);
@@ -96,12 +94,13 @@ pub(super) unsafe fn dot_avx512vnni<const P: usize, const B: usize>(
 const PAIR: usize = 4;
 
 /// # Safety
-/// AVX2 is present; otherwise as [`dot_avx512vnni`].
+/// AVX2 is present; the products of `run` taps fit 16 bits; otherwise as [`dot_avx512vnni`].
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn dot_avx2<const P: usize, const B: usize>(
     input: &[u8],
     bases: &[usize; P],
     offsets: &[u32],
+    run: usize,
     weights: &[Line],
     bias: &[Lanes; B],
     acc: &mut [Lanes; TILE * BLOCKS],
@@ -113,7 +112,7 @@ pub(super) unsafe fn dot_avx2<const P: usize, const B: usize>(
         for (b, bias) in bias.iter().enumerate() {
             let lines = &weights[b * offsets.len()..(b + 1) * offsets.len()];
             // SAFETY: the caller's bound on bases and offsets, as each window starts at one of the bases.
-            let sums = unsafe { dot_avx2_block(&windows, offsets, lines, bias) };
+            let sums = unsafe { dot_avx2_block(&windows, offsets, run, lines, bias) };
             for (p, sums) in sums.iter().take(bases.len()).enumerate() {
                 acc[(first * PAIR + p) * B + b] = *sums;
             }
@@ -128,6 +127,7 @@ pub(super) unsafe fn dot_avx2<const P: usize, const B: usize>(
 unsafe fn dot_avx2_block(
     windows: &[*const u8; PAIR],
     offsets: &[u32],
+    run: usize,
     lines: &[Line],
     bias: &Lanes,
 ) -> [Lanes; PAIR] {
@@ -137,14 +137,21 @@ unsafe fn dot_avx2_block(
         unsafe { [_mm256_load_si256(lanes), _mm256_load_si256(lanes.add(1))] }
     };
     let mut sums = [halves((&raw const *bias).cast()); PAIR];
-    for (&offset, line) in offsets.iter().zip(lines) {
-        let line = halves((&raw const *line).cast());
-        for (sums, window) in sums.iter_mut().zip(windows) {
-            // SAFETY: the caller's promise.
-            let four = unsafe { window.add(offset as usize).cast::<i32>().read_unaligned() };
-            let activations = _mm256_set1_epi32(four);
-            for (sum, line) in sums.iter_mut().zip(line) {
-                let pairs = _mm256_maddubs_epi16(activations, line);
+    for (offsets, lines) in offsets.chunks(run).zip(lines.chunks(run)) {
+        let mut pairs = [[_mm256_setzero_si256(); 2]; PAIR];
+        for (&offset, line) in offsets.iter().zip(lines) {
+            let line = halves((&raw const *line).cast());
+            for (pairs, window) in pairs.iter_mut().zip(windows) {
+                // SAFETY: the caller's promise.
+                let four = unsafe { window.add(offset as usize).cast::<i32>().read_unaligned() };
+                let activations = _mm256_set1_epi32(four);
+                for (pairs, line) in pairs.iter_mut().zip(line) {
+                    *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(activations, line));
+                }
+            }
+        }
+        for (sums, pairs) in sums.iter_mut().zip(pairs) {
+            for (sum, pairs) in sums.iter_mut().zip(pairs) {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
         }
