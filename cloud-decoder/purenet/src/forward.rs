@@ -88,11 +88,11 @@ impl<E: Engine> Network<E> {
         let room = |shape| room(shape, together);
         let maps = self.shapes.iter().map(|&shape| bytes(shape, room(shape)));
         let inner = self.inner_shapes().flatten();
-        let base_room = self.base_room(together);
-        let base = (self.base).map(|_| Rows::<f32>::bytes(FRAME, rows, columns, base_room));
+        let frame_room = self.frame_room(together);
+        let base = (self.base).map(|_| Rows::<f32>::bytes(FRAME, rows, columns, frame_room));
         // Bytes are finished at once, unless a base is to be added.
         let finished = base.map_or(size_of::<u8>(), |_| size_of::<f32>());
-        let finished = base_room * columns * PATCH * FRAME.channels * finished;
+        let finished = frame_room * columns * PATCH * FRAME.channels * finished;
         let patch = E::synthesis_values(self.bits, self.units, self.shapes[0].values());
         let first = rows.min(ahead(columns)) * columns * patch * size_of::<f32>();
         maps.sum::<usize>()
@@ -122,7 +122,7 @@ impl<E: Engine> Network<E> {
     }
 
     /// Rows of the frame that wait for the last stage: by as much as all stages lag behind their inputs.
-    fn base_room(&self, together: usize) -> usize {
+    fn frame_room(&self, together: usize) -> usize {
         let stages = self.stages.iter().zip(&self.shapes[1..]);
         let lags = stages.map(|(stage, shape)| {
             let layers: &[&E::Conv] = match stage {
@@ -166,7 +166,7 @@ impl<V: Value> Maps<V> {
             inner: network.inner_shapes().map(|shape| shape.map(new)).collect(),
             base: network
                 .base
-                .map(|_| Rows::new(FRAME, rows, columns, network.base_room(together))),
+                .map(|_| Rows::new(FRAME, rows, columns, network.frame_room(together))),
         }
     }
 

@@ -34,9 +34,9 @@ impl Work for Inputs<'_> {
         for tile in 0..self.tiles {
             for channel in (0..self.channels).step_by(WIDTH) {
                 let first = tile * TILE * self.channels + channel;
-                // SAFETY: by `check`, the channels of each position of the window lie in each line.
                 let mut columns = [[V::ZERO; WINDOW]; WINDOW];
                 for (x, values) in columns.iter_mut().enumerate() {
+                    // SAFETY: by `check`, the channels of each position of the window lie in each line.
                     *values = spread(unsafe { column(lines, first + x * self.channels) });
                 }
                 for i in 0..WINDOW {
@@ -88,8 +88,8 @@ impl<O: Value> Work for Outputs<'_, '_, O> {
             for channel in (0..self.bias.len()).step_by(WIDTH) {
                 // SAFETY: by `check`, there are whole vectors.
                 let bias = unsafe { V::load(self.bias.as_ptr().add(channel)) };
-                // SAFETY: by `check`, the tile lies in each point, and the channels in its panel.
                 let mut columns = [[V::ZERO; TILE]; WINDOW];
+                // SAFETY: by `check`, the tile lies in each point, and the channels in its panel.
                 unsafe {
                     let first = sums.add(tile).cast::<f32>().add(channel);
                     let (row, step) = (WINDOW * self.stride * PANEL, self.stride * PANEL);
