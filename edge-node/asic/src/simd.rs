@@ -270,7 +270,7 @@ mod tests {
         for (element, activation) in [(Element::Pixel, u8::MAX), (Element::Code, 3)] {
             for taps in [32, 33, 65, 2730, 2731, 6000] {
                 let taps = Taps::new(vec![0; taps], element);
-                let weight = |at: usize| if at / 4 % 2 == 0 { 2 } else { -2 };
+                let weight = |at: usize| if (at / 4).is_multiple_of(2) { 2 } else { -2 };
                 let weights = vec![Line(std::array::from_fn(weight)); taps.len()];
                 let starts = taps.starts(&weights, vec![Lanes([7; LANES])]);
                 let starts = starts.first_chunk::<1>().expect("one block");
@@ -282,7 +282,11 @@ mod tests {
                     let mut acc = [Lanes::default(); TILE * BLOCKS];
                     simd.dot(&[activation; 4], &[0], &taps, &weights, starts, &mut acc);
                     for (lane, &sum) in acc[0].0.iter().enumerate() {
-                        let expected = 7 + if lane % 2 == 0 { largest } else { -largest };
+                        let expected = 7 + if lane.is_multiple_of(2) {
+                            largest
+                        } else {
+                            -largest
+                        };
                         assert_eq!(sum, expected, "{kernel}, {element:?}, {} taps", taps.len());
                     }
                 }
