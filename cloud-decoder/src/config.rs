@@ -195,7 +195,7 @@ pub struct Grpc {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decode {
-    /// Frames decoded at the same time. With one more than threads, these are busy while a frame is written.
+    /// Frames decoded at the same time.
     pub workers: usize,
     /// Threads that they share; 0 means one a core.
     pub threads: usize,
@@ -284,7 +284,7 @@ impl Default for Grpc {
 impl Default for Decode {
     fn default() -> Self {
         Self {
-            workers: 3,
+            workers: 2,
             threads: 0,
             fast: false,
             max_attempts: 3,
