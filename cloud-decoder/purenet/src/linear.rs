@@ -241,7 +241,7 @@ mod tests {
         let shapes = [(8, 1), (24, 3), (80, 10), (80, 4), (256, 32), (256, 31)];
         for ((bits, bytes), units) in shapes
             .into_iter()
-            .zip([None, Some(3), Some(40)].into_iter().cycle())
+            .zip([None, Some(3), Some(160)].into_iter().cycle())
         {
             let latents: Vec<u8> = (0..count * bytes).map(|i| (i * 89 + 7) as u8).collect();
             let sign = |patch: &[u8], bit: usize| match patch.get(bit / 8) {

@@ -273,8 +273,8 @@ impl Isa {
 fn tiles(pixels: usize, full: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let widths = [full, SMALL_TILE, 1].into_iter();
-        let width = widths.into_iter().find(|width| start + width <= pixels)?;
+        let mut widths = [full, SMALL_TILE, 1].into_iter();
+        let width = widths.find(|width| start + width <= pixels)?;
         start += width;
         Some((start - width, width))
     })
