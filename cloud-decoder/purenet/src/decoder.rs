@@ -11,7 +11,6 @@ use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
 use ndarray::{Array3, ArrayView2, s};
 use rayon::prelude::*;
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// A loaded decoder: turns the latents of a frame into RGB.
@@ -209,28 +208,33 @@ impl Decoder {
 
 impl<E: Engine> Runner<E> {
     fn decode(&self, latents: &[u8], frame: Frame) -> Result<Vec<u8>, DecodeError> {
+        if self.network.base.is_none() {
+            return self.rgb::<u8>(latents, frame, |finished, y, line| finished.row(y, line));
+        }
+        self.rgb::<f32>(latents, frame, |finished, y, line| {
+            let mut values = vec![0.0; line.len()];
+            finished.row(y, &mut values);
+            let bytes = line.iter_mut().zip(values);
+            bytes.for_each(|(byte, value)| *byte = Value::from_f32(value));
+        })
+    }
+
+    /// Decodes to bytes; `row` gives those of a row of what is finished.
+    fn rgb<O: Value>(
+        &self,
+        latents: &[u8],
+        frame: Frame,
+        row: impl Fn(&Finished<'_, O>, usize, &mut [u8]) + Sync,
+    ) -> Result<Vec<u8>, DecodeError> {
         let stride = frame.width * 3;
         let mut rgb = vec![0; stride * frame.height];
-        let mut put = |rows: Range<usize>, row: &(dyn Fn(usize, &mut [u8]) + Sync)| {
+        self.pass::<O>(latents, frame, |finished| {
+            let rows = finished.rows();
             let end = rows.end.min(frame.height);
             let lines = &mut rgb[rows.start.min(end) * stride..end * stride];
             let lines = lines.par_chunks_exact_mut(stride).enumerate();
-            lines.for_each(|(y, line)| row(rows.start + y, line));
-        };
-        if self.network.base.is_none() {
-            self.pass::<u8>(latents, frame, |finished| {
-                put(finished.rows(), &|y, line| finished.row(y, line));
-            })?;
-        } else {
-            self.pass::<f32>(latents, frame, |finished| {
-                put(finished.rows(), &|y, line| {
-                    let mut values = vec![0.0; line.len()];
-                    finished.row(y, &mut values);
-                    let bytes = line.iter_mut().zip(values);
-                    bytes.for_each(|(byte, value)| *byte = Value::from_f32(value));
-                });
-            })?;
-        }
+            lines.for_each(|(y, line)| row(&finished, rows.start + y, line));
+        })?;
         Ok(rgb)
     }
 

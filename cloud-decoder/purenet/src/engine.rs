@@ -69,3 +69,19 @@ pub(crate) enum Finish<'a, V> {
     /// It and these rows' values together are the output.
     Add(&'a Rows<V>),
 }
+
+/// The output of a linear layer for one vector: the biased sums of all panels of outputs, zero where they are negative if `relu`.
+pub(crate) fn join<'s, const PANEL: usize>(
+    panels: impl Iterator<Item = &'s [f32; PANEL]>,
+    bias: &[f32],
+    relu: bool,
+    output: &mut [f32],
+) {
+    let outputs = output.chunks_mut(PANEL).zip(bias.chunks(PANEL));
+    for ((output, bias), sums) in outputs.zip(panels) {
+        for ((output, bias), sum) in output.iter_mut().zip(bias).zip(sums) {
+            let value = sum + bias;
+            *output = if relu { value.max(0.0) } else { value };
+        }
+    }
+}

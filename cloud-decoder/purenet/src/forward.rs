@@ -285,16 +285,17 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
         match (&self.network.stages[index], &mut maps.inner[index]) {
             (Stage::Conv { layer, relu }, _) => {
                 let finish = if *relu { Finish::Relu } else { Finish::Store };
-                let (first, ready) = (output.len(), layer.ready(input));
-                layer.convolve(engine, input, first, output.append(ready - first), finish);
+                let ready = layer.ready(input);
+                let (first, rows) = output.append_until(ready);
+                layer.convolve(engine, input, first, rows, finish);
                 input.release(ready, layer.radius());
             }
             (Stage::Residual { first, second }, Some(hidden)) => {
-                let (start, ready) = (hidden.len(), first.ready(input));
-                let rows = hidden.append(ready - start);
+                let ready = first.ready(input);
+                let (start, rows) = hidden.append_until(ready);
                 first.convolve(engine, input, start, rows, Finish::Relu);
-                let (start, summed) = (output.len(), second.ready(hidden));
-                let rows = output.append(summed - start);
+                let summed = second.ready(hidden);
+                let (start, rows) = output.append_until(summed);
                 second.convolve(engine, hidden, start, rows, Finish::Add(input));
                 hidden.release(summed, second.radius());
                 let radius = first.radius();
@@ -323,8 +324,7 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
                 let ready = layer
                     .ready(pixels)
                     .min(input.len() - input.len() % layer.step());
-                let first = output.len();
-                let rows = output.append(ready - first);
+                let (first, rows) = output.append_until(ready);
                 layer.convolve(engine, pixels, first, rows, Finish::Add(input));
                 pixels.release(ready, layer.radius());
                 input.release(ready, 0);

@@ -2,6 +2,7 @@
 //!
 //! Inputs of the first of them are bits, -1 or +1: four weights have sixteen sums, which are made once for many patches.
 
+use crate::engine;
 use crate::simd::{Isa, Lanes, PANEL, Vector, Windows, Work};
 use rayon::prelude::*;
 
@@ -78,7 +79,11 @@ pub(crate) fn synthesize(
                 Some(hidden) => last.of_units(isa, hidden, latents, bytes),
                 None => last.of_bits(isa, latents, bytes),
             };
-            last.finish(&sums, values);
+            let panels = sums.chunks_exact(latents.len() / bytes);
+            for (patch, values) in values.chunks_exact_mut(outputs).enumerate() {
+                let sums = panels.clone().map(|sums| &sums[patch].0);
+                engine::join(sums, &last.bias, false, values);
+            }
         });
     values
 }
@@ -140,20 +145,6 @@ impl Linear {
             }
         }
         sums
-    }
-
-    /// Adds biases to sums and gives them patch by patch.
-    fn finish(&self, sums: &[Lanes], values: &mut [f32]) {
-        let outputs = self.bias.len();
-        let count = values.len() / outputs;
-        let panels = self.bias.chunks(PANEL).zip(sums.chunks_exact(count));
-        for (index, (bias, sums)) in panels.enumerate() {
-            for (values, sums) in values.chunks_exact_mut(outputs).zip(sums) {
-                let values = values[index * PANEL..].iter_mut().zip(&sums.0);
-                let biased = values.zip(bias);
-                biased.for_each(|((value, sum), bias)| *value = sum + bias);
-            }
-        }
     }
 }
 

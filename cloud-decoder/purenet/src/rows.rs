@@ -127,6 +127,12 @@ impl<V: Value> Rows<V> {
             .collect()
     }
 
+    /// Adds rows up to row `until`, as [`Rows::append`]; the number of the first of them, too.
+    pub(crate) fn append_until(&mut self, until: usize) -> (usize, Vec<&mut [V]>) {
+        let first = self.len();
+        (first, self.append(until - first))
+    }
+
     /// Lets go of the rows that no window of `radius` around row `y` or below needs.
     pub(crate) fn release(&mut self, y: usize, radius: usize) {
         self.first = self

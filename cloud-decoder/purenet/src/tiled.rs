@@ -7,7 +7,7 @@ use amx::{Amx, COLUMNS, ROWS, Sums, Tile, Weights, Windows};
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::engine::{Convolution, Engine, Finish};
+use crate::engine::{self, Convolution, Engine, Finish};
 use crate::rows::{MARGIN, Rows};
 use crate::simd::{Isa, Vector, Work};
 use crate::value::{Aligned, Value};
@@ -136,14 +136,8 @@ impl Tiles {
         let mut output = vec![0.0; count * layer.bias.len()];
         let vectors = output.par_chunks_exact_mut(layer.bias.len()).enumerate();
         vectors.for_each(|(vector, output)| {
-            let outputs = output.chunks_mut(COLUMNS).zip(layer.bias.chunks(COLUMNS));
-            for ((output, bias), sums) in outputs.zip(&panels) {
-                let sums = bias.iter().zip(&sums[vector].0);
-                for (output, (bias, sum)) in output.iter_mut().zip(sums) {
-                    let value = sum + bias;
-                    *output = if relu { value.max(0.0) } else { value };
-                }
-            }
+            let sums = panels.iter().map(|sums| &sums[vector].0);
+            engine::join(sums, &layer.bias, relu, output);
         });
         output
     }

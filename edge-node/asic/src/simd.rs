@@ -87,8 +87,14 @@ impl Taps {
     /// Taps whose sums of two products, of weights up to [`MAX_WEIGHT`], fit 16 bits together.
     #[cfg(target_arch = "x86_64")]
     fn run(&self) -> usize {
-        let activation = if self.pixels { u8::MAX } else { MAX_CODE };
-        (i16::MAX / (2 * i16::from(activation) * MAX_WEIGHT)) as usize
+        const fn fit(activation: u8) -> usize {
+            (i16::MAX / (2 * activation as i16 * MAX_WEIGHT)) as usize
+        }
+        if self.pixels {
+            const { fit(u8::MAX) }
+        } else {
+            const { fit(MAX_CODE) }
+        }
     }
 }
 

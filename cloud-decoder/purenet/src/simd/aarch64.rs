@@ -1,13 +1,13 @@
 //! The kernel with NEON.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, tiles};
+use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
 use std::arch::aarch64::*;
 
 /// Pixels of the tile that fills the registers.
 pub(super) const TILE: usize = 6;
 
 /// # Safety
-/// The CPU has NEON, and `windows.check(sums.len(), weights)` passes.
+/// The CPU has NEON, `windows.check(sums.len(), weights)` passes, and `sums` has as many entries as a tile.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn neon(
     windows: Windows<'_>,
@@ -16,15 +16,12 @@ pub(super) unsafe fn neon(
     sums: &mut [Lanes],
     onto: bool,
 ) {
-    for (start, width) in tiles(sums.len(), TILE) {
-        let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
-        // SAFETY: the caller's promise; `sums` is as long as the tile.
-        unsafe {
-            match width {
-                TILE => tile::<TILE>(windows, weights, wide, sums, onto),
-                SMALL_TILE => tile::<SMALL_TILE>(windows, weights, wide, sums, onto),
-                _ => tile::<1>(windows, weights, wide, sums, onto),
-            }
+    // SAFETY: the caller's promise; `sums` is as long as the tile.
+    unsafe {
+        match sums.len() {
+            TILE => tile::<TILE>(windows, weights, wide, sums, onto),
+            SMALL_TILE => tile::<SMALL_TILE>(windows, weights, wide, sums, onto),
+            _ => tile::<1>(windows, weights, wide, sums, onto),
         }
     }
 }

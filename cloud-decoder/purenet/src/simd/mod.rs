@@ -253,6 +253,26 @@ impl Isa {
     ) {
         windows.check(sums.len(), weights);
         let wide = outputs > PANEL / 2;
+        let mut start = 0;
+        // As many full tiles as there are, and the rest in small ones.
+        for width in [self.tile(), SMALL_TILE, 1] {
+            while start + width <= sums.len() {
+                let tile = &mut sums[start..][..width];
+                self.tile_products(windows.skip(start), weights, wide, tile, onto);
+                start += width;
+            }
+        }
+    }
+
+    /// One tile; `sums` has one entry a pixel: 1, 4 or the full tile. `windows.check` passed.
+    fn tile_products(
+        self,
+        windows: Windows<'_>,
+        weights: &[Lanes],
+        wide: bool,
+        sums: &mut [Lanes],
+        onto: bool,
+    ) {
         match self {
             Self::Portable => portable::multiply(windows, weights, wide, sums, onto),
             #[cfg(target_arch = "x86_64")]
@@ -266,16 +286,4 @@ impl Isa {
             Self::Neon => unsafe { aarch64::neon(windows, weights, wide, sums, onto) },
         }
     }
-}
-
-/// Start and width of the tiles of so many pixels: `full`, as many as there are, and the rest in small ones.
-#[inline(always)]
-fn tiles(pixels: usize, full: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let mut widths = [full, SMALL_TILE, 1].into_iter();
-        let width = widths.find(|width| start + width <= pixels)?;
-        start += width;
-        Some((start - width, width))
-    })
 }

@@ -1,6 +1,6 @@
 //! The kernel in plain Rust: the fallback, and what the others are tested against.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, tiles};
+use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
 
 const GROUP: usize = 8; // channels kept in registers together
 
@@ -11,13 +11,10 @@ pub(super) fn multiply(
     sums: &mut [Lanes],
     onto: bool,
 ) {
-    for (start, width) in tiles(sums.len(), SMALL_TILE) {
-        let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
-        if width == SMALL_TILE {
-            tile::<SMALL_TILE>(windows, weights, wide, sums, onto);
-        } else {
-            tile::<1>(windows, weights, wide, sums, onto);
-        }
+    if sums.len() == SMALL_TILE {
+        tile::<SMALL_TILE>(windows, weights, wide, sums, onto);
+    } else {
+        tile::<1>(windows, weights, wide, sums, onto);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kernel with AVX2 and FMA, and with AVX-512.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, Work, tiles};
+use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, Work};
 use std::arch::x86_64::*;
 
 /// Pixels of the tiles that fill the registers.
@@ -11,7 +11,7 @@ pub(super) const AVX512_TILE: usize = 14;
 const UNROLLED: usize = 8;
 
 /// # Safety
-/// The CPU has AVX2 and FMA, and `windows.check(sums.len(), weights)` passes.
+/// The CPU has AVX2 and FMA, `windows.check(sums.len(), weights)` passes, and `sums` has as many entries as a tile.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2(
     windows: Windows<'_>,
@@ -21,15 +21,12 @@ pub(super) unsafe fn avx2(
     onto: bool,
 ) {
     for half in 0..if wide { 2 } else { 1 } {
-        for (start, width) in tiles(sums.len(), AVX2_TILE) {
-            let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
-            // SAFETY: the caller's promise; `sums` is as long as the tile.
-            unsafe {
-                match width {
-                    AVX2_TILE => avx2_tile::<AVX2_TILE>(windows, weights, half, sums, onto),
-                    SMALL_TILE => avx2_tile::<SMALL_TILE>(windows, weights, half, sums, onto),
-                    _ => avx2_tile::<1>(windows, weights, half, sums, onto),
-                }
+        // SAFETY: the caller's promise; `sums` is as long as the tile.
+        unsafe {
+            match sums.len() {
+                AVX2_TILE => avx2_half::<AVX2_TILE>(windows, weights, half, sums, onto),
+                SMALL_TILE => avx2_half::<SMALL_TILE>(windows, weights, half, sums, onto),
+                _ => avx2_half::<1>(windows, weights, half, sums, onto),
             }
         }
     }
@@ -41,7 +38,7 @@ pub(super) unsafe fn avx2(
 /// As of [`avx2`]; `sums` has `TILE` entries.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_tile<const TILE: usize>(
+unsafe fn avx2_half<const TILE: usize>(
     windows: Windows<'_>,
     weights: &[Lanes],
     half: usize,
@@ -113,7 +110,7 @@ unsafe fn avx2_values<const TILE: usize>(
 }
 
 /// # Safety
-/// The CPU has AVX-512F, and `windows.check(sums.len(), weights)` passes.
+/// The CPU has AVX-512F, `windows.check(sums.len(), weights)` passes, and `sums` has as many entries as a tile.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn avx512(
     windows: Windows<'_>,
@@ -122,18 +119,15 @@ pub(super) unsafe fn avx512(
     sums: &mut [Lanes],
     onto: bool,
 ) {
-    for (start, width) in tiles(sums.len(), AVX512_TILE) {
-        let (windows, sums) = (windows.skip(start), &mut sums[start..][..width]);
-        // SAFETY: the caller's promise; `sums` is as long as the tile.
-        unsafe {
-            match (width, wide) {
-                (AVX512_TILE, true) => avx512_tile::<AVX512_TILE, 2>(windows, weights, sums, onto),
-                (AVX512_TILE, false) => avx512_tile::<AVX512_TILE, 1>(windows, weights, sums, onto),
-                (SMALL_TILE, true) => avx512_tile::<SMALL_TILE, 2>(windows, weights, sums, onto),
-                (SMALL_TILE, false) => avx512_tile::<SMALL_TILE, 1>(windows, weights, sums, onto),
-                (_, true) => avx512_tile::<1, 2>(windows, weights, sums, onto),
-                (_, false) => avx512_tile::<1, 1>(windows, weights, sums, onto),
-            }
+    // SAFETY: the caller's promise; `sums` is as long as the tile.
+    unsafe {
+        match (sums.len(), wide) {
+            (AVX512_TILE, true) => avx512_tile::<AVX512_TILE, 2>(windows, weights, sums, onto),
+            (AVX512_TILE, false) => avx512_tile::<AVX512_TILE, 1>(windows, weights, sums, onto),
+            (SMALL_TILE, true) => avx512_tile::<SMALL_TILE, 2>(windows, weights, sums, onto),
+            (SMALL_TILE, false) => avx512_tile::<SMALL_TILE, 1>(windows, weights, sums, onto),
+            (_, true) => avx512_tile::<1, 2>(windows, weights, sums, onto),
+            (_, false) => avx512_tile::<1, 1>(windows, weights, sums, onto),
         }
     }
 }
