@@ -1,8 +1,8 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
 The program is fitted in closed form (`classed_fit`, or `transform_fit` for one class), and the decoder's patch synthesis with
-it. Then the whole decoder is trained behind it on crops of frames, of which some show it only the first bits of each patch, the
-others as 0.
+it. Then the whole decoder is trained behind it on crops of frames. Half of them have a prefix of its own for each patch, longer where
+more happens, the bits behind it as 0: frames of a budget look like this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from . import chip as model
 from . import classed_fit, programs, runs, transform_fit
-from .decoder import HIDDEN, PREFIXES, Decoder
+from .decoder import BITS, HIDDEN, PREFIXES, Decoder
 from .fast_decoder import FastDecoder
 from .losses import log_error, ms_ssim, seam_ratio
 from .photos import Photos, to_patches
@@ -33,8 +33,12 @@ FITS = {1: transform_fit, 2: classed_fit}
 """By classes of patches."""
 FAST_PATCHES = 20_000
 """To which the fast decoder's start is fitted."""
-PREFIX_SHARE, PREFIX_WEIGHT = 0.25, 0.15
-"""Crops of a step that are cut to a prefix, and the weight of their loss."""
+PREFIX_SHARE, PREFIX_WEIGHT = 0.5, 0.7
+"""Crops of a step whose patches are cut to prefixes, and the weight of their loss."""
+PREFIX_STEP = 32
+"""Prefixes of mixed frames are multiples of this many bits."""
+BUDGET, SPREAD, LUCK = (48, 256), (0, 110), 0.5
+"""Of mixed frames: mean bits of a patch, bits per standard deviation of its activity, and how much of that deviation is chance."""
 LOSSES = ("prefixes", "structure", "seams")
 """Besides the error of whole latents."""
 STRUCTURE_WEIGHT = 0.02
@@ -59,19 +63,46 @@ def encode(chip: Chip, frames: Tensor) -> Tensor:
     return bits.view(n, height // 32, width // 32, -1).permute(0, 3, 1, 2)
 
 
-def cut(latents: Tensor, rng: random.Random) -> tuple[Tensor, int]:
-    """The last crops of the batch cut to prefixes drawn at random, and how many crops stay whole."""
+def activity(frames: Tensor) -> Tensor:
+    """Log of each patch's variance, [n, h/32, w/32], as multiples of a frame's standard deviation from its mean."""
+    patches = to_patches(frames).flatten(2)
+    logs = (patches.var(2).mean(1) + 1).log().view(len(frames), frames.shape[2] // 32, -1)
+    spread = logs.std((1, 2), keepdim=True).clamp_min(1e-3)
+    return (logs - logs.mean((1, 2), keepdim=True)) / spread
+
+
+def mixed_prefixes(frames: Tensor, rng: random.Random) -> Tensor:
+    """A prefix in bits for each patch, [n, h/32, w/32]: a mean and a spread drawn for each frame, busy patches longer."""
+    busy = activity(frames)
+    draw = lambda low, high: torch.tensor([rng.uniform(low, high) for _ in frames]).view(-1, 1, 1)
+    noise = torch.tensor([rng.gauss(0, 1) for _ in range(busy.numel())]).view_as(busy)
+    lengths = draw(*BUDGET) + draw(*SPREAD) * (busy * (1 - LUCK) + noise * LUCK)
+    return (lengths / PREFIX_STEP).round().mul(PREFIX_STEP).clamp(PREFIX_STEP, BITS)
+
+
+def cut(latents: Tensor, prefixes: Tensor) -> Tensor:
+    """Latents [n, 256, rows, columns] with 0 behind each patch's prefix [n, rows, columns]."""
+    return latents * (torch.arange(BITS).view(1, -1, 1, 1) < prefixes.unsqueeze(1))
+
+
+def shorten(latents: Tensor, frames: Tensor, rng: random.Random) -> tuple[Tensor, int]:
+    """The last crops of the batch cut, one of them to one prefix for all its patches, and how many crops stay whole."""
     whole = len(latents) - int(PREFIX_SHARE * len(latents))
-    mask = torch.ones_like(latents)
-    for i in range(whole, len(latents)):
-        mask[i, rng.choice(PREFIXES) :] = 0
-    return latents * mask, whole
+    prefixes = mixed_prefixes(frames, rng)
+    prefixes[:whole] = BITS
+    if whole < len(latents):
+        prefixes[-1] = rng.choice(PREFIXES)
+    return cut(latents, prefixes), whole
 
 
 @torch.no_grad()
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> dict[str, float]:
-    """PSNR in dB of the crops as one frame, with the exact integer latents, MS-SSIM, and seams next to the originals'."""
-    total, structure, seams = 0.0, [], []
+    """PSNR in dB of the crops as one frame, with the exact integer latents, MS-SSIM, and seams next to the originals'.
+
+    `mixed` and `mixed_seams` are the PSNR and the seams of the same crops with prefixes that are drawn alike at each validation.
+    """
+    total, mixed, structure, seams, mixed_seams = 0.0, 0.0, [], [], []
+    rng = random.Random(8)
     for frames in crops.split(16):
         frames = frames.float()
         latents = encode(chip, frames)
@@ -80,11 +111,20 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
         total += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
         structure.append(ms_ssim(pixels / 255, frames / 255).item())
         seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
-    return {
-        "validation": 10 * math.log10(255**2 * len(crops) / total),
+        if not patch_only:
+            result = decoder(cut(latents, mixed_prefixes(frames, rng)))
+            pixels = (result.clamp(0, 1) * 255).round()
+            mixed += (pixels - frames).pow(2).mean((1, 2, 3)).sum().item()
+            mixed_seams.append((seam_ratio(pixels) / seam_ratio(frames)).item())
+    decibels = lambda error: 10 * math.log10(255**2 * len(crops) / error)
+    record = {
+        "validation": decibels(total),
         "ms_ssim": sum(structure) / len(structure),
         "seams": sum(seams) / len(seams),
     }
+    if not patch_only:
+        record |= {"mixed": decibels(mixed), "mixed_seams": sum(mixed_seams) / len(mixed_seams)}
+    return record
 
 
 def take_shipped(models: Path) -> tuple[Chip, Decoder]:
@@ -164,7 +204,6 @@ def main() -> None:
     if first:
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
-    # Without instructions for it, bf16 takes five times as long.
     mixed = torch_precision() is torch.bfloat16
     started, total = time.time(), 0.0
     for step in range(first, args.decoder_steps):
@@ -175,20 +214,21 @@ def main() -> None:
         frames = train.batch(rng, BATCH, CROP).float()
         latents, whole = encode(chip, frames), BATCH
         if "prefixes" not in args.without:
-            latents, whole = cut(latents, rng)
+            latents, whole = shorten(latents, frames, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             result = decoder(latents).float()
         target = frames / 255
         loss = log_error(result[:whole], target[:whole])
         total += loss.item()
-        if "seams" not in args.without:
-            seam = seam_ratio(result[:whole]) / seam_ratio(target[:whole])
-            loss = loss + SEAM_WEIGHT * seam.log().abs()
-        if "structure" not in args.without:
-            structure = 1 - ms_ssim(result[:whole], target[:whole])
-            loss = loss + STRUCTURE_WEIGHT * structure.log()
         if whole < len(latents):
             loss = loss + PREFIX_WEIGHT * log_error(result[whole:], target[whole:])
+        for part in (slice(whole), slice(whole, None))[: 1 + (whole < len(latents))]:
+            if "seams" not in args.without:
+                seam = seam_ratio(result[part]) / seam_ratio(target[part])
+                loss = loss + SEAM_WEIGHT * seam.log().abs()
+            if "structure" not in args.without:
+                structure = 1 - ms_ssim(result[part], target[part])
+                loss = loss + STRUCTURE_WEIGHT * structure.log()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
