@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use daemon::trace::is_traceparent;
 use patchwire_proto::{limits, v1::EncodedFrame};
+use prost::Message as _;
 
 use crate::{
+    analysis::scene,
     clock::now_ms,
-    drift,
     frame::{Label, NewFrame, Score},
     picture,
 };
+
+/// Bytes that gRPC puts before each message.
+const GRPC_PREFIX: usize = 5;
 
 /// A frame's row, its latent container and its original; either of these may be empty.
 pub type Parts = (NewFrame, Bytes, Bytes);
@@ -20,6 +24,11 @@ pub type Parts = (NewFrame, Bytes, Bytes);
 /// # Errors
 /// That sentence.
 pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+    let wire_bytes = (frame.encoded_len() + GRPC_PREFIX) as u64;
+    let label_bytes = frame
+        .label
+        .as_ref()
+        .map_or(0, |label| label.encoded_len() as u64);
     let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
     let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
     let pixels = u64::from(frame.width) * u64::from(frame.height);
@@ -28,8 +37,10 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
             "frame of {pixels} pixels is larger than the {max_pixels} that this service decodes"
         ));
     }
+    let mut original_crc32c = None;
     let (original_type, original) = match frame.original {
         Some(original) => {
+            original_crc32c = original.rgb_crc32c;
             check_original_size(
                 &original.media_type,
                 &original.data,
@@ -53,6 +64,7 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
             })
             .collect(),
     });
+    let shares = latents.as_ref().map(scene::describe).unwrap_or_default();
     let new = NewFrame {
         id,
         node_id: node.to_owned(),
@@ -73,10 +85,12 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
         traceparent: Some(frame.traceparent)
             .filter(|text| is_traceparent(text))
             .unwrap_or_default(),
-        latent_shares: latents
-            .as_ref()
-            .map(|l| drift::shares(&l.payload, l.bits))
-            .unwrap_or_default(),
+        latent_shares: shares.whole,
+        scene_grid: shares.grid,
+        wire_bytes,
+        original_bytes: original.len() as u64,
+        label_bytes,
+        original_crc32c,
     };
     Ok((new, frame.latents, original))
 }

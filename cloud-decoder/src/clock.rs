@@ -5,6 +5,9 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// Milliseconds of a day.
+pub(crate) const DAY_MS: i64 = 24 * 3_600_000;
+
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> i64 {
     let elapsed = SystemTime::now()

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, then the environment, then flags; later ones win.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -52,6 +53,8 @@ pub struct Config {
     pub decode: Decode,
     /// What is removed, and when.
     pub retention: Retention,
+    /// What is expected of cameras.
+    pub analysis: Analysis,
     /// Logging.
     pub log: Log,
     /// Traces.
@@ -233,6 +236,46 @@ impl Retention {
     }
 }
 
+/// Section `analysis`: when a camera raises an alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Analysis {
+    /// Time in seconds over which a camera's usual scene is learned. Longer than a day, so that night and day are both usual.
+    pub memory_s: u64,
+    /// Longest usual time between two frames of any camera in seconds; learned from each camera when absent. A camera is silent
+    /// after three times as long, 30 seconds at least.
+    pub interval_s: Option<f64>,
+    /// The same of single cameras, by name.
+    pub intervals_s: BTreeMap<String, f64>,
+}
+
+impl Default for Analysis {
+    fn default() -> Self {
+        Self {
+            memory_s: 7 * 86_400,
+            interval_s: None,
+            intervals_s: BTreeMap::new(),
+        }
+    }
+}
+
+impl Analysis {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("analysis.memory_s", self.memory_s, 60, 10 * 365 * 86_400)?;
+        for (key, seconds) in (self.interval_s.iter().map(|s| ("analysis.interval_s", *s))).chain(
+            self.intervals_s
+                .values()
+                .map(|s| ("analysis.intervals_s", *s)),
+        ) {
+            if !(0.001..=31_536_000.0).contains(&seconds) {
+                let reason = format!("is {seconds}, allowed are 0.001 to 31536000 seconds");
+                return Err(ConfigError::Value { key, reason });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -250,6 +293,7 @@ impl Default for Config {
             decoders: None,
             decode: Decode::default(),
             retention: Retention::default(),
+            analysis: Analysis::default(),
             log: Log::default(),
             trace: Trace::default(),
         }
@@ -360,6 +404,7 @@ impl Config {
             });
         }
         self.retention.check()?;
+        self.analysis.check()?;
         within("queue.max_frames", self.queue.max_frames, 1, 1 << 32)?;
         self.check_engines()?;
         self.check_security()

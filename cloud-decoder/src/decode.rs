@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use crc32c::crc32c;
 use daemon::{boot::SPANS, metrics::Raised, trace};
 use patchwire_proto::latent::LatentFrame;
 use rayon::ThreadPool;
@@ -72,11 +73,31 @@ pub(crate) struct Worker {
     pub(crate) queue: Arc<dyn Queue>,
 }
 
+/// A frame to compare with.
+struct Original {
+    media_type: String,
+    data: Bytes,
+    /// Of its pixels, where the edge node told.
+    crc32c: Option<u32>,
+}
+
+impl Original {
+    /// Its pixels as RGB; `None` when they are not those that the edge node encoded.
+    fn pixels(&self, width: u32, height: u32) -> Result<Option<Vec<u8>>, DecodeError> {
+        let pixels = picture::read(&self.media_type, &self.data, width, height);
+        let pixels = pixels.map_err(DecodeError::Original)?;
+        let same = self.crc32c.is_none_or(|crc| crc == crc32c(&pixels));
+        Ok(same.then_some(pixels))
+    }
+}
+
 /// A frame rebuilt from its latents.
 struct Rebuilt {
     png: Bytes,
     thumbnail: Bytes,
     quality: Quality,
+    /// The original's pixels are not those that the edge node encoded.
+    differs: bool,
     work: Work,
 }
 
@@ -183,8 +204,11 @@ impl Worker {
             None => None,
             Some(media_type) => {
                 let data = self.objects.get(Kind::Original, id).await?;
-                let data = data.ok_or(DecodeError::Missing("original"))?;
-                Some((media_type.clone(), data))
+                Some(Original {
+                    media_type: media_type.clone(),
+                    data: data.ok_or(DecodeError::Missing("original"))?,
+                    crc32c: frame.new.original_crc32c,
+                })
             }
         };
         let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
@@ -199,6 +223,10 @@ impl Worker {
         self.metrics
             .measure_seconds
             .observe(rebuilt.work.measure_ns as f64 / 1e9);
+        if rebuilt.differs {
+            self.metrics.originals_differ.inc();
+            tracing::warn!(frame = %id, "the original's pixels differ here from those at its edge node: it measures nothing");
+        }
         let start = Instant::now();
         let bytes = (rebuilt.thumbnail.len() + rebuilt.png.len()) as u64;
         self.objects
@@ -217,7 +245,7 @@ impl Worker {
 fn rebuild(
     decoders: &Decoders,
     latents: &LatentFrame,
-    original: Option<(String, Bytes)>,
+    original: Option<Original>,
 ) -> Result<Rebuilt, DecodeError> {
     let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
@@ -229,14 +257,15 @@ fn rebuild(
 
     let start = Instant::now();
     let measuring = info_span!(target: SPANS, "measure").entered();
-    let quality = match original {
+    let original = original.map(|original| original.pixels(width, height));
+    let original = original.transpose()?;
+    let differs = matches!(original, Some(None));
+    let quality = match original.flatten() {
         None => Quality {
             seam_ratio: quality::seam_ratio(&rgb, width, height, quality::PATCH)?,
             ..Quality::default()
         },
-        Some((media_type, data)) => {
-            let original =
-                picture::read(&media_type, &data, width, height).map_err(DecodeError::Original)?;
+        Some(original) => {
             let measured = quality::measure(&original, &rgb, width, height)?;
             Quality {
                 psnr_db: Some(measured.psnr_db),
@@ -258,6 +287,7 @@ fn rebuild(
         png: png?,
         thumbnail: thumbnail?,
         quality,
+        differs,
         work: Work {
             decode_ns,
             measure_ns,

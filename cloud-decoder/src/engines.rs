@@ -12,7 +12,7 @@ use daemon::one_line;
 
 use crate::{
     bus::Bus,
-    catalogue::{Catalogue, Measured, PostgresCatalogue, SqliteCatalogue},
+    catalogue::{Catalogue, Measured, PostgresCatalogue, SqliteCatalogue, Watchlist},
     config::Config,
     metrics::Metrics,
     objects::Objects,
@@ -22,6 +22,8 @@ use crate::{
 /// Catalogue, objects and queue, each of them tried.
 pub(crate) struct Engines {
     pub(crate) catalogue: Arc<dyn Catalogue>,
+    /// The same as `catalogue`, what it knows of cameras as a whole.
+    pub(crate) cameras: Arc<dyn Watchlist>,
     pub(crate) objects: Objects,
     pub(crate) queue: Arc<dyn Queue>,
     /// Between processes, if there are several.
@@ -45,11 +47,18 @@ impl Engines {
         let lock = embedded
             .then(|| open_data_dir(&config.data_dir))
             .transpose()?;
-        let (catalogue, queue, bus): (Arc<dyn Catalogue>, Arc<dyn Queue>, _) = match shared {
+        type Opened = (
+            Arc<dyn Catalogue>,
+            Arc<dyn Watchlist>,
+            Arc<dyn Queue>,
+            Option<Bus>,
+        );
+        let (catalogue, cameras, queue, bus): Opened = match shared {
             None => {
                 let file = config.data_dir.join("catalogue.sqlite");
                 let catalogue = Arc::new(SqliteCatalogue::open(&file).await?);
-                (catalogue.clone(), Arc::new(RowQueue::new(catalogue)), None)
+                let queue = Arc::new(RowQueue::new(catalogue.clone()));
+                (catalogue.clone(), catalogue, queue, None)
             }
             Some((database, nats)) => {
                 let catalogue = PostgresCatalogue::connect(database).await;
@@ -60,7 +69,7 @@ impl Engines {
                 let max_frames = config.queue.max_frames;
                 let queue = JetStreamQueue::open(bus.client(), catalogue.clone(), max_frames);
                 let queue = queue.await.map_err(|error| unusable("queue.url", &error))?;
-                (catalogue, Arc::new(queue), Some(bus))
+                (catalogue.clone(), catalogue, Arc::new(queue), Some(bus))
             }
         };
         let objects = match &config.objects.url {
@@ -79,6 +88,7 @@ impl Engines {
                 inner: catalogue,
                 metrics: metrics.clone(),
             }),
+            cameras,
             objects: objects.measured(metrics.clone()),
             queue,
             bus,

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::catalogue::Place;
+
 /// Where a frame is on its way from ingest to reconstruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +112,16 @@ pub struct NewFrame {
     /// How often each bit of a patch is set over the frame's patches, from 0 (never) to 255 (always); empty without
     /// latents.
     pub latent_shares: Vec<u8>,
+    /// The same of the first bits in a coarse grid over the frame.
+    pub scene_grid: Vec<u8>,
+    /// Bytes of the message that brought the frame; 0 for a frame from before they were counted.
+    pub wire_bytes: u64,
+    /// Of these, the original.
+    pub original_bytes: u64,
+    /// Of these, the label.
+    pub label_bytes: u64,
+    /// CRC-32C of the original's RGB pixels as the edge node decoded them, where it told.
+    pub original_crc32c: Option<u32>,
     /// W3C traceparent of the frame's trace, empty when it has none.
     pub traceparent: String,
 }
@@ -136,6 +148,11 @@ impl NewFrame {
             encode_ns: 1_500_000,
             source_bytes: 1000,
             latent_shares: vec![128; 256],
+            scene_grid: vec![128; 64],
+            wire_bytes: 150,
+            original_bytes: 0,
+            label_bytes: 0,
+            original_crc32c: None,
             traceparent: String::new(),
         }
     }
@@ -219,6 +236,14 @@ pub struct FrameJson<'a> {
     measure_ms: f64,
     store_ms: f64,
     finished_ms: Option<i64>,
+    /// Bytes of the message that brought the frame, and of its original and label.
+    wire_bytes: Option<u64>,
+    original_bytes: u64,
+    label_bytes: u64,
+    /// The original's pixels differ here from those at the edge node, so that it measures nothing.
+    original_differs: bool,
+    /// Of a frame that waits, where it stands; only in the record of one frame.
+    pub(crate) queue: Option<Place>,
     images: Images,
 }
 
@@ -258,6 +283,15 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
             measure_ms: frame.work.measure_ns as f64 / 1e6,
             store_ms: frame.work.store_ns as f64 / 1e6,
             finished_ms: Some(frame.work.finished_ms).filter(|&ms| ms > 0),
+            wire_bytes: Some(new.wire_bytes).filter(|&bytes| bytes > 0),
+            original_bytes: new.original_bytes,
+            label_bytes: new.label_bytes,
+            original_differs: decoded
+                && new.original_type.is_some()
+                && frame
+                    .quality
+                    .is_some_and(|quality| quality.psnr_db.is_none()),
+            queue: None,
             images: Images {
                 original: new
                     .original_type

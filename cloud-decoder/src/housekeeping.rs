@@ -1,4 +1,4 @@
-//! What one process of all does: retention, repair, and bringing back what the queue lost.
+//! The work of which one process of all does: retention, repair, the watch over cameras, and bringing back what the queue lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,6 +6,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    analysis::Watch,
     catalogue::{Catalogue, Lead},
     queue::Queue,
     repair::Repair,
@@ -25,6 +26,7 @@ pub(crate) struct Housekeeping {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) keeper: Keeper,
     pub(crate) repair: Arc<Repair>,
+    pub(crate) watch: Watch,
 }
 
 impl Housekeeping {
@@ -47,7 +49,8 @@ impl Housekeeping {
             tokio::join!(
                 self.keeper.run(&turn),
                 self.repair.run(&turn),
-                self.compare(&turn)
+                self.compare(&turn),
+                self.watch.run(&turn)
             );
         };
         let watch = async {

@@ -6,6 +6,7 @@
 //! quality; every change of a row reaches the watchers through [`changes`].
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod bus;
 pub mod catalogue;
 mod changes;
@@ -15,7 +16,6 @@ mod compare;
 pub mod config;
 mod decode;
 mod decoders;
-mod drift;
 mod engines;
 pub mod frame;
 mod grpc;
@@ -162,6 +162,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new(&config));
     let Engines {
         catalogue,
+        cameras,
         objects,
         queue,
         bus,
@@ -178,6 +179,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let together = Arc::new(RwLock::new(()));
     let store = Store::start(
         catalogue.clone(),
+        cameras.clone(),
         objects.clone(),
         changes.clone(),
         queue.clone(),
@@ -227,6 +229,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let app = http::App {
         role,
         catalogue: catalogue.clone(),
+        cameras: cameras.clone(),
         objects: objects.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
@@ -263,6 +266,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             together,
         },
         repair,
+        watch: analysis::Watch {
+            cameras,
+            metrics: metrics.clone(),
+            settings: config.analysis.clone(),
+        },
     };
 
     let mut tasks = JoinSet::new();

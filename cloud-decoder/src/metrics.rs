@@ -1,20 +1,29 @@
-//! Prometheus metrics, all registered at start, none labelled by camera or frame.
+//! Prometheus metrics, all registered at start, none labelled by frame, and by camera only alarms that stand.
 
 use std::fmt;
 
 use daemon::{
     label,
     metrics::{
-        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, histogram, registry,
-        text,
+        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, gauges, histogram,
+        registry, text,
     },
 };
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram, histogram::linear_buckets},
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        histogram::linear_buckets,
+    },
     registry::Registry,
 };
 
-use crate::{config::Config, frame::Quality, http::routes};
+use crate::{
+    catalogue::{Alarm, AlarmKind},
+    config::Config,
+    frame::Quality,
+    http::routes,
+};
 
 label! {
     /// What became of a frame that a node sent.
@@ -42,6 +51,33 @@ label! {
         Write = "write",
     }
 }
+
+label! {
+    /// Kinds of alarms.
+    pub(crate) Kind as "kind" {
+        Drift = "drift",
+        Silent = "silent",
+    }
+}
+
+impl From<AlarmKind> for Kind {
+    fn from(kind: AlarmKind) -> Self {
+        match kind {
+            AlarmKind::Drift => Self::Drift,
+            AlarmKind::Silent => Self::Silent,
+        }
+    }
+}
+
+/// An alarm that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standing {
+    kind: &'static str,
+    camera: String,
+}
+
+/// Most alarms that are told by camera; all are counted.
+const MAX_TOLD: usize = 200;
 
 pub(crate) struct Metrics {
     registry: Registry,
@@ -75,6 +111,10 @@ pub(crate) struct Metrics {
     pub(crate) orphans: Counter,
     pub(crate) requeued: Counter,
     pub(crate) stored_bytes: Gauge,
+    pub(crate) originals_differ: Counter,
+    raised: Counters<Kind>,
+    standing: Family<Kind, Gauge>,
+    by_camera: Family<Standing, Gauge>,
     pub(crate) objects: Calls<ObjectCall>,
     pub(crate) catalogue: Calls<Access>,
 }
@@ -168,6 +208,19 @@ impl Metrics {
                 "Frames decoded again because their pictures were gone, or asked to be",
             ),
             stored_bytes: gauge(r, "stored_bytes", "Objects of all frames"),
+            originals_differ: counter(
+                r,
+                "originals_unmeasured",
+                "Originals whose pixels differ here from those at their edge node, so that they measure nothing",
+            ),
+            raised: counters(r, "alarms_raised", "Alarms raised"),
+            standing: gauges(r, "alarms", "Alarms that stand"),
+            by_camera: {
+                let family = Family::default();
+                let help = "1 for each alarm that stands, by camera, the first 200";
+                r.register("alarm_standing", help, family.clone());
+                family
+            },
             objects: Calls::register(r, "objects", "calls of the object store"),
             catalogue: Calls::register(r, "catalogue", "calls of the catalogue"),
             registry,
@@ -178,6 +231,26 @@ impl Metrics {
 
     pub(crate) fn received(&self, outcome: Outcome) {
         self.frames.get_or_create(&outcome).inc();
+    }
+
+    pub(crate) fn alarm_raised(&self, kind: AlarmKind) {
+        self.raised.get_or_create(&kind.into()).inc();
+    }
+
+    /// Tells which alarms stand now.
+    pub(crate) fn alarms_standing(&self, alarms: &[Alarm]) {
+        for kind in AlarmKind::ALL {
+            let count = alarms.iter().filter(|alarm| alarm.kind == kind).count();
+            self.standing.get_or_create(&kind.into()).set(count as i64);
+        }
+        self.by_camera.clear();
+        for alarm in alarms.iter().take(MAX_TOLD) {
+            let labels = Standing {
+                kind: alarm.kind.name(),
+                camera: alarm.camera.clone(),
+            };
+            self.by_camera.get_or_create(&labels).set(1);
+        }
     }
 
     pub(crate) fn measured(&self, quality: &Quality) {

@@ -8,9 +8,9 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    catalogue::{Catalogue, CatalogueError},
+    catalogue::{Catalogue, CatalogueError, Watchlist},
     changes::Changes,
-    clock::now_ms,
+    clock::{DAY_MS, now_ms},
     frame::{Frame, FrameState, NewFrame},
     objects::{Kind, ObjectError, Objects},
     queue::{Queue, QueueError},
@@ -45,6 +45,7 @@ type Reply = oneshot::Sender<Result<bool, Arc<StoreError>>>;
 #[derive(Clone)]
 pub(crate) struct Store {
     catalogue: Arc<dyn Catalogue>,
+    cameras: Arc<dyn Watchlist>,
     objects: Objects,
     queue: Arc<dyn Queue>,
     rows: mpsc::Sender<(NewFrame, Reply)>,
@@ -56,6 +57,7 @@ impl Store {
     /// Starts the writer, which lives until the last clone is gone and all rows are written.
     pub(crate) fn start(
         catalogue: Arc<dyn Catalogue>,
+        cameras: Arc<dyn Watchlist>,
         objects: Objects,
         changes: Changes,
         queue: Arc<dyn Queue>,
@@ -70,6 +72,7 @@ impl Store {
         tokio::spawn(writer.run(receiver));
         Self {
             catalogue,
+            cameras,
             objects,
             queue,
             rows,
@@ -77,12 +80,17 @@ impl Store {
         }
     }
 
-    /// Whether the frame is durable already. It is offered to the decoder if it waits for it: the process that stored it
-    /// may have ended before it could.
-    pub(crate) async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
-        let Some(frame) = self.catalogue.get(id).await? else {
+    /// Whether the frame is durable already; its bytes count as overhead then. It is offered to the decoder if it waits for
+    /// it: the process that stored it may have ended before it could.
+    pub(crate) async fn contains(&self, new: &NewFrame) -> Result<bool, StoreError> {
+        let Some(frame) = self.catalogue.get(new.id).await? else {
             return Ok(false);
         };
+        let day = new.received_ms / DAY_MS;
+        let again = self
+            .cameras
+            .came_again(day, &new.node_id, &new.camera_id, new.wire_bytes);
+        again.await?;
         offer(&*self.queue, &[frame]).await?;
         Ok(true)
     }

@@ -275,6 +275,7 @@ async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<Call, Sta
         max_message_bytes: shared.max_message_bytes as u64,
         window: shared.window,
         takes_status: true,
+        takes_camera_originals: true,
     };
     let call = shared.nodes.called(hello);
     let body = Some(CloudBody::Welcome(welcome));
@@ -346,7 +347,7 @@ async fn store(
     (frame, latents, original): check::Parts,
     turn: &mut Turn,
 ) -> Result<bool, Status> {
-    if shared.store.contains(frame.id).await.map_err(unavailable)? {
+    if shared.store.contains(&frame).await.map_err(unavailable)? {
         return Ok(false);
     }
     let bytes = (latents.len() + original.len()) as u64;

@@ -24,8 +24,8 @@ pub const MAX_TEXT: usize = 128;
 pub const MAX_PROGRAMS: usize = 16;
 /// Default for the largest message of the uplink in bytes, both ways.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
-/// Media types that an original may have, all lossless as the edge writes them.
-pub const ORIGINAL_MEDIA_TYPES: [&str; 2] = ["image/png", "image/webp"];
+/// Media types that an original may have.
+pub const ORIGINAL_MEDIA_TYPES: [&str; 3] = ["image/png", "image/webp", "image/jpeg"];
 
 /// Largest frame as a camera sends it, in bytes.
 pub const MAX_SOURCE_BYTES: u64 = 1 << 32;
@@ -123,7 +123,7 @@ pub enum Invalid {
     #[error("label scores are not sorted, most likely class first")]
     ScoreOrder,
     /// An original of a type that is not allowed.
-    #[error("original's media type {0:?} is neither \"image/png\" nor \"image/webp\"")]
+    #[error("original's media type {0:?} is none of \"image/png\", \"image/webp\" and \"image/jpeg\"")]
     MediaType(String),
     /// The frame's checksum differs.
     #[error("frame checksum is {stored:08x}, its bytes give {computed:08x}")]

@@ -6,8 +6,8 @@ use tonic::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Seen,
-    Series, Span,
+    Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place,
+    Seen, Series, Span, Totals,
 };
 use crate::{
     frame::{Frame, NewFrame, Quality, Work},
@@ -97,12 +97,20 @@ impl Catalogue for Measured {
         self.read(self.inner.queued()).await
     }
 
+    async fn place(&self, id: Uuid) -> Result<Option<Place>, CatalogueError> {
+        self.read(self.inner.place(id)).await
+    }
+
     async fn queued_since(&self) -> Result<Option<i64>, CatalogueError> {
         self.read(self.inner.queued_since()).await
     }
 
-    async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError> {
-        self.read(self.inner.cameras()).await
+    async fn cameras(&self, limit: u32, offset: u32) -> Result<Vec<Camera>, CatalogueError> {
+        self.read(self.inner.cameras(limit, offset)).await
+    }
+
+    async fn totals(&self, live_since_ms: i64) -> Result<Totals, CatalogueError> {
+        self.read(self.inner.totals(live_since_ms)).await
     }
 
     async fn series(

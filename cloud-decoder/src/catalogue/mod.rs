@@ -9,6 +9,7 @@ mod row;
 mod settle;
 mod sqlite;
 mod sums;
+mod watchlist;
 
 use serde::Serialize;
 use tonic::async_trait;
@@ -22,6 +23,10 @@ pub use lead::Lead;
 pub(crate) use measured::Measured;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
+pub use watchlist::{
+    Alarm, AlarmKind, AlarmPage, Bytes, Sighting, TrafficBy, TrafficLine, TrafficSpan, Watched,
+    Watchlist,
+};
 
 /// Why the catalogue could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,17 @@ pub struct Kept {
     pub frames: u64,
     /// Bytes of their objects.
     pub bytes: u64,
+}
+
+/// Where a frame stands among those that wait for a decoder. One in four times the oldest is taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Place {
+    /// Frames that are to be taken before it, those being decoded included.
+    pub ahead: i64,
+    /// Frames that wait.
+    pub waiting: i64,
+    /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
+    pub oldest_received_ms: Option<i64>,
 }
 
 /// Which frames to list, newest arrival first.
@@ -101,6 +117,52 @@ pub struct Camera {
     pub last_frame: Uuid,
     /// The frame that was decoded last.
     pub last_decoded: Option<Uuid>,
+    /// Longest usual time between two frames in milliseconds, once it is learned.
+    pub expected_ms: Option<i64>,
+    /// When the last frame came of a camera that is silent now, milliseconds since the Unix epoch.
+    pub silent_since_ms: Option<i64>,
+    /// Since when the scene is not the usual one.
+    pub changed_since_ms: Option<i64>,
+}
+
+impl Camera {
+    /// The order in which a person should look at cameras: silent ones, ones of which nothing can be decoded, changed scenes,
+    /// the rest; by name among these.
+    fn worst_first(&self) -> (u8, &str) {
+        let failing = self.failed > 0 && self.decoded == 0 && self.labelled == 0;
+        let rank = match (self.silent_since_ms, failing, self.changed_since_ms) {
+            (Some(_), _, _) => 0,
+            (_, true, _) => 1,
+            (_, _, Some(_)) => 2,
+            _ => 3,
+        };
+        (rank, &self.camera)
+    }
+}
+
+/// Sums over all cameras.
+#[derive(Clone, Copy, Debug, Default, PartialEq, sqlx::FromRow)]
+pub struct Totals {
+    /// Cameras of which frames are kept.
+    pub cameras: i64,
+    /// Of these, with a frame since a time.
+    pub cameras_live: i64,
+    /// Frames kept.
+    pub frames: i64,
+    /// Of these, reconstructed.
+    pub decoded: i64,
+    /// Of these, label only.
+    pub labelled: i64,
+    /// Of these, given up.
+    pub failed: i64,
+    /// Pixels of the frames with latents.
+    pub pixels: i64,
+    /// Bits of their latents.
+    pub latent_bits: i64,
+    /// Decoded frames with a finite PSNR.
+    pub measured: i64,
+    /// Sum of their PSNR in dB.
+    pub psnr_sum: f64,
 }
 
 /// A number that is plotted over time.
@@ -215,11 +277,18 @@ pub trait Catalogue: Send + Sync {
     /// Frames waiting for the decoder, claimed ones included.
     async fn queued(&self) -> Result<u64, CatalogueError>;
 
+    /// Where a frame stands among them; `None` when it does not wait.
+    async fn place(&self, id: Uuid) -> Result<Option<Place>, CatalogueError>;
+
     /// When the oldest of them arrived, milliseconds since the Unix epoch; `None` when none waits.
     async fn queued_since(&self) -> Result<Option<i64>, CatalogueError>;
 
-    /// Cameras, the one that sent last first, at most [`MAX_CAMERAS`].
-    async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError>;
+    /// Cameras after the first `offset`, at most `limit`: silent ones first, then failing ones, then ones whose scene has changed,
+    /// then the rest, each by name.
+    async fn cameras(&self, limit: u32, offset: u32) -> Result<Vec<Camera>, CatalogueError>;
+
+    /// Sums over all cameras; live are those that sent a frame since a time, in milliseconds since the Unix epoch.
+    async fn totals(&self, live_since_ms: i64) -> Result<Totals, CatalogueError>;
 
     /// The last `limit` points of a metric for one camera.
     async fn series(
@@ -242,8 +311,6 @@ pub trait Catalogue: Send + Sync {
     async fn close(&self);
 }
 
-/// Most cameras that one answer lists.
-pub const MAX_CAMERAS: u32 = 500;
 /// Frames whose PSNR makes a camera's recent mean.
 const RECENT_FRAMES: u32 = 50;
 

@@ -1,12 +1,13 @@
 //! What both databases read alike: the same SQL, over one pool or another.
 
 /// `impl Catalogue` with what is read written here and what the database does in a way of its own given: `$pool` is the field
-/// that readers use, `$label` the columns `label` and `score` of a frame's likeliest class, `$program` a program's id in hexadecimal and
+/// that readers use, `$label` the columns `label` and `score` of a frame's likeliest class, `$ahead` which queued frames the queue
+/// gives before the one of number `$1` that is live or not (`$2`), `$program` a program's id in hexadecimal and
 /// `$index` a hint of the index for means over time.
 macro_rules! catalogue {
     (
         $catalogue:ty, $database:ty, $pool:ident,
-        label: $label:literal, program: $program:literal, index: $index:literal,
+        label: $label:literal, ahead: $ahead:literal, program: $program:literal, index: $index:literal,
         $($own:tt)*
     ) => {
         #[tonic::async_trait]
@@ -106,6 +107,27 @@ macro_rules! catalogue {
                 Ok(count as u64)
             }
 
+            async fn place(&self, id: Uuid) -> Result<Option<Place>, CatalogueError> {
+                let row: Option<(i64, bool)> = sqlx::query_as(
+                    "SELECT seq, received_ms - captured_ms <= 60000 FROM frames
+                     WHERE frame_id = $1 AND state = 'queued'",
+                )
+                .bind(id.as_bytes().as_slice())
+                .fetch_optional(&self.$pool)
+                .await?;
+                let Some((seq, live)) = row else {
+                    return Ok(None);
+                };
+                let place = sqlx::query_as(concat!(
+                    "SELECT count(*) AS waiting, CAST(coalesce(sum(CASE WHEN ",
+                    $ahead,
+                    " THEN 1 ELSE 0 END), 0) AS BIGINT) AS ahead, min(received_ms) AS oldest_received_ms
+                     FROM frames WHERE state = 'queued'"
+                ));
+                let place = place.bind(seq).bind(live).fetch_one(&self.$pool);
+                Ok(Some(place.await?))
+            }
+
             async fn queued_since(&self) -> Result<Option<i64>, CatalogueError> {
                 let row: Option<(i64,)> = sqlx::query_as(
                     "SELECT received_ms FROM frames WHERE state = 'queued' ORDER BY seq LIMIT 1",
@@ -115,20 +137,59 @@ macro_rules! catalogue {
                 Ok(row.map(|(received_ms,)| received_ms))
             }
 
-            async fn cameras(&self) -> Result<Vec<Camera>, CatalogueError> {
+            async fn cameras(&self, limit: u32, offset: u32) -> Result<Vec<Camera>, CatalogueError> {
                 let rows: Vec<CameraRow> = sqlx::query_as(
                     "SELECT c.*, f.frame_id AS last_frame,
                          (SELECT avg(psnr_db) FROM (SELECT psnr_db FROM frames
                               WHERE camera_id = c.camera_id ORDER BY seq DESC LIMIT $1) AS recent)
-                             AS recent_psnr
-                     FROM cameras c JOIN frames f ON f.seq = c.last_seq
-                     ORDER BY c.last_seq DESC LIMIT $2",
+                             AS recent_psnr,
+                         w.expected_ms, s.begin_ms AS silent_ms, d.begin_ms AS drifting_ms
+                     FROM (SELECT c.camera_id FROM cameras c
+                           LEFT JOIN alarms s ON s.camera_id = c.camera_id AND s.kind = 'silent'
+                               AND s.end_ms IS NULL
+                           LEFT JOIN alarms d ON d.camera_id = c.camera_id AND d.kind = 'drift'
+                               AND d.end_ms IS NULL
+                           ORDER BY CASE WHEN s.begin_ms IS NOT NULL THEN 0
+                                    WHEN c.failed > 0 AND c.decoded = 0 AND c.labelled = 0 THEN 1
+                                    WHEN d.begin_ms IS NOT NULL THEN 2 ELSE 3 END,
+                               c.camera_id
+                           LIMIT $2 OFFSET $3) AS page
+                     JOIN cameras c ON c.camera_id = page.camera_id
+                     JOIN frames f ON f.seq = c.last_seq
+                     LEFT JOIN watches w ON w.camera_id = c.camera_id
+                     LEFT JOIN alarms s ON s.camera_id = c.camera_id AND s.kind = 'silent'
+                         AND s.end_ms IS NULL
+                     LEFT JOIN alarms d ON d.camera_id = c.camera_id AND d.kind = 'drift'
+                         AND d.end_ms IS NULL",
                 )
                 .bind(i64::from(RECENT_FRAMES))
-                .bind(i64::from(MAX_CAMERAS))
+                .bind(i64::from(limit))
+                .bind(i64::from(offset))
                 .fetch_all(&self.$pool)
                 .await?;
-                rows.into_iter().map(Camera::try_from).collect()
+                let cameras: Result<Vec<Camera>, _> = rows.into_iter().map(Camera::try_from).collect();
+                let mut cameras = cameras?;
+                // The page's own order, which a join need not keep.
+                cameras.sort_by(|a, b| a.worst_first().cmp(&b.worst_first()));
+                Ok(cameras)
+            }
+
+            async fn totals(&self, live_since_ms: i64) -> Result<Totals, CatalogueError> {
+                let totals = sqlx::query_as(
+                    "SELECT count(*) AS cameras,
+                         CAST(coalesce(sum(CASE WHEN last_received_ms >= $1 THEN 1 ELSE 0 END), 0) AS BIGINT)
+                             AS cameras_live,
+                         CAST(coalesce(sum(frames), 0) AS BIGINT) AS frames,
+                         CAST(coalesce(sum(decoded), 0) AS BIGINT) AS decoded,
+                         CAST(coalesce(sum(labelled), 0) AS BIGINT) AS labelled,
+                         CAST(coalesce(sum(failed), 0) AS BIGINT) AS failed,
+                         CAST(coalesce(sum(pixels), 0) AS BIGINT) AS pixels,
+                         CAST(coalesce(sum(latent_bits), 0) AS BIGINT) AS latent_bits,
+                         CAST(coalesce(sum(measured), 0) AS BIGINT) AS measured,
+                         CAST(coalesce(sum(psnr_sum), 0) AS DOUBLE PRECISION) AS psnr_sum
+                     FROM cameras",
+                );
+                Ok(totals.bind(live_since_ms).fetch_one(&self.$pool).await?)
             }
 
             async fn series(

@@ -29,6 +29,11 @@ pub(super) struct FrameRow {
     encode_ns: i64,
     source_bytes: i64,
     latent_shares: Option<Vec<u8>>,
+    scene_grid: Option<Vec<u8>>,
+    wire_bytes: i64,
+    original_bytes: i64,
+    label_bytes: i64,
+    original_crc32c: Option<i64>,
     traceparent: String,
     decode_ns: i64,
     measure_ns: i64,
@@ -88,6 +93,11 @@ impl TryFrom<FrameRow> for Frame {
                 encode_ns: row.encode_ns as u64,
                 source_bytes: row.source_bytes as u64,
                 latent_shares: row.latent_shares.unwrap_or_default(),
+                scene_grid: row.scene_grid.unwrap_or_default(),
+                wire_bytes: row.wire_bytes as u64,
+                original_bytes: row.original_bytes as u64,
+                label_bytes: row.label_bytes as u64,
+                original_crc32c: row.original_crc32c.and_then(|crc| u32::try_from(crc).ok()),
                 traceparent: row.traceparent,
             },
             state,
@@ -122,6 +132,9 @@ pub(super) struct CameraRow {
     last_frame: Vec<u8>,
     last_decoded: Option<Vec<u8>>,
     recent_psnr: Option<f64>,
+    expected_ms: Option<i64>,
+    silent_ms: Option<i64>,
+    drifting_ms: Option<i64>,
 }
 
 impl TryFrom<CameraRow> for Camera {
@@ -145,6 +158,9 @@ impl TryFrom<CameraRow> for Camera {
             last_received_ms: row.last_received_ms,
             last_frame: frame_id(&row.last_frame)?,
             last_decoded: row.last_decoded.as_deref().map(frame_id).transpose()?,
+            expected_ms: row.expected_ms,
+            silent_since_ms: row.silent_ms,
+            changed_since_ms: row.drifting_ms,
             camera: row.camera_id,
             node: row.node_id,
         })

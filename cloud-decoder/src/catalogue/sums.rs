@@ -1,6 +1,9 @@
 //! What frames add to the sums of their cameras.
 
-use crate::frame::{FrameState, NewFrame, Quality};
+use crate::{
+    clock::DAY_MS,
+    frame::{FrameState, NewFrame, Quality},
+};
 
 /// What one frame, or several of one camera, add when they come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +50,44 @@ impl Share {
         self.bytes += other.bytes;
         self.source_bytes += other.source_bytes;
         self.sourced_bits += other.sourced_bits;
+    }
+}
+
+/// Bytes that one frame, or several of one node and camera on one day, took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    /// Of arrival, since 1970-01-01 in UTC.
+    pub(super) day: i64,
+    pub(super) frames: i64,
+    pub(super) source: i64,
+    pub(super) latents: i64,
+    pub(super) label: i64,
+    pub(super) original: i64,
+    pub(super) overhead: i64,
+}
+
+impl Sent {
+    pub(super) fn of(new: &NewFrame) -> Self {
+        let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
+        let latents = saturate(new.bytes) - original;
+        Self {
+            day: new.received_ms / DAY_MS,
+            frames: 1,
+            source: saturate(new.source_bytes),
+            latents,
+            label,
+            original,
+            overhead: (saturate(new.wire_bytes) - latents - label - original).max(0),
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.source += other.source;
+        self.latents += other.latents;
+        self.label += other.label;
+        self.original += other.original;
+        self.overhead += other.overhead;
     }
 }
 

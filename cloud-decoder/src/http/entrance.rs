@@ -59,6 +59,15 @@ pub(super) struct Visitor {
     until: Option<Instant>,
 }
 
+impl Visitor {
+    /// The name of the token, for notes of who did something.
+    pub(super) fn name(&self) -> &str {
+        self.holder
+            .as_ref()
+            .map_or("anonymous", |holder| &holder.name)
+    }
+}
+
 impl Entrance {
     pub(crate) fn new(gate: Gate, config: &Config) -> Self {
         Self {

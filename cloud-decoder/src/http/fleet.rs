@@ -14,16 +14,16 @@ use super::{
     frames::{camera, within},
 };
 use crate::{
-    catalogue::{History, Lines, Span},
+    analysis::DriftJson,
+    catalogue::{AlarmKind, AlarmPage, History, Lines, Span},
     clock::now_ms,
-    drift,
     nodes::NodeJson,
 };
 
 const DEFAULT_POINTS: u32 = 200;
 const MAX_POINTS: u32 = 1000;
-/// Cameras that one answer judges, those that sent last.
-const MAX_JUDGED: usize = 100;
+/// Cameras that one answer judges, the worst.
+const MAX_JUDGED: u32 = 100;
 /// The last millisecond of the year 9999.
 const MAX_MS: i64 = 253_402_300_799_999;
 
@@ -36,7 +36,7 @@ pub(super) struct NodeList {
 /// A judgement a camera.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DriftList {
-    cameras: Vec<drift::Drift>,
+    cameras: Vec<DriftJson>,
 }
 
 /// Edge nodes by name.
@@ -106,7 +106,7 @@ pub(super) struct DriftQuery {
     camera: Option<String>,
 }
 
-/// Whether cameras see what they usually see: one camera, or those that sent last.
+/// Whether cameras see what they usually see: one camera, or the first hundred, changed ones first.
 #[utoipa::path(
     get,
     path = "/api/v1/drift",
@@ -124,15 +124,27 @@ pub(super) async fn drift(
     let cameras = match camera(query.camera)? {
         Some(camera) => vec![camera],
         None => {
-            let cameras = app.catalogue.cameras().await?.into_iter();
+            let cameras = app.catalogue.cameras(MAX_JUDGED, 0).await?.into_iter();
             let with_latents = cameras.filter(|c| c.latent_bits > 0);
-            with_latents.map(|c| c.camera).take(MAX_JUDGED).collect()
+            with_latents.map(|c| c.camera).collect()
         }
     };
     let mut judged = Vec::with_capacity(cameras.len());
-    for camera in &cameras {
-        let frames = app.catalogue.latents(camera, drift::FRAMES).await?;
-        judged.push(drift::judge(camera, &frames));
+    for camera in cameras {
+        let model = app.cameras.model(&camera).await?;
+        let newest_first = app.catalogue.latents(&camera, DriftJson::FRAMES).await?;
+        let standing = AlarmPage {
+            kind: Some(AlarmKind::Drift),
+            camera: Some(camera.clone()),
+            ..AlarmPage::standing(1)
+        };
+        let alarm = app.cameras.alarms(&standing).await?.pop();
+        judged.push(DriftJson::new(
+            camera,
+            model.as_deref(),
+            &newest_first,
+            alarm,
+        ));
     }
     Ok(Json(json!(DriftList { cameras: judged })))
 }

@@ -133,7 +133,9 @@ pub(super) async fn one(
     FrameId(id): FrameId,
 ) -> Result<Json<Value>, ApiError> {
     let frame = find(&app, id).await?;
-    Ok(Json(json!(FrameJson::from(&frame))))
+    let mut record = FrameJson::from(&frame);
+    record.queue = app.catalogue.place(id).await?;
+    Ok(Json(json!(record)))
 }
 
 /// Decodes a decoded or failed frame once more.

@@ -1,5 +1,6 @@
 //! The HTTP side: JSON API, images, live events, probes, metrics and the dashboard.
 
+mod alarms;
 mod assets;
 mod compare;
 mod entrance;
@@ -36,7 +37,7 @@ use utoipa::OpenApi;
 
 use crate::{
     Readiness,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Watchlist},
     changes::Changes,
     compare::Desk,
     config::{Retention, Role},
@@ -78,12 +79,16 @@ const LIMITS: Limits = Limits {
         compare::patches,
         compare::same_size,
         stats::cameras,
+        stats::camera_names,
         stats::summary,
         stats::series,
         stats::retention,
         fleet::nodes,
         fleet::history,
         fleet::drift,
+        alarms::list,
+        alarms::acknowledge,
+        alarms::traffic,
         events::events,
         entrance::session,
         entrance::login,
@@ -105,6 +110,7 @@ pub(crate) fn routes() -> impl Iterator<Item = String> {
 pub(crate) struct App {
     pub(crate) role: Role,
     pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) cameras: Arc<dyn Watchlist>,
     pub(crate) objects: Objects,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
@@ -146,11 +152,15 @@ fn router(app: App) -> Router {
         .route("/frames/{id}/same-size.jpg", get(compare::same_size))
         .route("/labels", get(frames::labels))
         .route("/cameras", get(stats::cameras))
+        .route("/cameras/names", get(stats::camera_names))
         .route("/nodes", get(fleet::nodes))
         .route("/summary", get(stats::summary))
         .route("/series", get(stats::series))
         .route("/history", get(fleet::history))
         .route("/drift", get(fleet::drift))
+        .route("/alarms", get(alarms::list))
+        .route("/alarms/{id}/acknowledge", post(alarms::acknowledge))
+        .route("/traffic", get(alarms::traffic))
         .route("/retention", get(stats::retention))
         .route("/events", get(events::events))
         .layer(viewers.clone());

@@ -15,16 +15,22 @@ use super::{
     frames::{camera, limit},
 };
 use crate::{
-    catalogue::{Camera, Kept, Metric, Series},
-    clock::now_ms,
+    catalogue::{AlarmPage, Bytes, Camera, Kept, Metric, Series, TrafficSpan},
+    clock::{DAY_MS, now_ms},
     config::Retention,
     retention::bounds,
 };
 
 /// A camera is live when a frame of it arrived this recently, in milliseconds.
 const LIVE_MS: i64 = 60_000;
+/// Most cameras of a page.
+const MAX_CAMERAS: u32 = 500;
+/// Most alarms that are counted.
+const MAX_ALARMS: u32 = 10_000;
+/// Days of bytes in the summary.
+const TRAFFIC_DAYS: u32 = 7;
 /// Cameras of one series answer when none is named.
-const MAX_SERIES: usize = 24;
+const MAX_SERIES: u32 = 24;
 const DEFAULT_POINTS: u32 = 300;
 const MAX_POINTS: u32 = 2000;
 
@@ -50,15 +56,35 @@ impl From<&Decoder> for DecoderInfo {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct CameraJson {
+    /// Whether a frame came within the last minute.
     live: bool,
     #[serde(flatten)]
     camera: Camera,
 }
 
-/// Cameras.
+/// A page of cameras.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Cameras {
     cameras: Vec<CameraJson>,
+    /// Cameras in all.
+    total: u64,
+    /// The `offset` of the next page, null on the last.
+    next: Option<u32>,
+}
+
+/// Names of all cameras.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CameraNames {
+    names: Vec<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CamerasQuery {
+    limit: Option<u32>,
+    /// Cameras to leave out at the beginning.
+    offset: Option<u32>,
 }
 
 /// What is kept, and what a policy would remove.
@@ -90,36 +116,45 @@ pub(super) struct Summary {
     failed: u64,
     /// Waiting for the decoder.
     queued: u64,
-    cameras: usize,
+    /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
+    queued_since_ms: Option<i64>,
+    cameras: u64,
     /// That sent a frame within `live_ms`.
-    cameras_live: usize,
+    cameras_live: u64,
     live_ms: i64,
-    latent_bytes: u64,
-    /// Of the same frames as 8-bit RGB.
-    raw_bytes: u64,
     mean_bpp: Option<f64>,
     mean_psnr_db: Option<f64>,
-    /// As the cameras sent the frames, where the edge told.
-    source_bytes: u64,
-    /// Latents of these.
-    sourced_latent_bytes: u64,
-    /// Share of the bits of raw RGB that latents save.
+    /// Alarms that stand.
+    alarms: u64,
+    /// Days over which `traffic` goes, today included, in UTC.
+    traffic_days: u32,
+    traffic: Bytes,
+    /// Share of the cameras' bytes that did not travel on to this service, over the same days; negative when more did.
     saved: Option<f64>,
 }
 
-/// Cameras, the one that sent last first.
+/// Cameras, worst first: silent ones, ones of which nothing can be decoded, ones whose scene has changed, the rest; each by name.
 #[utoipa::path(
     get,
     path = "/api/v1/cameras",
+    params(CamerasQuery),
     responses(
-        (status = 200, description = "All of them", body = Cameras),
+        (status = 200, description = "A page", body = Cameras),
+        (status = 400, description = "A parameter is wrong", body = Told),
     ),
 )]
-pub(super) async fn cameras(State(app): State<App>) -> Result<Json<Cameras>, ApiError> {
+pub(super) async fn cameras(
+    State(app): State<App>,
+    query: Result<Query<CamerasQuery>, QueryRejection>,
+) -> Result<Json<Cameras>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let limit = limit(query.limit, MAX_CAMERAS, MAX_CAMERAS)?;
+    let offset = query.offset.unwrap_or(0);
     let oldest = now_ms() - LIVE_MS;
+    let total = app.catalogue.totals(oldest).await?.cameras as u64;
     let cameras: Vec<_> = app
         .catalogue
-        .cameras()
+        .cameras(limit, offset)
         .await?
         .into_iter()
         .map(|camera| CameraJson {
@@ -127,7 +162,27 @@ pub(super) async fn cameras(State(app): State<App>) -> Result<Json<Cameras>, Api
             camera,
         })
         .collect();
-    Ok(Json(Cameras { cameras }))
+    let end = offset.saturating_add(limit);
+    let next = (cameras.len() == limit as usize && u64::from(end) < total).then_some(end);
+    Ok(Json(Cameras {
+        cameras,
+        total,
+        next,
+    }))
+}
+
+/// The names of all cameras, in their order.
+#[utoipa::path(
+    get,
+    path = "/api/v1/cameras/names",
+    responses(
+        (status = 200, description = "All of them, up to 100,000", body = CameraNames),
+    ),
+)]
+pub(super) async fn camera_names(State(app): State<App>) -> Result<Json<CameraNames>, ApiError> {
+    let watched = app.cameras.watched().await?.into_iter();
+    let names = watched.map(|watched| watched.camera_id).collect();
+    Ok(Json(CameraNames { names }))
 }
 
 /// Totals over all cameras, the queue, the decoder and the service itself.
@@ -139,41 +194,38 @@ pub(super) async fn cameras(State(app): State<App>) -> Result<Json<Cameras>, Api
     ),
 )]
 pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, ApiError> {
-    let cameras = app.catalogue.cameras().await?;
-    let queued = app.catalogue.queued().await?;
-    let oldest = now_ms() - LIVE_MS;
-    let live = cameras.iter().filter(|c| c.last_received_ms >= oldest);
-    let sum = |of: fn(&Camera) -> u64| cameras.iter().map(of).sum::<u64>();
-    let (pixels, bits, measured) = (
-        sum(|c| c.pixels),
-        sum(|c| c.latent_bits),
-        sum(|c| c.measured),
-    );
-    let psnr_sum: f64 = cameras
+    let now = now_ms();
+    let totals = app.catalogue.totals(now - LIVE_MS).await?;
+    let standing = AlarmPage::standing(MAX_ALARMS);
+    let span = TrafficSpan {
+        from_day: now / DAY_MS - i64::from(TRAFFIC_DAYS) + 1,
+        ..TrafficSpan::default()
+    };
+    let lines = app.cameras.traffic(&span).await?;
+    let traffic = lines
         .iter()
-        .filter_map(|c| Some(c.mean_psnr_db? * c.measured as f64))
-        .sum();
-    let ratio = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
-    let mean_bpp = ratio(bits as f64, pixels);
+        .map(|line| line.bytes)
+        .fold(Bytes::default(), Bytes::plus);
+    let ratio = |part: f64, whole: i64| (whole > 0).then(|| part / whole as f64);
     Ok(Json(Summary {
         version: env!("CARGO_PKG_VERSION"),
         decoder: app.decoder.clone(),
         decoders: app.decoders.to_vec(),
-        frames: sum(|c| c.frames),
-        decoded: sum(|c| c.decoded),
-        labelled: sum(|c| c.labelled),
-        failed: sum(|c| c.failed),
-        queued,
-        cameras: cameras.len(),
-        cameras_live: live.count(),
+        frames: totals.frames as u64,
+        decoded: totals.decoded as u64,
+        labelled: totals.labelled as u64,
+        failed: totals.failed as u64,
+        queued: app.catalogue.queued().await?,
+        queued_since_ms: app.catalogue.queued_since().await?,
+        cameras: totals.cameras as u64,
+        cameras_live: totals.cameras_live as u64,
         live_ms: LIVE_MS,
-        latent_bytes: bits / 8,
-        raw_bytes: pixels * 3,
-        mean_bpp,
-        mean_psnr_db: ratio(psnr_sum, measured),
-        source_bytes: sum(|c| c.source_bytes),
-        sourced_latent_bytes: sum(|c| c.sourced_bits) / 8,
-        saved: mean_bpp.map(|bpp| 1.0 - bpp / 24.0),
+        mean_bpp: ratio(totals.latent_bits as f64, totals.pixels),
+        mean_psnr_db: ratio(totals.psnr_sum, totals.measured),
+        alarms: app.cameras.alarms(&standing).await?.len() as u64,
+        traffic_days: TRAFFIC_DAYS,
+        saved: ratio(traffic.uplink() as f64, traffic.source_bytes).map(|share| 1.0 - share),
+        traffic,
     }))
 }
 
@@ -244,9 +296,8 @@ pub(super) async fn series(
     let cameras = match camera(query.camera)? {
         Some(camera) => vec![camera],
         None => {
-            let cameras = app.catalogue.cameras().await?;
-            let names = cameras.into_iter().map(|c| c.camera);
-            names.take(MAX_SERIES).collect()
+            let cameras = app.catalogue.cameras(MAX_SERIES, 0).await?;
+            cameras.into_iter().map(|c| c.camera).collect()
         }
     };
     let mut series = Vec::with_capacity(cameras.len());

@@ -1,4 +1,4 @@
-//! The rows of the embedded catalogue as the queue, first arrival first.
+//! The rows of the embedded catalogue as the queue: the newest live frame first, and each fourth time the oldest.
 
 use std::{sync::Arc, time::Duration};
 

@@ -34,6 +34,11 @@ pub fn frame(camera: &str) -> NewFrame {
         encode_ns: 1_500_000,
         source_bytes: 1000,
         latent_shares: vec![128; 256],
+        scene_grid: vec![128; 64],
+        wire_bytes: 150,
+        original_bytes: 40,
+        label_bytes: 30,
+        original_crc32c: Some(0xfedc_ba98),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     }
 }
@@ -46,6 +51,9 @@ pub fn label_only(camera: &str) -> NewFrame {
         program_id: None,
         original_type: None,
         latent_shares: Vec::new(),
+        scene_grid: Vec::new(),
+        original_bytes: 0,
+        original_crc32c: None,
         bytes: 0,
         ..frame(camera)
     }

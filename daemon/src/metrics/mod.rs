@@ -142,6 +142,16 @@ pub fn counters<L: Label>(registry: &mut Registry, name: &str, help: &str) -> Co
     counters
 }
 
+/// Registers a gauge for each value of a label.
+pub fn gauges<L: Label>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Gauge> {
+    let gauges = Family::default();
+    for label in L::ALL {
+        drop(gauges.get_or_create(label));
+    }
+    registry.register(name, help, Family::clone(&gauges));
+    gauges
+}
+
 /// Registers a gauge.
 pub fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();

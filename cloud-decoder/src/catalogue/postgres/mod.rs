@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Camera, CatalogueError, History, Kept, LatentSample, Lead, MAX_CAMERAS, Metric, Page,
-    RECENT_FRAMES, Seen, Series, Span, history, read,
+    Camera, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place, RECENT_FRAMES,
+    Seen, Series, Span, Totals, history, read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
@@ -34,7 +34,7 @@ const LEAD: i64 = 0x7061_7463_6877_6972;
 
 /// [`Catalogue`](super::Catalogue) in one PostgreSQL database.
 pub struct PostgresCatalogue {
-    pool: PgPool,
+    pub(super) pool: PgPool,
     options: PgConnectOptions,
 }
 
@@ -138,6 +138,7 @@ read::catalogue! {
     PostgresCatalogue, Postgres, pool,
     label: "label_scores::jsonb -> 0 ->> 'label' AS label,
         (label_scores::jsonb -> 0 ->> 'score')::DOUBLE PRECISION AS score",
+    ahead: "((received_ms - captured_ms <= 60000 AND (NOT $2 OR seq < $1)) OR (received_ms - captured_ms > 60000 AND NOT $2 AND seq < $1))",
     program: "encode(program_id, 'hex')",
     index: "",
 

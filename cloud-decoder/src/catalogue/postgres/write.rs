@@ -10,7 +10,8 @@ use super::super::{
     CatalogueError,
     row::{FrameRow, frame_id},
     settle,
-    sums::{Share, measured, saturate},
+    sums::{Sent, Share, measured, saturate},
+    watchlist::ADD_TRAFFIC,
 };
 use crate::{
     clock::now_ms,
@@ -36,6 +37,7 @@ pub(super) async fn insert(
 ) -> Result<Vec<Option<Frame>>, CatalogueError> {
     let mut numbers = insert_frames(tx, frames).await?;
     let mut cameras: BTreeMap<&str, Camera<'_>> = BTreeMap::new();
+    let mut traffic: BTreeMap<(&str, &str), Sent> = BTreeMap::new();
     let mut rows = Vec::with_capacity(frames.len());
     for new in frames {
         // Of a frame that is there twice, the first one counts.
@@ -48,6 +50,10 @@ pub(super) async fn insert(
         camera.node = &new.node_id;
         camera.last_seq = seq;
         camera.last_received_ms = new.received_ms;
+        let sent = Sent::of(new);
+        let sum = traffic.entry((&new.node_id, &new.camera_id)).or_default();
+        sum.day = sent.day;
+        sum.add(&sent);
         rows.push(Some(Frame {
             new: new.clone(),
             state: new.state(),
@@ -59,6 +65,7 @@ pub(super) async fn insert(
     }
     if !cameras.is_empty() {
         add_to_cameras(tx, cameras).await?;
+        add_to_traffic(tx, traffic).await?;
     }
     Ok(rows)
 }
@@ -76,7 +83,8 @@ async fn insert_frames(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, offered_ms, latent_bits, latent_ones, program_id,
              label_program_id, label_scores, original_type, encode_ns, bytes, source_bytes,
-             latent_shares, traceparent) ",
+             latent_shares, traceparent, scene_grid, wire_bytes, original_bytes, label_bytes,
+             original_crc32c) ",
     );
     query.push_values(frames, |mut row, new| {
         let scores = new
@@ -103,7 +111,12 @@ async fn insert_frames(
             .push_bind(saturate(new.bytes))
             .push_bind(saturate(new.source_bytes))
             .push_bind(Some(&new.latent_shares).filter(|shares| !shares.is_empty()))
-            .push_bind(&new.traceparent);
+            .push_bind(&new.traceparent)
+            .push_bind(Some(&new.scene_grid).filter(|grid| !grid.is_empty()))
+            .push_bind(saturate(new.wire_bytes))
+            .push_bind(saturate(new.original_bytes))
+            .push_bind(saturate(new.label_bytes))
+            .push_bind(new.original_crc32c.map(i64::from));
     });
     query.push(" ON CONFLICT (frame_id) DO NOTHING RETURNING frame_id, seq");
     let rows: Vec<(Vec<u8>, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
@@ -147,6 +160,27 @@ async fn add_to_cameras(
              last_received_ms = greatest(cameras.last_received_ms, excluded.last_received_ms)",
     );
     query.build().execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn add_to_traffic(
+    tx: &mut Tx<'_>,
+    traffic: BTreeMap<(&str, &str), Sent>,
+) -> Result<(), CatalogueError> {
+    for ((node, camera), sent) in traffic {
+        sqlx::query(ADD_TRAFFIC)
+            .bind(sent.day)
+            .bind(node)
+            .bind(camera)
+            .bind(sent.frames)
+            .bind(sent.source)
+            .bind(sent.latents)
+            .bind(sent.label)
+            .bind(sent.original)
+            .bind(sent.overhead)
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 

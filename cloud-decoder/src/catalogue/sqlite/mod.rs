@@ -4,7 +4,10 @@
 mod tests;
 mod write;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use sqlx::{
     Connection as _, Sqlite, SqlitePool,
@@ -14,8 +17,8 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Camera, CatalogueError, History, Kept, LatentSample, Lead, MAX_CAMERAS, Metric, Page,
-    RECENT_FRAMES, Seen, Series, Span, history, read,
+    Camera, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place, RECENT_FRAMES,
+    Seen, Series, Span, Totals, history, read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
@@ -28,12 +31,28 @@ use crate::{
 /// How long a claim holds, in milliseconds: longer than any frame takes to decode.
 const CLAIM_MS: i64 = 15 * 60 * 1000;
 const READERS: u32 = 4;
+/// Each so many claims, one is of the oldest frame.
+const OLDEST_EVERY: u32 = 4;
+/// Live frames came within a minute of their capture; the condition is that of an index.
+const CLAIM_NEWEST_LIVE: &str = "
+    UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
+    WHERE seq = (SELECT seq FROM frames INDEXED BY frames_live
+                 WHERE state = 'queued' AND received_ms - captured_ms <= 60000 AND not_before_ms <= $1
+                 ORDER BY seq DESC LIMIT 1)
+    RETURNING *";
+const CLAIM_OLDEST: &str = "
+    UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
+    WHERE seq = (SELECT seq FROM frames
+                 WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY seq LIMIT 1)
+    RETURNING *";
 
 /// [`Catalogue`](super::Catalogue) in one SQLite file, owned by one process.
 pub struct SqliteCatalogue {
     // SQLite takes one writer at a time; queueing for it here never meets SQLITE_BUSY.
-    writer: SqlitePool,
-    readers: SqlitePool,
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+    /// Made so far.
+    claims: AtomicU32,
 }
 
 impl SqliteCatalogue {
@@ -60,7 +79,11 @@ impl SqliteCatalogue {
             .max_connections(READERS)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            claims: AtomicU32::new(0),
+        })
     }
 }
 
@@ -97,6 +120,7 @@ read::catalogue! {
     SqliteCatalogue, Sqlite, readers,
     label: "label_scores ->> '$[0].label' AS label,
         CAST(label_scores ->> '$[0].score' AS REAL) AS score",
+    ahead: "((received_ms - captured_ms <= 60000 AND (NOT $2 OR seq > $1)) OR (received_ms - captured_ms > 60000 AND NOT $2 AND seq < $1))",
     program: "lower(hex(program_id))",
     index: " INDEXED BY frames_history",
 
@@ -138,21 +162,24 @@ read::catalogue! {
 
 /// The queue, which is the rows in state `queued`.
 impl SqliteCatalogue {
-    /// Takes the oldest queued frame and counts the attempt. The claim lapses after [`CLAIM_MS`], so that the frame of a
-    /// worker that died is taken again.
+    /// Takes a queued frame and counts the attempt: the newest live one, and without any the oldest; each fourth time the oldest
+    /// of all, so that none waits for ever. The claim lapses after [`CLAIM_MS`], so that the frame of a worker that died is taken
+    /// again.
     pub(crate) async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
         let now = steady_ms();
-        let row: Option<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
-             WHERE seq = (SELECT seq FROM frames
-                          WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY seq LIMIT 1)
-             RETURNING *",
-        )
-        .bind(now)
-        .bind(CLAIM_MS)
-        .fetch_optional(&self.writer)
-        .await?;
-        row.map(Frame::try_from).transpose()
+        let claims = self.claims.fetch_add(1, Ordering::Relaxed);
+        let order: &[&'static str] = match claims % OLDEST_EVERY {
+            0 => &[CLAIM_OLDEST],
+            _ => &[CLAIM_NEWEST_LIVE, CLAIM_OLDEST],
+        };
+        for &claim in order {
+            let row = sqlx::query_as(claim).bind(now).bind(CLAIM_MS);
+            let row: Option<FrameRow> = row.fetch_optional(&self.writer).await?;
+            if let Some(row) = row {
+                return Frame::try_from(row).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Gives a claimed frame back, to be claimed again after `delay_ms`.

@@ -7,7 +7,8 @@ use super::super::{
     CatalogueError,
     row::FrameRow,
     settle,
-    sums::{Share, measured, saturate},
+    sums::{Sent, Share, measured, saturate},
+    watchlist::ADD_TRAFFIC,
 };
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
@@ -36,8 +37,10 @@ async fn insert_one(
     let row: Option<(i64,)> = sqlx::query_as(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, latent_bits, latent_ones, program_id, label_program_id,
-             label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares, traceparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares, traceparent,
+             scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+             $21, $22, $23, $24, $25)
          ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
     )
     .bind(new.id.as_bytes().as_slice())
@@ -60,6 +63,11 @@ async fn insert_one(
     .bind(saturate(new.source_bytes))
     .bind(Some(&new.latent_shares).filter(|shares| !shares.is_empty()))
     .bind(&new.traceparent)
+    .bind(Some(&new.scene_grid).filter(|grid| !grid.is_empty()))
+    .bind(saturate(new.wire_bytes))
+    .bind(saturate(new.original_bytes))
+    .bind(saturate(new.label_bytes))
+    .bind(new.original_crc32c.map(i64::from))
     .fetch_optional(&mut **tx)
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
@@ -89,6 +97,19 @@ async fn insert_one(
     .bind(share.sourced_bits)
     .execute(&mut **tx)
     .await?;
+    let sent = Sent::of(&new);
+    sqlx::query(ADD_TRAFFIC)
+        .bind(sent.day)
+        .bind(&new.node_id)
+        .bind(&new.camera_id)
+        .bind(sent.frames)
+        .bind(sent.source)
+        .bind(sent.latents)
+        .bind(sent.label)
+        .bind(sent.original)
+        .bind(sent.overhead)
+        .execute(&mut **tx)
+        .await?;
     Ok(Some(Frame {
         new,
         state,

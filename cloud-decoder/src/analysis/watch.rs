@@ -1,0 +1,293 @@
+//! The watch over all cameras, kept by one process: learns their scenes and rhythms, raises alarms and ends them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    drift::{BLOCK, Judgement, LIMIT, Scenes, Sight},
+    rhythm::{Rhythm, silent_after_ms},
+};
+use crate::{
+    catalogue::{AlarmKind, AlarmPage, CatalogueError, Watched, Watchlist},
+    clock::{DAY_MS, now_ms},
+    config::Analysis,
+    metrics::Metrics,
+};
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_secs(2);
+/// Looks between two in which what is old is forgotten.
+const FORGET_EVERY: u32 = 1800;
+/// Days for which bytes and ended alarms are kept.
+const KEPT_DAYS: i64 = 92;
+/// Frames of a camera that are read at once.
+const FRAMES: u32 = 16 * BLOCK as u32;
+/// Most standing alarms that are looked at.
+const MAX_STANDING: u32 = 100_000;
+/// Version of what is kept of a camera; what another one wrote is learned anew.
+const VERSION: u8 = 1;
+
+/// What is learned of a camera.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Model {
+    version: u8,
+    pub(crate) scenes: Scenes,
+    rhythm: Rhythm,
+}
+
+impl Model {
+    /// What was kept, or nothing if it is of another version.
+    pub(crate) fn read(kept: Option<&[u8]>) -> Self {
+        let read = kept.and_then(|bytes| postcard::from_bytes::<Self>(bytes).ok());
+        read.filter(|model| model.version == VERSION)
+            .unwrap_or(Self {
+                version: VERSION,
+                ..Self::default()
+            })
+    }
+}
+
+/// The watch.
+pub(crate) struct Watch {
+    pub(crate) cameras: Arc<dyn Watchlist>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) settings: Analysis,
+}
+
+impl Watch {
+    /// Watches until `stop`.
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
+        // Another process tells the alarms once this one does not watch any more.
+        let _told = Told(&self.metrics);
+        let began_ms = now_ms();
+        let mut looked = HashMap::new();
+        let mut ticks = interval(PERIOD);
+        for look in 0u32.. {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if let Err(error) = self.look(&mut looked, began_ms, stop).await {
+                tracing::error!(%error, "watching cameras");
+            }
+            if look.is_multiple_of(FORGET_EVERY) {
+                let now = now_ms();
+                let forget = self
+                    .cameras
+                    .forget(now - KEPT_DAYS * DAY_MS, now / DAY_MS - KEPT_DAYS);
+                if let Err(error) = forget.await {
+                    tracing::error!(%error, "forgetting old alarms and bytes");
+                }
+            }
+        }
+    }
+
+    /// One look at all cameras. `looked` has the last frame up to which each was read.
+    async fn look(
+        &self,
+        looked: &mut HashMap<String, i64>,
+        began_ms: i64,
+        stop: &CancellationToken,
+    ) -> Result<(), CatalogueError> {
+        let watched = self.cameras.watched().await?;
+        let standing = self
+            .cameras
+            .alarms(&AlarmPage::standing(MAX_STANDING))
+            .await?;
+        let of = |kind: AlarmKind| {
+            let alarms = standing.iter().filter(move |alarm| alarm.kind == kind);
+            alarms
+                .map(|alarm| (alarm.camera.as_str(), alarm))
+                .collect::<HashMap<_, _>>()
+        };
+        for (camera, alarm) in of(AlarmKind::Drift) {
+            if alarm.acknowledged_ms.is_some() {
+                self.accept_scene(camera, &watched).await?;
+            }
+        }
+        for camera in &watched {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if looked.get(&camera.camera_id) != Some(&camera.last_seq) {
+                self.see(camera).await?;
+                looked.insert(camera.camera_id.clone(), camera.last_seq);
+            }
+        }
+        looked.retain(|camera, _| {
+            watched
+                .binary_search_by(|w| w.camera_id.as_str().cmp(camera))
+                .is_ok()
+        });
+        let silent = of(AlarmKind::Silent);
+        let now = now_ms();
+        for camera in &watched {
+            let Some(expected_ms) = self.expected_ms(camera) else {
+                continue;
+            };
+            let since = camera.last_received_ms;
+            // After a start, cameras get time to call again.
+            let late = now - since.max(began_ms) > silent_after_ms(expected_ms);
+            let name = camera.camera_id.as_str();
+            match (late, silent.get(name)) {
+                (true, None) => {
+                    self.raise(AlarmKind::Silent, name, since, &silence(name, expected_ms))
+                        .await?
+                }
+                (_, Some(alarm)) if since > alarm.begin_ms => {
+                    self.end(AlarmKind::Silent, name, since).await?
+                }
+                _ => {}
+            }
+        }
+        self.count().await
+    }
+
+    /// The longest usual time between two frames of a camera: as configured, or as learned.
+    fn expected_ms(&self, camera: &Watched) -> Option<i64> {
+        let configured = self.settings.intervals_s.get(&camera.camera_id);
+        let configured = configured.or(self.settings.interval_s.as_ref());
+        configured
+            .map(|seconds| (seconds * 1000.0) as i64)
+            .or(camera.expected_ms)
+    }
+
+    /// Learns from the frames of a camera that have come, and judges them, a block at a time.
+    async fn see(&self, camera: &Watched) -> Result<(), CatalogueError> {
+        let name = camera.camera_id.as_str();
+        let mut judged_seq = camera.judged_seq.unwrap_or(0);
+        let mut model = None;
+        loop {
+            let frames = self.cameras.sightings(name, judged_seq, FRAMES).await?;
+            if frames.len() < BLOCK {
+                return Ok(());
+            }
+            if model.is_none() {
+                let kept = self.cameras.model(name).await?;
+                model = Some(Model::read(kept.as_deref()));
+            }
+            let model = model.as_mut().expect("read above");
+            let blocks = frames.chunks_exact(BLOCK);
+            for block in blocks {
+                for frame in block {
+                    model.rhythm.beat(frame.captured_ms);
+                }
+                let sights: Vec<_> = block.iter().filter_map(Sight::of).collect();
+                self.judge(name, model, &sights).await?;
+                judged_seq = block[BLOCK - 1].seq;
+            }
+            self.keep(name, judged_seq, model).await?;
+        }
+    }
+
+    /// Judges frames, which are of one view from the last change of the view on.
+    async fn judge(
+        &self,
+        camera: &str,
+        model: &mut Model,
+        sights: &[Sight],
+    ) -> Result<(), CatalogueError> {
+        let Some(last) = sights.last() else {
+            return Ok(());
+        };
+        let same = sights
+            .iter()
+            .rev()
+            .take_while(|sight| sight.view == last.view)
+            .count();
+        let memory_ms =
+            i64::try_from(self.settings.memory_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        match model.scenes.see(&sights[sights.len() - same..], memory_ms) {
+            Judgement::Changed(distance) => {
+                let sentence = changed(camera, distance);
+                self.raise(AlarmKind::Drift, camera, last.captured_ms, &sentence)
+                    .await
+            }
+            Judgement::Steady(_) | Judgement::Learning => {
+                self.end(AlarmKind::Drift, camera, last.captured_ms).await
+            }
+        }
+    }
+
+    /// Somebody has said that the new scene of a camera is right.
+    async fn accept_scene(&self, camera: &str, watched: &[Watched]) -> Result<(), CatalogueError> {
+        let at = watched.binary_search_by(|w| w.camera_id.as_str().cmp(camera));
+        let judged_seq = at.ok().and_then(|at| watched[at].judged_seq);
+        if let Some(judged_seq) = judged_seq {
+            let kept = self.cameras.model(camera).await?;
+            let mut model = Model::read(kept.as_deref());
+            model.scenes.acknowledge();
+            self.keep(camera, judged_seq, &model).await?;
+        }
+        self.end(AlarmKind::Drift, camera, now_ms()).await
+    }
+
+    async fn keep(
+        &self,
+        camera: &str,
+        judged_seq: i64,
+        model: &Model,
+    ) -> Result<(), CatalogueError> {
+        let bytes = postcard::to_stdvec(model).expect("numbers and strings");
+        let expected_ms = model.rhythm.expected_ms();
+        self.cameras
+            .learn(camera, judged_seq, expected_ms, &bytes)
+            .await
+    }
+
+    async fn raise(
+        &self,
+        kind: AlarmKind,
+        camera: &str,
+        begin_ms: i64,
+        sentence: &str,
+    ) -> Result<(), CatalogueError> {
+        if let Some(alarm) = self.cameras.raise(kind, camera, begin_ms, sentence).await? {
+            self.metrics.alarm_raised(kind);
+            tracing::warn!(camera, alarm = alarm.id, kind = kind.name(), "{sentence}");
+        }
+        Ok(())
+    }
+
+    async fn end(&self, kind: AlarmKind, camera: &str, end_ms: i64) -> Result<(), CatalogueError> {
+        if let Some(alarm) = self.cameras.end(kind, camera, end_ms).await? {
+            tracing::info!(camera, alarm = alarm.id, kind = kind.name(), "alarm ended");
+        }
+        Ok(())
+    }
+
+    /// Tells the metrics which alarms stand now.
+    async fn count(&self) -> Result<(), CatalogueError> {
+        let standing = self
+            .cameras
+            .alarms(&AlarmPage::standing(MAX_STANDING))
+            .await?;
+        self.metrics.alarms_standing(&standing);
+        Ok(())
+    }
+}
+
+/// Takes the alarms out of the metrics when it is dropped.
+struct Told<'a>(&'a Metrics);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.alarms_standing(&[]);
+    }
+}
+
+fn changed(camera: &str, distance: f64) -> String {
+    format!(
+        "{camera} sees something else: its newest {BLOCK} frames are {distance:.1} times as far from its usual scene as \
+         usual, allowed are {LIMIT}. Look for a moved, covered or dirty camera, lost focus or new light; if the new scene \
+         is right, acknowledge it."
+    )
+}
+
+fn silence(camera: &str, expected_ms: i64) -> String {
+    let usual = Duration::from_millis(expected_ms.unsigned_abs()).as_secs_f64();
+    format!("{camera} is silent: it usually sends a frame at least every {usual:.1} s.")
+}

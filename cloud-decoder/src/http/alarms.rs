@@ -1,0 +1,166 @@
+//! `GET /api/v1/alarms`, `POST /api/v1/alarms/{id}/acknowledge` and `GET /api/v1/traffic`.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    App,
+    entrance::Visitor,
+    error::{ApiError, Told},
+    frames::{camera, limit, within},
+};
+use crate::{
+    catalogue::{Alarm, AlarmKind, AlarmPage, TrafficBy, TrafficLine, TrafficSpan},
+    clock::{DAY_MS, now_ms},
+};
+
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 500;
+/// Days of bytes that are told by default, and at most: older ones are forgotten.
+const DEFAULT_DAYS: u32 = 7;
+const MAX_DAYS: u32 = 92;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AlarmQuery {
+    /// Standing ones alone, or ended ones alone.
+    standing: Option<bool>,
+    #[param(inline)]
+    kind: Option<AlarmKind>,
+    camera: Option<String>,
+    limit: Option<u32>,
+    before: Option<i64>,
+}
+
+/// A page of alarms.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AlarmList {
+    alarms: Vec<Alarm>,
+    /// The `before` of the next page, null on the last.
+    next: Option<i64>,
+}
+
+/// Alarms, newest first. One that stands has no end.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alarms",
+    params(AlarmQuery),
+    responses(
+        (status = 200, description = "A page", body = AlarmList),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    query: Result<Query<AlarmQuery>, QueryRejection>,
+) -> Result<Json<AlarmList>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let page = AlarmPage {
+        standing: query.standing,
+        kind: query.kind,
+        camera: camera(query.camera)?,
+        before: query.before,
+        limit: limit + 1,
+    };
+    let mut alarms = app.cameras.alarms(&page).await?;
+    let more = alarms.len() > limit as usize;
+    alarms.truncate(limit as usize);
+    let next = alarms.last().filter(|_| more).map(|alarm| alarm.id);
+    Ok(Json(AlarmList { alarms, next }))
+}
+
+/// Notes that somebody has seen an alarm. Of a changed scene it says that the new scene is right: it becomes usual, and the
+/// alarm ends within seconds. A silent camera's alarm stands until the camera sends again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alarms/{id}/acknowledge",
+    params(("id" = i64, Path, description = "The alarm")),
+    responses(
+        (status = 200, description = "The alarm", body = Alarm),
+        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 404, description = "No such alarm stands", body = Told),
+    ),
+)]
+pub(super) async fn acknowledge(
+    State(app): State<App>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Json<Alarm>, ApiError> {
+    let id = id.parse();
+    let id = id.map_err(|_| ApiError::bad_request("an alarm id is a whole number"))?;
+    let alarm = app
+        .cameras
+        .acknowledge(id, visitor.name(), now_ms())
+        .await?;
+    let alarm = alarm.ok_or_else(|| ApiError::not_found(format!("no alarm {id} stands")))?;
+    tracing::info!(
+        alarm = id,
+        by = visitor.name(),
+        camera = alarm.camera,
+        "alarm acknowledged"
+    );
+    Ok(Json(alarm))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TrafficQuery {
+    /// Days up to today, in UTC.
+    days: Option<u32>,
+    #[param(inline)]
+    by: Option<TrafficBy>,
+    camera: Option<String>,
+    node: Option<String>,
+}
+
+/// Bytes by day, node or camera.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TrafficList {
+    days: u32,
+    lines: Vec<TrafficLine>,
+}
+
+/// Bytes that cameras sent to their edge nodes, and that these sent here, by kind. HTTP/2, TLS and TCP are not counted.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traffic",
+    params(TrafficQuery),
+    responses(
+        (status = 200, description = "Bytes, in the order of names", body = TrafficList),
+        (status = 400, description = "A parameter is wrong", body = Told),
+    ),
+)]
+pub(super) async fn traffic(
+    State(app): State<App>,
+    query: Result<Query<TrafficQuery>, QueryRejection>,
+) -> Result<Json<TrafficList>, ApiError> {
+    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let days = within("days", query.days.unwrap_or(DEFAULT_DAYS), MAX_DAYS)?;
+    let span = TrafficSpan {
+        from_day: now_ms() / DAY_MS - i64::from(days) + 1,
+        camera: camera(query.camera)?,
+        node: camera(query.node)?,
+        by: query.by.unwrap_or_default(),
+    };
+    let mut lines = app.cameras.traffic(&span).await?;
+    if span.by == TrafficBy::Day {
+        for line in &mut lines {
+            line.name = date(line.name.parse().unwrap_or_default());
+        }
+    }
+    Ok(Json(TrafficList { days, lines }))
+}
+
+/// The day as YYYY-MM-DD.
+fn date(day: i64) -> String {
+    let date = chrono::DateTime::from_timestamp_millis(day.saturating_mul(DAY_MS));
+    date.map(|date| date.format("%Y-%m-%d").to_string())
+        .unwrap_or_default()
+}
