@@ -242,8 +242,10 @@ impl Retention {
 pub struct Analysis {
     /// Time in seconds over which a camera's usual scene is learned. Longer than a day, so that night and day are both usual.
     pub memory_s: u64,
-    /// Longest usual time between two frames of any camera in seconds; learned from each camera when absent. A camera is silent
-    /// after three times as long, 30 seconds at least.
+    /// Time in seconds without a frame after which a camera is silent at the earliest, and after three times its longest usual
+    /// time between two frames.
+    pub silence_s: f64,
+    /// That longest usual time of any camera in seconds; learned from each camera when absent.
     pub interval_s: Option<f64>,
     /// The same of single cameras, by name.
     pub intervals_s: BTreeMap<String, f64>,
@@ -253,6 +255,7 @@ impl Default for Analysis {
     fn default() -> Self {
         Self {
             memory_s: 7 * 86_400,
+            silence_s: 30.0,
             interval_s: None,
             intervals_s: BTreeMap::new(),
         }
@@ -262,11 +265,15 @@ impl Default for Analysis {
 impl Analysis {
     fn check(&self) -> Result<(), ConfigError> {
         within("analysis.memory_s", self.memory_s, 60, 10 * 365 * 86_400)?;
-        for (key, seconds) in (self.interval_s.iter().map(|s| ("analysis.interval_s", *s))).chain(
-            self.intervals_s
-                .values()
-                .map(|s| ("analysis.intervals_s", *s)),
-        ) {
+        for (key, seconds) in [("analysis.silence_s", self.silence_s)]
+            .into_iter()
+            .chain(self.interval_s.iter().map(|s| ("analysis.interval_s", *s)))
+            .chain(
+                self.intervals_s
+                    .values()
+                    .map(|s| ("analysis.intervals_s", *s)),
+            )
+        {
             if !(0.001..=31_536_000.0).contains(&seconds) {
                 let reason = format!("is {seconds}, allowed are 0.001 to 31536000 seconds");
                 return Err(ConfigError::Value { key, reason });

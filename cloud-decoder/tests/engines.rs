@@ -81,7 +81,7 @@ async fn postgres_as_catalogue() {
     };
     let (a, b) = tokio::join!(insert(&one, 0), insert(&other, 1));
     assert_eq!(a + b, 200);
-    let cameras = one.cameras().await.expect("cameras");
+    let cameras = one.cameras(500, 0).await.expect("cameras");
     assert_eq!(cameras.iter().map(|c| c.frames).sum::<u64>(), 200);
 }
 

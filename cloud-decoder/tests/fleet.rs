@@ -2,7 +2,9 @@
 
 mod support;
 
-use patchwire_proto::v1::{EncodedFrame, NodeStatus, Program, edge_message::Body as EdgeBody};
+use patchwire_proto::v1::{
+    AckStatus, EncodedFrame, NodeStatus, Program, edge_message::Body as EdgeBody,
+};
 use reqwest::StatusCode;
 use serde_json::Value;
 use support::{Cloud, Node, PROGRAM, frame, hello, label_only, sealed, with_original};
@@ -212,45 +214,193 @@ async fn labels_page_and_frames_are_found_by_state() {
         .await;
 }
 
+/// A frame of `gate` whose patches are all alike.
+fn filled(byte: u8) -> EncodedFrame {
+    let mut frame = frame("gate", 64, 64);
+    let latents = patchwire_proto::latent::LatentFrame {
+        bits: support::BITS,
+        width: 64,
+        height: 64,
+        program: PROGRAM,
+        payload: vec![byte; 8].into(),
+    };
+    frame.latents = latents.encode();
+    sealed(frame)
+}
+
 #[tokio::test]
 async fn a_camera_that_begins_to_see_something_else_drifts() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
-    let filled = |byte: u8| {
-        let mut frame = frame("gate", 64, 64);
-        let latents = patchwire_proto::latent::LatentFrame {
-            bits: support::BITS,
-            width: 64,
-            height: 64,
-            program: PROGRAM,
-            payload: vec![byte; 8].into(),
-        };
-        frame.latents = latents.encode();
-        sealed(frame)
+    let send = async |node: &mut Node, byte, frames| {
+        for _ in 0..frames {
+            node.accepted(filled(byte)).await;
+        }
     };
-    for _ in 0..40 {
-        node.accepted(filled(0x0f)).await;
-    }
-    let early = cloud.json("/api/v1/drift").await;
+    let state =
+        |wanted: &'static str| move |answer: &Value| answer["cameras"][0]["state"] == wanted;
+    send(&mut node, 0x0f, 40).await;
+    let learned = |answer: &Value| answer["cameras"][0]["frames"] == 32;
+    let early = cloud.wanted("/api/v1/drift", learned).await;
     assert_eq!(early["cameras"][0]["state"], "learning");
-    assert_eq!(early["cameras"][0]["frames"], 40);
-    for _ in 0..8 {
-        node.accepted(filled(0x0f)).await;
-    }
-    let steady = cloud.json("/api/v1/drift?camera=gate").await;
-    assert_eq!(steady["cameras"][0]["state"], "steady", "{steady}");
-    for _ in 0..16 {
-        node.accepted(filled(0xf0)).await;
-    }
-    let moved = cloud.json("/api/v1/drift").await;
+    send(&mut node, 0x0f, 24).await;
+    let steady = cloud.wanted("/api/v1/drift?camera=gate", state("steady"));
+    assert_eq!(steady.await["cameras"][0]["alarm"], Value::Null);
+
+    send(&mut node, 0xf0, 32).await;
+    let moved = cloud.wanted("/api/v1/drift", state("drifting")).await;
     let gate = &moved["cameras"][0];
-    assert_eq!(gate["state"], "drifting", "{gate}");
     let sentence = gate["sentence"].as_str().expect("a sentence");
     assert!(
-        sentence.starts_with("What gate sees has changed"),
+        sentence.starts_with("gate sees something else"),
         "{sentence}"
     );
-    assert_eq!(gate["windows"].as_array().expect("windows").len(), 4);
+    let cameras = cloud.json("/api/v1/cameras").await;
+    assert!(
+        cameras["cameras"][0]["changed_since_ms"].is_i64(),
+        "{cameras}"
+    );
+    let standing = cloud.json("/api/v1/alarms?standing=true").await;
+    let alarm = &standing["alarms"][0];
+    assert_eq!(
+        (&alarm["kind"], &alarm["camera"]),
+        (&"drift".into(), &"gate".into())
+    );
+    assert_eq!(alarm, &gate["alarm"]);
+
+    // A minute of it more changes nothing, the scene's return does.
+    send(&mut node, 0xf0, 64).await;
+    assert_eq!(cloud.json("/api/v1/summary").await["alarms"], 1);
+    send(&mut node, 0x0f, 32).await;
+    cloud.wanted("/api/v1/drift", state("steady")).await;
+    let ended = cloud
+        .json("/api/v1/alarms?standing=false&camera=gate")
+        .await;
+    assert_eq!(ended["alarms"][0]["id"], alarm["id"]);
+    assert!(ended["alarms"][0]["end_ms"].is_i64(), "{ended}");
+}
+
+#[tokio::test]
+async fn an_acknowledged_scene_is_the_usual_one() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let mut send = async |byte: u8, frames: usize| {
+        for _ in 0..frames {
+            node.accepted(filled(byte)).await;
+        }
+    };
+    send(0x0f, 64).await;
+    send(0xf0, 32).await;
+    let one = |answer: &Value| {
+        answer["alarms"]
+            .as_array()
+            .is_some_and(|alarms| alarms.len() == 1)
+    };
+    let standing = cloud.wanted("/api/v1/alarms?standing=true", one).await;
+    let id = &standing["alarms"][0]["id"];
+    let acknowledge = async |id: &str| {
+        let url = cloud.url(&format!("/api/v1/alarms/{id}/acknowledge"));
+        testing::client().post(url).send().await.expect("answer")
+    };
+    let answer = acknowledge(&id.to_string()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let alarm: Value = answer.json().await.expect("JSON");
+    assert_eq!(alarm["acknowledged_by"], "anonymous");
+    let none = |answer: &Value| answer["alarms"].as_array().is_some_and(Vec::is_empty);
+    cloud.wanted("/api/v1/alarms?standing=true", none).await;
+    send(0xf0, 64).await;
+    let steady = |answer: &Value| answer["cameras"][0]["state"] == "steady";
+    cloud.wanted("/api/v1/drift", steady).await;
+    assert_eq!(
+        cloud.json("/api/v1/alarms?kind=drift").await["alarms"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(
+        acknowledge(&id.to_string()).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(acknowledge("first").await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_camera_that_sends_no_more_is_silent_until_it_sends_again() {
+    let cloud = Cloud::start_with(|config| {
+        let intervals = &mut config.analysis.intervals_s;
+        intervals.insert("slow".to_owned(), 3600.0);
+        intervals.insert("gate".to_owned(), 0.001);
+        config.analysis.silence_s = 1.0;
+    })
+    .await;
+    let mut node = cloud.node().await;
+    for camera in ["slow", "gate", "unknown"] {
+        node.accepted(label_only(camera)).await;
+    }
+    let one = |answer: &Value| {
+        answer["alarms"]
+            .as_array()
+            .is_some_and(|alarms| alarms.len() == 1)
+    };
+    let silent = cloud.wanted("/api/v1/alarms?standing=true", one).await;
+    assert_eq!(
+        (&silent["alarms"][0]["kind"], &silent["alarms"][0]["camera"]),
+        (&"silent".into(), &"gate".into())
+    );
+    let cameras = cloud.json("/api/v1/cameras").await;
+    let order: Vec<_> = cameras["cameras"]
+        .as_array()
+        .expect("cameras")
+        .iter()
+        .map(|c| c["camera"].as_str())
+        .collect();
+    assert_eq!(
+        order,
+        [Some("gate"), Some("slow"), Some("unknown")],
+        "worst first"
+    );
+    assert!(cameras["cameras"][0]["silent_since_ms"].is_i64());
+    let metrics = cloud.http("/metrics").await.text().await.expect("text");
+    let series = "cloud_decoder_alarm_standing{kind=\"silent\",camera=\"gate\"} 1";
+    assert!(metrics.contains(series), "{metrics}");
+
+    node.accepted(label_only("gate")).await;
+    let ended = |answer: &Value| answer["alarms"][0]["end_ms"].is_i64();
+    cloud.wanted("/api/v1/alarms?standing=false", ended).await;
+}
+
+#[tokio::test]
+async fn more_than_500_cameras_count_and_page() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    for n in 0..501 {
+        node.accepted(label_only(&format!("camera-{n:03}"))).await;
+    }
+    assert_eq!(cloud.json("/api/v1/summary").await["cameras"], 501);
+    let first = cloud.json("/api/v1/cameras").await;
+    assert_eq!(
+        (&first["total"], &first["next"]),
+        (&501.into(), &500.into())
+    );
+    let last = cloud.json("/api/v1/cameras?offset=500").await;
+    assert_eq!(last["cameras"][0]["camera"], "camera-500");
+    assert_eq!(
+        (last["cameras"].as_array().map(Vec::len), &last["next"]),
+        (Some(1), &Value::Null)
+    );
+    let names = cloud.json("/api/v1/cameras/names").await;
+    assert_eq!(names["names"].as_array().map(Vec::len), Some(501));
+    for path in [
+        "/api/v1/cameras?limit=0",
+        "/api/v1/cameras?limit=501",
+        "/api/v1/cameras?offset=-1",
+    ] {
+        assert_eq!(
+            cloud.http(path).await.status(),
+            StatusCode::BAD_REQUEST,
+            "{path}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -328,17 +478,70 @@ async fn a_reconstruction_is_compared_with_its_original() {
 }
 
 #[tokio::test]
-async fn bytes_saved_are_told_against_what_the_camera_sent() {
+async fn bytes_are_told_by_kind_as_they_travelled() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
-    let mut told = frame("gate", 64, 64);
+    let mut told = with_original(frame("gate", 64, 64));
     told.source_bytes = 5000;
-    let id = node.accepted(sealed(told)).await;
-    node.accepted(frame("gate", 64, 64)).await;
+    let (told, plain) = (sealed(told), frame("yard", 64, 64));
+    let original = told
+        .original
+        .as_ref()
+        .map_or(0, |original| original.data.len());
+    let wire = |frame: &EncodedFrame| prost::Message::encoded_len(frame) as i64 + 5;
+    let (first, second) = (wire(&told), wire(&plain));
+    let latents = told.latents.len() as i64;
+    let id = node.accepted(told).await;
     let record = cloud.json(&format!("/api/v1/frames/{id}")).await;
-    assert_eq!(record["source_bytes"], 5000);
+    assert_eq!(
+        (&record["source_bytes"], &record["wire_bytes"]),
+        (&5000.into(), &first.into())
+    );
+    assert_eq!(record["original_bytes"], original);
     let summary = cloud.json("/api/v1/summary").await;
-    assert_eq!(summary["source_bytes"], 5000);
-    // 4 patches of 16 bits; the frame whose edge did not tell does not count.
-    assert_eq!(summary["sourced_latent_bytes"], 8);
+    let saved = summary["saved"].as_f64().expect("all told");
+    assert!(
+        (saved - (1.0 - first as f64 / 5000.0)).abs() < 1e-9,
+        "{summary}"
+    );
+
+    node.accepted(plain.clone()).await;
+    let (status, _) = node.ack(plain).await;
+    assert_eq!(status, AckStatus::Duplicate);
+    assert_eq!(
+        cloud.json("/api/v1/summary").await["saved"],
+        Value::Null,
+        "an edge that does not tell"
+    );
+    let by_camera = cloud.json("/api/v1/traffic?by=camera").await;
+    let lines = &by_camera["lines"];
+    assert_eq!(
+        (
+            &lines[0]["name"],
+            &lines[0]["frames"],
+            &lines[0]["latent_bytes"]
+        ),
+        (&"gate".into(), &1.into(), &latents.into())
+    );
+    assert_eq!(lines[1]["frames"], 1);
+    let all = [
+        "latent_bytes",
+        "label_bytes",
+        "original_bytes",
+        "overhead_bytes",
+    ];
+    let sum = |line: &Value| {
+        all.iter()
+            .filter_map(|kind| line[*kind].as_i64())
+            .sum::<i64>()
+    };
+    assert_eq!(sum(&lines[0]), first);
+    assert_eq!(sum(&lines[1]), second * 2, "it came twice");
+    let days = cloud.json("/api/v1/traffic?days=2&camera=gate").await;
+    let name = days["lines"][0]["name"].as_str().expect("a day");
+    assert!(name.len() == 10 && name.starts_with("20"), "{name}");
+    assert_eq!(
+        cloud.http("/api/v1/traffic?days=93").await.status(),
+        StatusCode::BAD_REQUEST
+    );
 }

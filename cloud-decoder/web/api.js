@@ -15,7 +15,11 @@ const query = (parameters) => {
 const one = (id) => `frames/${encodeURIComponent(id)}`;
 
 export const summary = () => get("summary");
-export const cameras = async () => (await get("cameras")).cameras;
+export const cameras = (parameters) => get(`cameras?${query(parameters)}`);
+export const cameraNames = async () => (await get("cameras/names")).names;
+export const alarms = (parameters) => get(`alarms?${query(parameters)}`);
+export const acknowledge = (id) => get(`alarms/${id}/acknowledge`, "POST");
+export const traffic = async (parameters) => (await get(`traffic?${query(parameters)}`)).lines;
 export const nodes = async () => (await get("nodes")).nodes;
 export const drift = async (camera) => (await get(`drift?${query({ camera })}`)).cameras;
 export const frames = (parameters) => get(`frames?${query(parameters)}`);

@@ -23,18 +23,24 @@ function banner(text) {
   $("banner").textContent = text ?? "";
 }
 
-/** What every view shows: the cameras to choose from, and how many frames are parked. */
+let known = 0; // cameras whose names were read
+
+/** Each view shows the cameras to choose from, and how many frames are parked. */
 async function common() {
-  const [sum, list] = await Promise.all([api.summary(), api.cameras()]);
-  setCameras(list.map((each) => each.camera));
-  offer(list.map((each) => each.camera));
+  const sum = await api.summary();
+  if (sum.cameras !== known) {
+    const names = await api.cameraNames();
+    known = sum.cameras;
+    setCameras(names);
+    offer(names);
+  }
   $("parked-count").hidden = sum.failed === 0;
   $("parked-count").textContent = count(sum.failed);
   const was = empty;
   empty = sum.frames === 0;
   $("empty").hidden = !empty;
   if (was !== empty) show();
-  return { sum, list };
+  return { sum };
 }
 
 function offer(names) {

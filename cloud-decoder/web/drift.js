@@ -1,9 +1,9 @@
-// Whether cameras see what they usually see, judged by their latents.
+// Whether cameras see what they usually see.
 
 import * as api from "./api.js";
 import { $, byName, colourOf, dateTime, decibel, h, percent, renew } from "./dom.js";
 
-const STATES = { learning: ["quiet", "learning"], steady: ["live", "steady"], drifting: ["warn", "drifting"] };
+const STATES = { learning: ["quiet", "learning"], steady: ["live", "as usual"], drifting: ["warn", "changed"] };
 
 /** A bar for each 16 frames, and the line that the newest must not cross. */
 function bars({ windows, limit, camera }) {
@@ -31,8 +31,9 @@ function card(each) {
   swatch.style.background = `var(${colourOf(each.camera)})`;
   return h("article", { class: "card drift", "aria-label": each.camera },
     h("p", { class: "who" }, swatch, h("b", {}, each.camera), h("span", { class: "health", "data-state": state }, word)),
-    each.state === "learning" ? progress : bars(each),
+    each.windows.length === 0 ? progress : bars(each),
     h("p", {}, each.sentence),
+    each.alarm ? h("p", { class: "note" }, `Since ${dateTime(each.alarm.begin_ms)}.`) : null,
     h("p", { class: "numbers" },
       change("PSNR", each.psnr_db, (value) => `${decibel(value)} dB`),
       change("bits set", each.latent_ones, percent)));

@@ -60,7 +60,7 @@ function stages(frame) {
   return [
     ["Encoded", frame.encode_ms, "--line-0", "On the edge node's emulated chip"],
     way >= 0 && ["Spool and link", way, "--line-1", "From the edge node's disk to this service's; needs both clocks to agree"],
-    done && ["Waited", Math.max(0, frame.finished_ms - frame.received_ms - busy), "--line-7", "For the decoder to be free"],
+    done && ["Waiting for a decoder", Math.max(0, frame.finished_ms - frame.received_ms - busy), "--line-7", "Until a decoder was free"],
     frame.state === "decoded" && ["Decoded", frame.decode_ms, "--line-2"],
     frame.measure_ms > 0 && ["Measured", frame.measure_ms, "--line-3"],
     frame.store_ms > 0 && ["Stored", frame.store_ms, "--line-4", "Compressed as PNG, thumbnail made, written to disk"],
@@ -118,6 +118,7 @@ export function facts(frame) {
     scores(frame),
     group("Quality", [
       q?.ssim != null && ["SSIM", similarity(q.ssim)],
+      frame.original_differs && ["Not measured", "the original decodes to other pixels here than at the edge node"],
       q && ["Seam ratio", ratio(q.seam_ratio), "Gradient across patch borders over that inside; 1 is seamless"],
       q?.original_seam_ratio != null && ["Seam ratio of original", ratio(q.original_seam_ratio)],
       frame.latent_ones !== null && ["Latent bits set", percent(frame.latent_ones)],
@@ -125,8 +126,10 @@ export function facts(frame) {
     group("Size", [
       frame.latent_bits > 0 && ["Latents", bytes(latents)],
       frame.source_bytes !== null && ["As the camera sent it", bytes(frame.source_bytes)],
+      frame.wire_bytes !== null && ["On the uplink", bytes(frame.wire_bytes), "The whole message; HTTP/2, TLS and TCP are not counted"],
+      frame.original_bytes > 0 && ["Of this, the original", bytes(frame.original_bytes)],
       ["Raw pixels", bytes(frame.width * frame.height * 3)],
-      frame.latent_bits > 0 && frame.source_bytes !== null && ["Saved against the camera's", percent(1 - latents / frame.source_bytes)],
+      frame.latent_bits > 0 && frame.source_bytes !== null && ["Latents against the camera's file", percent(latents / frame.source_bytes)],
     ]),
     timing(frame),
     encoder(frame),

@@ -1,12 +1,19 @@
 // The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
 
 import * as api from "./api.js";
-import { $, ago, byName, bytes, colourOf, count, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
+import { $, ago, bytes, colourOf, count, dateTime, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
 import * as nodes from "./nodes.js";
 import * as wall from "./wall.js";
 
-let drifts = null; // until they are read
-let drifted = 0; // when they were read
+/** Cards shown at first, and added by each press of the button below them. */
+const PAGE = 48;
+/** Most cameras of one answer. */
+const ANSWER = 500;
+/** Alarms listed one by one; the rest are counted. */
+const LISTED = 12;
+
+let wanted = PAGE; // cards
+let redraw = () => {};
 
 function stat(name, value, unit, detail, extra) {
   return h("div", { class: "stat" },
@@ -16,20 +23,40 @@ function stat(name, value, unit, detail, extra) {
     h("p", { class: "detail" }, detail));
 }
 
-function share(part) {
-  const bar = h("div", { class: "share", "aria-hidden": "true" }, h("i"));
-  bar.firstChild.style.width = `${Math.min(100, Math.max(0.6, part * 100))}%`;
+/** The kinds of bytes on the uplink, in the order of the bar. */
+const KINDS = [["latents", "latent_bytes", "--line-0"], ["originals", "original_bytes", "--line-3"],
+  ["labels", "label_bytes", "--line-2"], ["overhead", "overhead_bytes", "--line-7"]];
+
+const uplink = (traffic) => KINDS.reduce((sum, [, name]) => sum + traffic[name], 0);
+
+/** The uplink's bytes by kind, as a bar. */
+function kinds(traffic) {
+  const all = uplink(traffic);
+  const bar = h("div", { class: "parts", role: "img", "aria-label": KINDS.map(([name, key]) => `${name} ${bytes(traffic[key])}`).join(", ") });
+  for (const [name, key, colour] of KINDS) {
+    if (traffic[key] === 0) continue;
+    const part = h("i", { title: `${name}: ${bytes(traffic[key])}` });
+    part.style.width = `${(traffic[key] / all) * 100}%`;
+    part.style.background = `var(${colour})`;
+    bar.append(part);
+  }
   return bar;
+}
+
+function bandwidth({ traffic, traffic_days: days, saved }) {
+  const all = uplink(traffic);
+  const originals = traffic.original_bytes > 0 ? `, ${percent(traffic.original_bytes / all)} of it originals` : "";
+  const against = saved === null ? `latents ${bytes(traffic.latent_bytes)}${originals}`
+    : `${saved >= 0 ? `${percent(saved)} less` : `${percent(-saved)} more`} than the ${bytes(traffic.source_bytes)} that cameras sent${originals}`;
+  return stat(`Uplink, ${days} days`, bytes(all), null, all > 0 ? against : "nothing was sent", all > 0 ? kinds(traffic) : null);
 }
 
 function totals(sum, list) {
   const waiting = [
-    sum.queued > 0 ? `${count(sum.queued)} waiting for the decoder` : `${count(sum.decoded)} rebuilt`,
+    sum.queued > 0 ? `${count(sum.queued)} waiting for a decoder, the oldest since ${ago(sum.queued_since_ms)}` : `${count(sum.decoded)} rebuilt`,
     sum.failed > 0 ? `${count(sum.failed)} parked` : null,
   ].filter(Boolean).join(", ");
   const backlog = nodes.backlog(list);
-  const raw = sum.raw_bytes > 0;
-  const sent = sum.source_bytes > 0 ? 1 - sum.sourced_latent_bytes / sum.source_bytes : null;
   renew($("totals"), [
     stat("Frames", count(sum.frames), null, waiting),
     stat("Cameras live", count(sum.cameras_live), `of ${count(sum.cameras)}`, "with a frame in the last minute"),
@@ -38,47 +65,70 @@ function totals(sum, list) {
         : `${bytes(backlog.bytes)} on ${backlog.connected} of ${plural(list.length, "node")} connected`),
     stat("Quality", decibel(sum.mean_psnr_db), "dB",
       sum.mean_bpp ? `mean PSNR at ${rate(sum.mean_bpp)} bit/px` : "no latents yet"),
-    stat("Bandwidth saved", percent(sum.saved), null,
-      raw ? `${bytes(sum.latent_bytes)} of latents for ${bytes(sum.raw_bytes)} raw${sent === null ? "" : `; ${percent(sent)} against what the cameras sent`}` : "against raw pixels",
-      raw ? share(sum.latent_bytes / sum.raw_bytes) : null)]);
+    bandwidth(sum)]);
 }
 
+/** A line about an alarm, and the button that acknowledges it. */
+function alarmed({ id, kind, sentence, begin_ms, acknowledged_by }) {
+  const silent = kind === "silent";
+  const seen = acknowledged_by === null ? null : `seen by ${acknowledged_by}`;
+  const button = h("button", {
+    type: "button", class: "quiet", onclick: async () => {
+      button.disabled = true;
+      try {
+        await api.acknowledge(id);
+        redraw();
+      } catch (error) {
+        button.textContent = error.message;
+      }
+    },
+  }, silent ? "Acknowledge" : "This scene is right");
+  return { level: silent ? "bad" : "warn", text: `${sentence} Since ${dateTime(begin_ms)}.`,
+    more: seen ? h("span", { class: "seen" }, seen) : button };
+}
+
+const link = (address, name) => h("a", { href: address }, name);
+
 /** What a person should look at, worst first. */
-function attention(sum, list) {
+function attention(sum, list, alarms) {
   const found = [];
+  const told = alarms.map(alarmed);
+  found.push(...told.filter(({ level }) => level === "bad"));
   if (sum.failed > 0) {
-    found.push(["bad", `${plural(sum.failed, "frame")} could not be decoded.`, "#/parked", "See why"]);
+    found.push({ level: "bad", text: `${plural(sum.failed, "frame")} could not be decoded.`, more: link("#/parked", "See why") });
   }
-  found.push(...nodes.attention(list));
-  for (const each of drifts ?? []) {
-    if (each.state === "drifting") found.push(["warn", each.sentence, "#/quality", "See drift"]);
+  found.push(...nodes.attention(list).map(([level, text]) => ({ level, text })));
+  found.push(...told.filter(({ level }) => level === "warn"));
+  if (sum.alarms > alarms.length) {
+    found.push({ level: "warn", text: `${plural(sum.alarms - alarms.length, "further alarm")}: the cameras below are in the order of urgency.` });
   }
   if (sum.queued >= 50) {
-    found.push(["warn", `${plural(sum.queued, "frame")} wait for the decoder: more arrive than it rebuilds.`]);
+    found.push({ level: "warn", text: `${plural(sum.queued, "frame")} wait for the decoder: more arrive than it rebuilds.` });
   }
   return found;
 }
 
-function alerts(sum, list) {
-  const found = attention(sum, list);
-  const lines = found.map(([level, text, address, name]) =>
-    h("p", { class: "alert", "data-level": level }, h("i", { "aria-hidden": "true" }), h("span", {}, text),
-      address ? h("a", { href: address }, name) : null));
-  const well = h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }),
-    h("span", {}, drifts === null ? "Nothing is parked and no node is lost."
-      : "All is well: nothing is parked, no node is lost, and every camera sees what it usually sees."));
-  renew($("alerts"), lines.length > 0 ? lines : [well]);
+/** Nothing needs attention: what was checked, and what cannot be yet. */
+function well(sum) {
+  const checked = "All is well: nothing is parked, no node is lost, no camera is silent, and every camera sees what it usually sees";
+  const learning = sum.cameras_learning > 0 ? `, apart from ${plural(sum.cameras_learning, "camera")} whose scene is still being learned` : "";
+  return h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }), h("span", {}, `${checked}${learning}.`));
 }
 
-/** Cards shown at once; with more cameras the filter in the header finds the rest. */
-const SHOWN = 48;
+function alerts(sum, list, alarms) {
+  const lines = attention(sum, list, alarms).map(({ level, text, more }) =>
+    h("p", { class: "alert", "data-level": level }, h("i", { "aria-hidden": "true" }), h("span", {}, text), more ?? null));
+  // Buttons are made anew, since they know their alarm.
+  $("alerts").replaceChildren(...(lines.length > 0 ? lines : [well(sum)]));
+}
 
 let choose = () => {};
 
 /** How a camera fares: its state, and the state in a word. */
-function health(camera, drift) {
+function health(camera) {
+  if (camera.silent_since_ms !== null) return ["bad", `silent since ${ago(camera.silent_since_ms)}`];
   if (camera.failed > 0 && camera.decoded === 0 && camera.labelled === 0) return ["bad", "failing"];
-  if (drift?.state === "drifting") return ["warn", "drifting"];
+  if (camera.changed_since_ms !== null) return ["warn", "scene changed"];
   if (camera.live) return ["live", "live"];
   return ["quiet", ago(camera.last_received_ms)];
 }
@@ -87,10 +137,9 @@ function fact(value, name) {
   return h("span", {}, h("b", {}, value), name);
 }
 
-function card(camera, pressed, drift) {
+function card(camera, pressed, traffic) {
   const name = camera.camera;
-  const [state, word] = health(camera, drift);
-  const saved = camera.mean_bpp === null ? null : 1 - camera.mean_bpp / 24;
+  const [state, word] = health(camera);
   const element = h("button", {
     type: "button", class: "camera", "aria-pressed": String(pressed), "data-camera": name,
     onclick: () => choose(name),
@@ -101,7 +150,7 @@ function card(camera, pressed, drift) {
   h("span", { class: "who" }, h("i", { class: "swatch" }), h("b", {}, name), h("span", { class: "health", "data-state": state }, word)),
   h("span", { class: "numbers" },
     fact(count(camera.frames), camera.frames === 1 ? " frame" : " frames"),
-    saved === null ? null : fact(percent(saved), " saved")),
+    traffic?.frames > 0 ? fact(bytes(uplink(traffic) / traffic.frames), " each") : null),
   h("span", { class: "numbers" },
     camera.recent_psnr_db === null ? null : fact(decibel(camera.recent_psnr_db), " dB"),
     camera.mean_bpp === null ? null : fact(rate(camera.mean_bpp), " bit/px"),
@@ -117,38 +166,37 @@ const pictured = () => Promise.race([
     new Promise((done) => { image.onload = image.onerror = done; }))),
 ]);
 
-function cards(list, selected) {
+function cards({ cameras, total, next }, selected, traffic) {
   const focused = document.activeElement?.dataset?.camera;
-  const drift = new Map((drifts ?? []).map((each) => [each.camera, each]));
-  // Those that sent last, in the order of their names, so that they do not jump while frames arrive.
-  const sorted = list.slice(0, SHOWN).sort((a, b) => byName(a.camera, b.camera));
-  $("cameras-note").textContent = list.length > SHOWN ? `${SHOWN} of ${count(list.length)}, those that sent last` : "";
-  renew($("cameras"), sorted.map((camera) => card(camera, camera.camera === selected, drift.get(camera.camera))));
+  const sent = new Map(traffic.map((line) => [line.name, line]));
+  $("cameras-note").textContent = next === null ? "" : `${count(cameras.length)} of ${count(total)}, those that need attention first`;
+  $("more-cameras").hidden = next === null;
+  renew($("cameras"), cameras.map((camera) => card(camera, camera.camera === selected, sent.get(camera.camera))));
   if (focused) $("cameras").querySelector(`[data-camera="${CSS.escape(focused)}"]`)?.focus();
 }
 
-let judged = () => {}; // shows what is judged by drift
-
-/** Drift takes longer to judge than the rest to read, and changes slowly: it is asked for when the rest is there. */
-async function judge() {
-  if (Date.now() - drifted < 15000) return;
-  drifted = Date.now();
-  drifts = await api.drift();
-  judged();
+/** The cameras whose cards are shown. */
+async function read() {
+  const pages = [];
+  for (let offset = 0; offset < wanted; offset += ANSWER) {
+    pages.push(api.cameras({ limit: Math.min(ANSWER, wanted - offset), offset }));
+  }
+  const read = await Promise.all(pages);
+  return { ...read.at(-1), cameras: read.flatMap(({ cameras }) => cameras) };
 }
 
 async function numbers(camera, common) {
-  const [{ sum, list }, known] = await Promise.all([common, api.nodes()]);
+  const [{ sum }, known, list, standing, traffic] = await Promise.all([
+    common, api.nodes(), read(), api.alarms({ standing: true, limit: LISTED }), api.traffic({ by: "camera" }),
+  ]);
   totals(sum, known);
   nodes.show(known);
-  judged = () => {
-    alerts(sum, known);
-    cards(list, camera);
-  };
-  judged();
+  alerts(sum, known, standing.alarms);
+  cards(list, camera, traffic);
 }
 
 export async function load(camera, common, drawn) {
+  redraw = () => refresh(camera, api.summary().then((sum) => ({ sum }))).catch(() => {});
   const [page] = await Promise.all([wall.read(camera), numbers(camera, common)]);
   if (wall.below()) {
     drawn();
@@ -156,12 +204,10 @@ export async function load(camera, common, drawn) {
     await pictured();
   }
   wall.show(page);
-  setTimeout(() => judge().catch(() => {}), 1000);
 }
 
 export async function refresh(camera, common) {
   await numbers(camera, common);
-  judge().catch(() => {});
 }
 
 export const changed = wall.add;
@@ -170,5 +216,9 @@ export function init(select) {
   choose = select;
   const blank = () => h("div", { class: "stat loading" }, h("p", {}, " "), h("p", { class: "value" }, " "));
   $("totals").replaceChildren(...Array.from({ length: 5 }, blank));
+  $("more-cameras").addEventListener("click", () => {
+    wanted += PAGE;
+    redraw();
+  });
   wall.init();
 }

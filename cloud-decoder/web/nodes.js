@@ -19,10 +19,17 @@ export function backlog(list) {
   };
 }
 
+/** What a node that is gone last told of its spool. */
+function left(spool) {
+  if (!spool) return "It never told how many frames wait on its disk.";
+  if (spool.frames === 0) return "Its spool was empty when it was last heard of.";
+  return `When it was last heard of, ${plural(spool.frames, "frame")} waited on its disk; they come when it calls again.`;
+}
+
 /** What a person should look at. */
 export function attention(list) {
   return list.flatMap(({ node, connected, changed_ms, spool }) => [
-    !connected && ["bad", `${node} hung up ${ago(changed_ms)}. Its frames wait on its disk until it calls again.`],
+    !connected && ["bad", `${node} hung up ${ago(changed_ms)}. ${left(spool)}`],
     connected && spool && fill(spool) >= HALF && ["warn",
       `${node} has ${plural(spool.frames, "frame")} in its spool, ${percent(fill(spool))} of it: the link is too thin, so it sends ${count(spool.bits_per_patch)} bits a patch.`],
     spool?.dropped > 0 && ["bad", `${node} lost ${plural(spool.dropped, "frame")}: its spool was full, they expired or were damaged.`],

@@ -1,7 +1,7 @@
 // One frame in full: its pictures compared in five ways, and what is known of it.
 
 import * as api from "./api.js";
-import { $, dateTime, h } from "./dom.js";
+import { $, ago, count, dateTime, h, plural } from "./dom.js";
 import * as errors from "./errors.js";
 import { facts } from "./facts.js";
 import { know } from "./nodes.js";
@@ -36,12 +36,20 @@ function stage(frame) {
   if (reconstruction) return h("div", { class: "pair one" }, single(frame, reconstruction, "Reconstruction; this frame came without its original"));
   if (original) return h("div", { class: "pair one" }, single(frame, original, "Original"));
   const text = {
-    queued: "Waiting for the decoder. The picture appears here by itself.",
+    queued: waiting(frame),
     labelled: "Only a label was sent, there is no picture.",
     failed: `Decoding failed: ${frame.failure}`,
   }[frame.state];
   return h("div", { class: "nothing" }, h("span", { class: "patches" }), h("p", {}, text),
     frame.state === "failed" ? again(frame) : null);
+}
+
+/** Where a frame stands that waits for a decoder. */
+function waiting({ queue }) {
+  const soon = "The picture appears here by itself.";
+  if (!queue) return `Waiting for a decoder. ${soon}`;
+  const place = queue.ahead === 0 ? "it is next" : `${plural(queue.ahead, "frame")} of ${count(queue.waiting)} come first`;
+  return `Waiting for a decoder: ${place}; the oldest has waited since ${ago(queue.oldest_received_ms)}. ${soon}`;
 }
 
 /** Asks for one more attempt; the frame's next record brings the outcome. */

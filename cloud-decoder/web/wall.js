@@ -28,7 +28,7 @@ function measured(quality) {
   return [number(decibel(quality.psnr_db), "dB"), number(similarity(quality.ms_ssim), "MS-SSIM")];
 }
 
-const STATES = { queued: "Decoding", failed: "Parked", labelled: "Label only" };
+const STATES = { queued: "Waiting for a decoder", failed: "Parked", labelled: "Label only" };
 
 function tile(frame) {
   const best = frame.label?.scores[0];

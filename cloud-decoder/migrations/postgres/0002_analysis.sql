@@ -12,6 +12,7 @@ CREATE TABLE watches (
     camera_id   TEXT   PRIMARY KEY,
     judged_seq  BIGINT NOT NULL,
     expected_ms BIGINT,          -- usual longest time between two frames
+    learned     BIGINT NOT NULL, -- whether its usual scene is known: 0 or 1
     model       BYTEA  NOT NULL
 );
 
@@ -36,6 +37,7 @@ CREATE TABLE traffic (
     node_id        TEXT   NOT NULL,
     camera_id      TEXT   NOT NULL,
     frames         BIGINT NOT NULL,
+    told_frames    BIGINT NOT NULL, -- of these, with their source_bytes
     source_bytes   BIGINT NOT NULL, -- as the camera sent them
     latent_bytes   BIGINT NOT NULL,
     label_bytes    BIGINT NOT NULL,

@@ -15,6 +15,7 @@ CREATE TABLE watches (
     camera_id   TEXT    PRIMARY KEY,
     judged_seq  INTEGER NOT NULL,
     expected_ms INTEGER,          -- usual longest time between two frames
+    learned     INTEGER NOT NULL, -- whether its usual scene is known: 0 or 1
     model       BLOB    NOT NULL
 ) STRICT;
 
@@ -39,6 +40,7 @@ CREATE TABLE traffic (
     node_id        TEXT    NOT NULL,
     camera_id      TEXT    NOT NULL,
     frames         INTEGER NOT NULL,
+    told_frames    INTEGER NOT NULL, -- of these, with their source_bytes
     source_bytes   INTEGER NOT NULL, -- as the camera sent them
     latent_bytes   INTEGER NOT NULL,
     label_bytes    INTEGER NOT NULL,

@@ -4,6 +4,8 @@ mod drift;
 mod json;
 mod rhythm;
 pub(crate) mod scene;
+#[cfg(test)]
+mod street;
 mod watch;
 
 pub(crate) use json::DriftJson;

@@ -8,9 +8,8 @@ const GAPS: usize = 128;
 const LEARNED: usize = 15;
 /// Share of the gaps that are no longer than expected. Cameras that send in bursts are silent between them.
 const QUANTILE: f64 = 0.95;
-/// A camera is late after so many of its longest usual gaps, and at least this time: one lost frame is no silence.
+/// A camera is silent after so many of its longest usual gaps: one lost frame is no silence.
 const PATIENCE: i64 = 3;
-const LEAST_MS: i64 = 30_000;
 
 /// The gaps between a camera's frames.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,9 +41,9 @@ impl Rhythm {
     }
 }
 
-/// The time in milliseconds after which a camera with this longest usual gap is silent.
-pub(crate) fn silent_after_ms(expected_ms: i64) -> i64 {
-    expected_ms.saturating_mul(PATIENCE).max(LEAST_MS)
+/// The time in milliseconds after which a camera with this longest usual gap is silent, `least_ms` at least.
+pub(crate) fn silent_after_ms(expected_ms: i64, least_ms: i64) -> i64 {
+    expected_ms.saturating_mul(PATIENCE).max(least_ms)
 }
 
 #[cfg(test)]
@@ -65,8 +64,8 @@ mod tests {
     fn a_regular_camera_is_expected_at_its_interval() {
         assert_eq!(expected([1000; 14]), None);
         assert_eq!(expected([1000; 500]), Some(1000));
-        assert_eq!(silent_after_ms(1000), 30_000);
-        assert_eq!(silent_after_ms(60_000), 180_000);
+        assert_eq!(silent_after_ms(1000, 30_000), 30_000);
+        assert_eq!(silent_after_ms(60_000, 30_000), 180_000);
     }
 
     #[test]

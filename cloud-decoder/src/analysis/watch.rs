@@ -11,7 +11,7 @@ use super::{
     rhythm::{Rhythm, silent_after_ms},
 };
 use crate::{
-    catalogue::{AlarmKind, AlarmPage, CatalogueError, Watched, Watchlist},
+    catalogue::{AlarmKind, AlarmPage, CatalogueError, Learned, Watched, Watchlist},
     clock::{DAY_MS, now_ms},
     config::Analysis,
     metrics::Metrics,
@@ -124,13 +124,14 @@ impl Watch {
         });
         let silent = of(AlarmKind::Silent);
         let now = now_ms();
+        let least_ms = (self.settings.silence_s * 1000.0) as i64;
         for camera in &watched {
             let Some(expected_ms) = self.expected_ms(camera) else {
                 continue;
             };
             let since = camera.last_received_ms;
             // After a start, cameras get time to call again.
-            let late = now - since.max(began_ms) > silent_after_ms(expected_ms);
+            let late = now - since.max(began_ms) > silent_after_ms(expected_ms, least_ms);
             let name = camera.camera_id.as_str();
             match (late, silent.get(name)) {
                 (true, None) => {
@@ -231,11 +232,13 @@ impl Watch {
         judged_seq: i64,
         model: &Model,
     ) -> Result<(), CatalogueError> {
-        let bytes = postcard::to_stdvec(model).expect("numbers and strings");
-        let expected_ms = model.rhythm.expected_ms();
-        self.cameras
-            .learn(camera, judged_seq, expected_ms, &bytes)
-            .await
+        let learned = Learned {
+            judged_seq,
+            expected_ms: model.rhythm.expected_ms(),
+            scene: model.scenes.learned().1,
+            model: postcard::to_stdvec(model).expect("numbers and strings"),
+        };
+        self.cameras.learn(camera, &learned).await
     }
 
     async fn raise(

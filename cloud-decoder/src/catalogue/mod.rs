@@ -24,8 +24,8 @@ pub(crate) use measured::Measured;
 pub use postgres::PostgresCatalogue;
 pub use sqlite::SqliteCatalogue;
 pub use watchlist::{
-    Alarm, AlarmKind, AlarmPage, Bytes, Sighting, TrafficBy, TrafficLine, TrafficSpan, Watched,
-    Watchlist,
+    Alarm, AlarmKind, AlarmPage, Bytes, Learned, Sighting, TrafficBy, TrafficLine, TrafficSpan,
+    Watched, Watchlist,
 };
 
 /// Why the catalogue could not answer.
@@ -147,6 +147,8 @@ pub struct Totals {
     pub cameras: i64,
     /// Of these, with a frame since a time.
     pub cameras_live: i64,
+    /// Of these, with latents and without a usual scene yet.
+    pub cameras_learning: i64,
     /// Frames kept.
     pub frames: i64,
     /// Of these, reconstructed.

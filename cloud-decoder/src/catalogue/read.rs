@@ -179,6 +179,9 @@ macro_rules! catalogue {
                     "SELECT count(*) AS cameras,
                          CAST(coalesce(sum(CASE WHEN last_received_ms >= $1 THEN 1 ELSE 0 END), 0) AS BIGINT)
                              AS cameras_live,
+                         (SELECT count(*) FROM cameras c WHERE latent_bits > 0 AND NOT EXISTS
+                              (SELECT 1 FROM watches w WHERE w.camera_id = c.camera_id AND w.learned = 1))
+                             AS cameras_learning,
                          CAST(coalesce(sum(frames), 0) AS BIGINT) AS frames,
                          CAST(coalesce(sum(decoded), 0) AS BIGINT) AS decoded,
                          CAST(coalesce(sum(labelled), 0) AS BIGINT) AS labelled,

@@ -59,6 +59,8 @@ pub(super) struct Sent {
     /// Of arrival, since 1970-01-01 in UTC.
     pub(super) day: i64,
     pub(super) frames: i64,
+    /// Whose edge told `source`.
+    pub(super) told: i64,
     pub(super) source: i64,
     pub(super) latents: i64,
     pub(super) label: i64,
@@ -73,6 +75,7 @@ impl Sent {
         Self {
             day: new.received_ms / DAY_MS,
             frames: 1,
+            told: (new.source_bytes > 0).into(),
             source: saturate(new.source_bytes),
             latents,
             label,
@@ -83,6 +86,7 @@ impl Sent {
 
     pub(super) fn add(&mut self, other: &Self) {
         self.frames += other.frames;
+        self.told += other.told;
         self.source += other.source;
         self.latents += other.latents;
         self.label += other.label;

@@ -100,6 +100,8 @@ pub struct Watched {
 pub struct Bytes {
     /// Frames, each once.
     pub frames: i64,
+    /// Of these, those whose edge node told the bytes that the camera sent.
+    pub told_frames: i64,
     /// As the cameras sent them to their edge nodes.
     pub source_bytes: i64,
     /// Latent containers.
@@ -118,6 +120,7 @@ impl Bytes {
     pub fn plus(self, other: Self) -> Self {
         Self {
             frames: self.frames + other.frames,
+            told_frames: self.told_frames + other.told_frames,
             source_bytes: self.source_bytes + other.source_bytes,
             latent_bytes: self.latent_bytes + other.latent_bytes,
             label_bytes: self.label_bytes + other.label_bytes,
@@ -169,6 +172,19 @@ pub struct TrafficSpan {
     pub by: TrafficBy,
 }
 
+/// Something learned of a camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Number of the last frame that it was learned from.
+    pub judged_seq: i64,
+    /// Longest usual time between two frames in milliseconds, if there were enough.
+    pub expected_ms: Option<i64>,
+    /// Whether the usual scene is known.
+    pub scene: bool,
+    /// All of it, as the watch writes it.
+    pub model: Vec<u8>,
+}
+
 /// A frame as far as a camera's scene and rhythm go.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Sighting {
@@ -206,13 +222,7 @@ pub trait Watchlist: Send + Sync {
     async fn model(&self, camera: &str) -> Result<Option<Vec<u8>>, CatalogueError>;
 
     /// Keeps what was learned of a camera up to a frame.
-    async fn learn(
-        &self,
-        camera: &str,
-        judged_seq: i64,
-        expected_ms: Option<i64>,
-        model: &[u8],
-    ) -> Result<(), CatalogueError>;
+    async fn learn(&self, camera: &str, learned: &Learned) -> Result<(), CatalogueError>;
 
     /// Raises an alarm. `None` when one of that kind stands already.
     async fn raise(
@@ -303,9 +313,10 @@ const SIGHTINGS: &str = "
     WHERE camera_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
 const LEARN: &str = "
-    INSERT INTO watches (camera_id, judged_seq, expected_ms, model) VALUES ($1, $2, $3, $4)
+    INSERT INTO watches (camera_id, judged_seq, expected_ms, learned, model) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (camera_id) DO UPDATE SET
-        judged_seq = excluded.judged_seq, expected_ms = excluded.expected_ms, model = excluded.model";
+        judged_seq = excluded.judged_seq, expected_ms = excluded.expected_ms, learned = excluded.learned,
+        model = excluded.model";
 
 const RAISE: &str = "
     INSERT INTO alarms (kind, camera_id, begin_ms, sentence) VALUES ($1, $2, $3, $4)
@@ -321,11 +332,12 @@ const ACKNOWLEDGE: &str = "
 
 /// Bytes of a node and a camera on one day, in the order of the columns.
 pub(super) const ADD_TRAFFIC: &str = "
-    INSERT INTO traffic (day, node_id, camera_id, frames, source_bytes, latent_bytes, label_bytes, original_bytes,
-        overhead_bytes)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    INSERT INTO traffic (day, node_id, camera_id, frames, told_frames, source_bytes, latent_bytes, label_bytes,
+        original_bytes, overhead_bytes)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (day, node_id, camera_id) DO UPDATE SET
         frames = traffic.frames + excluded.frames,
+        told_frames = traffic.told_frames + excluded.told_frames,
         source_bytes = traffic.source_bytes + excluded.source_bytes,
         latent_bytes = traffic.latent_bytes + excluded.latent_bytes,
         label_bytes = traffic.label_bytes + excluded.label_bytes,
@@ -349,6 +361,7 @@ fn traffic_sql(by: TrafficBy) -> String {
     let sum = |column: &str| format!("CAST(sum({column}) AS BIGINT) AS {column}");
     let sums = [
         "frames",
+        "told_frames",
         "source_bytes",
         "latent_bytes",
         "label_bytes",
@@ -394,18 +407,13 @@ macro_rules! watchlist {
                 Ok(row.map(|(model,)| model))
             }
 
-            async fn learn(
-                &self,
-                camera: &str,
-                judged_seq: i64,
-                expected_ms: Option<i64>,
-                model: &[u8],
-            ) -> Result<(), CatalogueError> {
+            async fn learn(&self, camera: &str, learned: &Learned) -> Result<(), CatalogueError> {
                 let learn = sqlx::query(LEARN)
                     .bind(camera)
-                    .bind(judged_seq)
-                    .bind(expected_ms)
-                    .bind(model);
+                    .bind(learned.judged_seq)
+                    .bind(learned.expected_ms)
+                    .bind(i64::from(learned.scene))
+                    .bind(&learned.model);
                 learn.execute(&self.$write).await?;
                 Ok(())
             }
@@ -485,7 +493,7 @@ macro_rules! watchlist {
                 bytes: u64,
             ) -> Result<(), CatalogueError> {
                 let mut add = sqlx::query(ADD_TRAFFIC).bind(day).bind(node).bind(camera);
-                for bytes in [0, 0, 0, 0, 0, saturate(bytes)] {
+                for bytes in [0, 0, 0, 0, 0, 0, saturate(bytes)] {
                     add = add.bind(bytes);
                 }
                 add.execute(&self.$write).await?;

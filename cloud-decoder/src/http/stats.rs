@@ -121,6 +121,8 @@ pub(super) struct Summary {
     cameras: u64,
     /// That sent a frame within `live_ms`.
     cameras_live: u64,
+    /// With latents, of which too few came to know the usual scene.
+    cameras_learning: u64,
     live_ms: i64,
     mean_bpp: Option<f64>,
     mean_psnr_db: Option<f64>,
@@ -129,7 +131,8 @@ pub(super) struct Summary {
     /// Days over which `traffic` goes, today included, in UTC.
     traffic_days: u32,
     traffic: Bytes,
-    /// Share of the cameras' bytes that did not travel on to this service, over the same days; negative when more did.
+    /// Share of the cameras' bytes that did not travel on to this service, over the same days; negative when more did, null
+    /// where an edge node does not tell.
     saved: Option<f64>,
 }
 
@@ -219,12 +222,15 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
         queued_since_ms: app.catalogue.queued_since().await?,
         cameras: totals.cameras as u64,
         cameras_live: totals.cameras_live as u64,
+        cameras_learning: totals.cameras_learning as u64,
         live_ms: LIVE_MS,
         mean_bpp: ratio(totals.latent_bits as f64, totals.pixels),
         mean_psnr_db: ratio(totals.psnr_sum, totals.measured),
         alarms: app.cameras.alarms(&standing).await?.len() as u64,
         traffic_days: TRAFFIC_DAYS,
-        saved: ratio(traffic.uplink() as f64, traffic.source_bytes).map(|share| 1.0 - share),
+        saved: ratio(traffic.uplink() as f64, traffic.source_bytes)
+            .filter(|_| traffic.told_frames == traffic.frames)
+            .map(|share| 1.0 - share),
         traffic,
     }))
 }

@@ -70,7 +70,7 @@ async fn a_frame_is_kept_once(catalogue: &dyn Catalogue) {
     assert_eq!((rows[0].is_some(), rows[1].is_some()), (true, false));
     let rows = insert(catalogue, vec![second.clone(), first]).await;
     assert_eq!((rows[0].is_some(), rows[1].is_some()), (true, false));
-    let camera = catalogue.cameras().await.expect("cameras").remove(0);
+    let camera = catalogue.cameras(500, 0).await.expect("cameras").remove(0);
     assert_eq!((camera.frames, camera.last_frame), (2, second.id));
     assert!(insert(catalogue, vec![]).await.is_empty());
 }
@@ -151,7 +151,7 @@ async fn a_frame_is_queued_again(catalogue: &dyn Catalogue) {
     let queued = queued.expect("it was decoded");
     assert_eq!(queued.state, FrameState::Queued);
     assert_eq!((queued.quality, queued.work), (None, Work::default()));
-    let camera = catalogue.cameras().await.expect("cameras").remove(0);
+    let camera = catalogue.cameras(500, 0).await.expect("cameras").remove(0);
     assert_eq!((camera.decoded, camera.measured), (0, 0));
     assert_eq!((camera.last_decoded, camera.mean_psnr_db), (None, None));
     let kept = catalogue.kept().await.expect("sums");
@@ -178,7 +178,7 @@ async fn sums_follow_frames(catalogue: &dyn Catalogue) {
     let read = get(catalogue, second_id).await.quality.expect("measured");
     assert_eq!(read.psnr_db, Some(f64::INFINITY));
 
-    let cameras = catalogue.cameras().await.expect("cameras");
+    let cameras = catalogue.cameras(500, 0).await.expect("cameras");
     let names: Vec<_> = cameras.iter().map(|c| c.camera.as_str()).collect();
     assert_eq!(names, ["dock", "gate"], "who sent last comes first");
     let gate = &cameras[1];
@@ -220,12 +220,12 @@ async fn the_oldest_goes_first(catalogue: &dyn Catalogue) {
     };
     let left = catalogue.list(&left).await.expect("a page");
     assert_eq!(ids(&left.expect("a page")), [sent[1], sent[0]]);
-    let camera = catalogue.cameras().await.expect("cameras").remove(0);
+    let camera = catalogue.cameras(500, 0).await.expect("cameras").remove(0);
     assert_eq!((camera.frames, camera.last_frame), (2, sent[1]));
     assert_eq!((camera.pixels, camera.decoded), (2 * 64 * 48, 1));
     catalogue.failed(sent[0], "x").await.expect("written");
     catalogue.remove(&sent).await.expect("removed");
-    assert!(catalogue.cameras().await.expect("cameras").is_empty());
+    assert!(catalogue.cameras(500, 0).await.expect("cameras").is_empty());
     assert_eq!(catalogue.kept().await.expect("sums"), Kept::default());
 }
 

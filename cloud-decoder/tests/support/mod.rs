@@ -312,6 +312,7 @@ pub fn with_original(mut frame: EncodedFrame) -> EncodedFrame {
         .write_to(&mut data, image::ImageFormat::Png)
         .expect("PNG");
     frame.original = Some(Original {
+        rgb_crc32c: None,
         media_type: "image/png".to_owned(),
         data: data.into_inner().into(),
     });

@@ -173,6 +173,7 @@ async fn add_to_traffic(
             .bind(node)
             .bind(camera)
             .bind(sent.frames)
+            .bind(sent.told)
             .bind(sent.source)
             .bind(sent.latents)
             .bind(sent.label)

@@ -103,6 +103,7 @@ async fn insert_one(
         .bind(&new.node_id)
         .bind(&new.camera_id)
         .bind(sent.frames)
+        .bind(sent.told)
         .bind(sent.source)
         .bind(sent.latents)
         .bind(sent.label)
