@@ -11,6 +11,7 @@ pub mod exposure;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod jpeg;
 pub mod metrics;
 pub mod rate;
 pub mod reference;

@@ -2,33 +2,50 @@
 //!
 //! The content-type names the format and the bytes must agree with it. Nothing is decoded before
 //! the size in the header passed the limits. Alpha is dropped, not blended; gray is repeated in
-//! all three channels; 16-bit samples are rounded to 8; of an animation the first frame counts.
-//! Colour profiles and EXIF orientation are not applied.
+//! all three channels; 16-bit samples are rounded to 8; of an animation the first frame counts. Pictures are
+//! turned upright as EXIF says. Colour profiles are not applied.
 
 use std::{io::Cursor, panic::catch_unwind};
 
 use bytes::Bytes;
-use daemon::{one_line, webp};
+use daemon::{
+    jpeg::{Jpeg, JpegError},
+    one_line, webp,
+};
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder as _, ImageError, ImageFormat,
-    ImageReader, Limits, codecs::webp::WebPEncoder,
+    ImageReader, Limits,
+    codecs::{png::PngEncoder, webp::WebPEncoder},
+    metadata::Orientation,
 };
 use patchwire_proto::{limits::MAX_SIDE, v1::Original};
 
-use crate::sources::walk;
-
-/// Content types and what they stand for; `None` is raw RGB.
-const TYPES: [(&str, Option<ImageFormat>); 6] = [
+/// Content types, also by the names that they have in old programs and in cameras, and what they stand for; `None` is raw RGB.
+const TYPES: [(&str, Option<ImageFormat>); 18] = [
     ("image/png", Some(ImageFormat::Png)),
+    ("image/x-png", Some(ImageFormat::Png)),
+    ("image/apng", Some(ImageFormat::Png)),
     ("image/jpeg", Some(ImageFormat::Jpeg)),
+    ("image/jpg", Some(ImageFormat::Jpeg)),
+    ("image/pjpeg", Some(ImageFormat::Jpeg)),
+    ("image/pjpg", Some(ImageFormat::Jpeg)),
+    ("image/x-jpeg", Some(ImageFormat::Jpeg)),
+    ("image/x-jpg", Some(ImageFormat::Jpeg)),
+    ("image/jfif", Some(ImageFormat::Jpeg)),
     ("image/webp", Some(ImageFormat::WebP)),
+    ("image/x-webp", Some(ImageFormat::WebP)),
     ("image/x-portable-pixmap", Some(ImageFormat::Pnm)),
     ("image/x-portable-anymap", Some(ImageFormat::Pnm)),
+    ("image/x-portable-graymap", Some(ImageFormat::Pnm)),
+    ("image/x-portable-bitmap", Some(ImageFormat::Pnm)),
+    ("image/x-portable-arbitrarymap", Some(ImageFormat::Pnm)),
     ("application/octet-stream", None),
 ];
 const ALLOWED: &str = "image/png, image/jpeg, image/webp, image/x-portable-pixmap, \
                        or application/octet-stream for raw RGB";
 
+/// Longest side of a WebP that all decoders take.
+const MAX_WEBP_SIDE: u32 = 16_383;
 /// Most bytes of colour profiles and texts in a file, unpacked.
 const METADATA_BYTES: u64 = 16 << 20;
 
@@ -102,9 +119,9 @@ pub enum IntakeError {
     /// A WebP with a frame that takes more memory than its size says.
     #[error("WebP has a frame that is larger than its canvas of {0}x{1} pixels")]
     Canvas(u32, u32),
-    /// A JPEG that stops before its end marker.
-    #[error("JPEG is truncated: it has no end marker")]
-    TruncatedJpeg,
+    /// A JPEG that is no whole picture.
+    #[error(transparent)]
+    Jpeg(#[from] JpegError),
     /// The decoder gave up.
     #[error("{0} cannot be decoded: {1}")]
     Damaged(&'static str, String),
@@ -141,12 +158,29 @@ pub fn decode(
                 let found = found.map_or("of no known image format", name);
                 return Err(IntakeError::Mismatch { claimed, found });
             }
+            if format == ImageFormat::Jpeg {
+                return jpeg(body, max_pixels);
+            }
             // Decoders are not ours, and damaged files make some panic.
             catch_unwind(|| compressed(body, format, max_pixels)).unwrap_or_else(|_| {
                 let told = "its decoder gave up".to_owned();
                 Err(IntakeError::Damaged(name(format), told))
             })
         }
+    }
+}
+
+/// The content type of an image by its first bytes.
+///
+/// # Errors
+/// A sentence that says what it is, or that it is none.
+pub fn media_type(body: &[u8]) -> Result<&'static str, String> {
+    use ImageFormat as F;
+    const TAKEN: &str = "PNG, JPEG, WebP and PPM are taken";
+    match image::guess_format(body) {
+        Ok(format @ (F::Png | F::Jpeg | F::WebP | F::Pnm)) => Ok(format.to_mime_type()),
+        Ok(other) => Err(format!("it is {}, {TAKEN}", other.to_mime_type())),
+        Err(_) => Err(format!("it is no image, {TAKEN}")),
     }
 }
 
@@ -174,30 +208,39 @@ fn compressed(body: &Bytes, format: ImageFormat, max_pixels: u64) -> Result<Fram
         ImageError::Limits(_) => IntakeError::Metadata(name(format)),
         error => IntakeError::Damaged(name(format), one_line(&error)),
     };
-    if format == ImageFormat::Jpeg && !jpeg_ends(body) {
-        return Err(IntakeError::TruncatedJpeg);
-    }
     // Bounds what a decoder unpacks beside the pixels; those are bounded by `check_size`.
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(METADATA_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(body), format);
     reader.limits(limits);
     // Reads the header alone.
-    let decoder = reader.into_decoder().map_err(told)?;
+    let mut decoder = reader.into_decoder().map_err(told)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
     if format == ImageFormat::WebP && !webp::frames_fit(body, width, height) {
         return Err(IntakeError::Canvas(width, height));
     }
-    let rgb = DynamicImage::from_decoder(decoder)
-        .map_err(told)?
-        .into_rgb8()
-        .into_raw();
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let image = DynamicImage::from_decoder(decoder).map_err(told)?;
+    let mut upright = DynamicImage::from(image.into_rgb8());
+    upright.apply_orientation(orientation);
     Ok(Frame {
-        rgb,
+        width: upright.width(),
+        height: upright.height(),
+        rgb: upright.into_rgb8().into_raw(),
+        source_format: source_format(format),
+    })
+}
+
+fn jpeg(body: &Bytes, max_pixels: u64) -> Result<Frame, IntakeError> {
+    let jpeg = Jpeg::new(body)?;
+    let (width, height) = jpeg.size();
+    check_size(width, height, max_pixels)?;
+    Ok(Frame {
+        rgb: jpeg.decode()?,
         width,
         height,
-        source_format: source_format(format),
+        source_format: source_format(ImageFormat::Jpeg),
     })
 }
 
@@ -214,25 +257,23 @@ fn check_size(width: u32, height: u32, max: u64) -> Result<(), IntakeError> {
     Ok(())
 }
 
-/// Whether a JPEG goes on to its end marker. The decoder would fill what is missing with gray.
-fn jpeg_ends(body: &[u8]) -> bool {
-    walk(body, 2).1
-}
-
-/// The frame's pixels as lossless WebP: half the bytes of PNG in half the time.
+/// The frame's pixels as lossless WebP, half the bytes of PNG in half the time; as PNG where a side is too long for WebP.
 ///
 /// # Errors
 /// None for a frame that [`decode`] returned.
 pub fn lossless(frame: &Frame) -> Result<Original, ImageError> {
     let mut data = Vec::new();
-    WebPEncoder::new_lossless(&mut data).write_image(
-        &frame.rgb,
-        frame.width,
-        frame.height,
-        ExtendedColorType::Rgb8,
-    )?;
+    let (rgb, width, height) = (&frame.rgb, frame.width, frame.height);
+    let media_type = if width.max(height) > MAX_WEBP_SIDE {
+        PngEncoder::new(&mut data).write_image(rgb, width, height, ExtendedColorType::Rgb8)?;
+        "image/png"
+    } else {
+        let webp = WebPEncoder::new_lossless(&mut data);
+        webp.write_image(rgb, width, height, ExtendedColorType::Rgb8)?;
+        "image/webp"
+    };
     Ok(Original {
-        media_type: "image/webp".into(),
+        media_type: media_type.into(),
         data: data.into(),
     })
 }

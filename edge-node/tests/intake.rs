@@ -2,8 +2,13 @@
 
 use std::io::Cursor;
 
+use daemon::jpeg::JpegError;
 use edge_node::intake::{Frame, IntakeError, decode, lossless};
-use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
+use image::{
+    DynamicImage, ExtendedColorType, ImageBuffer, ImageEncoder as _, ImageFormat, Luma, LumaA, Rgb,
+    RgbImage, Rgba,
+    codecs::{png::PngEncoder, webp::WebPEncoder},
+};
 use proptest::prelude::*;
 
 const MOST: u64 = 1_000_000;
@@ -131,7 +136,7 @@ fn an_end_marker_inside_metadata_does_not_hide_a_cut() {
     with_thumbnail.truncate(with_thumbnail.len() - 20);
     let refused = decode(&with_thumbnail.into(), Some("image/jpeg"), None, MOST);
     assert!(
-        matches!(refused, Err(IntakeError::TruncatedJpeg)),
+        matches!(refused, Err(IntakeError::Jpeg(JpegError::Data(_)))),
         "{refused:?}"
     );
 }
@@ -149,6 +154,60 @@ fn the_original_is_lossless() {
         pixels(original.data.to_vec(), &original.media_type),
         frame.rgb
     );
+}
+
+#[test]
+fn an_original_with_a_side_too_long_for_webp_is_png() {
+    for (width, height) in [(16_384, 8), (8, 16_384), (16_383, 8)] {
+        let rgb: Vec<u8> = (0..width * height * 3).map(|i| (i / 100) as u8).collect();
+        let frame = Frame {
+            rgb,
+            width,
+            height,
+            source_format: "raw",
+        };
+        let original = lossless(&frame).expect("an original");
+        let png = width.max(height) > 16_383;
+        assert_eq!(
+            original.media_type,
+            if png { "image/png" } else { "image/webp" }
+        );
+        assert_eq!(
+            pixels(original.data.to_vec(), &original.media_type),
+            frame.rgb
+        );
+    }
+}
+
+#[test]
+fn png_and_webp_are_turned_upright_too() {
+    // Orientation 6: the picture's first row is its right side.
+    let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let image = RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 9]));
+    let upright = image::imageops::rotate90(&image).into_raw();
+    let raw = (
+        image.as_raw(),
+        image.width(),
+        image.height(),
+        ExtendedColorType::Rgb8,
+    );
+    let mut png = Vec::new();
+    let mut encoder = PngEncoder::new(&mut png);
+    encoder.set_exif_metadata(exif.to_vec()).expect("taken");
+    encoder
+        .write_image(raw.0, raw.1, raw.2, raw.3)
+        .expect("a PNG");
+    let mut webp = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut webp);
+    encoder.set_exif_metadata(exif.to_vec()).expect("taken");
+    encoder
+        .write_image(raw.0, raw.1, raw.2, raw.3)
+        .expect("a WebP");
+    for (bytes, kind) in [(png, "image/png"), (webp, "image/webp")] {
+        let frame = decode(&bytes.into(), Some(kind), None, MOST).expect("a frame");
+        assert_eq!((frame.width, frame.height), (2, 3), "{kind}");
+        assert_eq!(frame.rgb, upright, "{kind}");
+    }
 }
 
 proptest! {

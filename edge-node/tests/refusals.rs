@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Cursor;
+use std::{fs, io::Cursor, path::Path};
 
 use edge_node::Running;
 use image::{DynamicImage, ImageFormat, RgbImage};
@@ -22,6 +22,12 @@ fn file(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         .write_to(&mut out, format)
         .expect("an encoded image");
     out.into_inner()
+}
+
+/// What a camera sent.
+fn camera_jpeg(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests/jpegs");
+    fs::read(folder.join(name).with_extension("jpg")).expect("a file")
 }
 
 fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -66,6 +72,9 @@ async fn every_format_is_taken() {
         ("image/webp", file(alpha, ImageFormat::WebP)),
         ("image/jpeg", file(photo(70, 40), ImageFormat::Jpeg)),
         ("Image/JPEG; q=1", file(photo(70, 40), ImageFormat::Jpeg)),
+        ("image/jpg", file(photo(70, 40), ImageFormat::Jpeg)),
+        ("image/pjpeg", file(photo(70, 40), ImageFormat::Jpeg)),
+        ("IMAGE/X-PNG", file(photo(70, 40), ImageFormat::Png)),
         (
             "image/x-portable-pixmap",
             file(photo(70, 40), ImageFormat::Pnm),
@@ -76,6 +85,35 @@ async fn every_format_is_taken() {
             answer(image_of(&node, kind, body).send().await.expect("an answer")).await;
         assert_eq!(status, 202, "{kind}: {body}");
         assert_eq!((&body["width"], &body["patches"]), (&70.into(), &6.into()));
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn jpegs_of_real_cameras_are_taken_upright() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let node = edge_node::start(config(dir.path(), cloud.addr))
+        .await
+        .expect("start");
+    for (name, size) in [
+        ("nodht", (96, 64)),
+        ("planar", (96, 64)),
+        ("planar-88", (88, 88)),
+        ("noeoi", (96, 64)),
+        ("dnl", (96, 64)),
+        ("exif6", (64, 96)),
+    ] {
+        let (status, body) = answer(
+            image_of(&node, "image/jpeg", camera_jpeg(name))
+                .send()
+                .await
+                .expect("an answer"),
+        )
+        .await;
+        assert_eq!(status, 202, "{name}: {body}");
+        let told = (&body["width"], &body["height"]);
+        assert_eq!(told, (&size.0.into(), &size.1.into()), "{name}");
     }
     node.shutdown().await;
 }
@@ -149,6 +187,24 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
             400,
             "JPEG is truncated",
             image_of(n, "image/jpeg", cut(jpeg.clone())),
+        ),
+        (
+            "JPEG of some rows",
+            400,
+            "JPEG is truncated",
+            image_of(n, "image/jpeg", camera_jpeg("rows-eoi")),
+        ),
+        (
+            "JPEG cut before its end marker",
+            400,
+            "JPEG is truncated",
+            image_of(n, "image/jpeg", camera_jpeg("cut-eoi")),
+        ),
+        (
+            "progressive JPEG without its last scans",
+            400,
+            "JPEG is truncated",
+            image_of(n, "image/jpeg", camera_jpeg("prog-cut-eoi")),
         ),
         (
             "JPEG head alone",

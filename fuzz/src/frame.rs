@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use edge_node::intake::{self, Frame};
 
-const TYPES: [&str; 6] = [
+const TYPES: [&str; 7] = [
     "application/octet-stream",
     "image/png",
     "image/jpeg",
     "image/webp",
     "image/x-portable-pixmap",
     "Image/X-Portable-Anymap; q=1",
+    "image/pjpeg",
 ];
 const MAX_PIXELS: u64 = 1 << 12;
 

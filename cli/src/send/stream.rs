@@ -116,17 +116,20 @@ pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<St
         ..Streamed::default()
     };
     let counter = terminal::counter(&name);
-    loop {
+    let mut ended = false;
+    while !ended {
         let piece = pipe.read().await;
         let piece = piece.with_context(|| format!("cannot read {name}"))?;
-        if piece.is_empty() {
-            break;
-        }
+        ended = piece.is_empty();
         jpegs.push(&piece);
-        while let Some(frame) = jpegs
-            .take()
-            .with_context(|| format!("cannot read {name}"))?
-        {
+        let mut next = || {
+            if ended {
+                jpegs.take_rest()
+            } else {
+                jpegs.take()
+            }
+        };
+        while let Some(frame) = next().with_context(|| format!("cannot read {name}"))? {
             pace.tick().await;
             streamed.frames += 1;
             let answer = edge.submit(&args.camera, args.task, &frame).await;

@@ -122,7 +122,7 @@ impl From<IntakeError> for HttpError {
             | E::RawSize
             | E::RawLength { .. }
             | E::NoPixels(..)
-            | E::TruncatedJpeg
+            | E::Jpeg(_)
             | E::Canvas(..)
             | E::Damaged(..) => StatusCode::BAD_REQUEST,
         };

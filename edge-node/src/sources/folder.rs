@@ -18,14 +18,28 @@ use bytes::Bytes;
 use tokio::{task::spawn_blocking, time};
 
 use super::{Feed, Refused, SourceError};
-use crate::spool::{Stamp, Taken};
+use crate::{
+    metrics::Refusal,
+    spool::{Stamp, Taken},
+};
 
 /// Time between two looks at the folder.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Most files of a folder; each takes about 100 bytes of memory and of the spool.
 pub(super) const MAX_FILES: usize = 100_000;
-/// Endings of the names of images.
-const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "ppm", "pnm"];
+/// Endings of the names of images, in any case.
+pub const ENDINGS: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "ppm", "pgm", "pbm", "pnm",
+];
+
+/// How a look at a file ended.
+enum Looked {
+    /// It is a frame, or none.
+    Done,
+    /// It changes, or is gone.
+    Later,
+    Unread(io::Error),
+}
 
 /// What is in the folder, or was, by name.
 type Files = HashMap<Vec<u8>, Stamp>;
@@ -35,7 +49,7 @@ impl Feed {
     pub(super) async fn watch(&mut self, folder: &Path) -> Result<(), SourceError> {
         let camera = self.desk.source.camera.clone();
         let mut taken = self.desk.node.spool.taken(&camera).await?;
-        let mut before = Files::new();
+        let (mut before, mut unread) = (Files::new(), Files::new());
         loop {
             let path = folder.to_owned();
             let now = spawn_blocking(move || list(&path)).await;
@@ -60,36 +74,44 @@ impl Feed {
             let mut fresh: Vec<_> = fresh.map(|(name, stamp)| (*stamp, name.clone())).collect();
             fresh.sort();
             for (stamp, name) in fresh {
-                if self.take(folder, &name, stamp).await? {
-                    taken.insert(name, stamp);
+                match self.take(folder, &name, stamp).await? {
+                    Looked::Done => {
+                        taken.insert(name, stamp);
+                    }
+                    Looked::Later => {}
+                    // It may be read with the next look, and is told once.
+                    Looked::Unread(error) => {
+                        if unread.insert(name.clone(), stamp) != Some(stamp) {
+                            let sentence = format!("it cannot be read: {error}");
+                            let desk = &self.desk;
+                            desk.refused(Refusal::BadRequest, &sentence, Some(&name));
+                        }
+                    }
                 }
             }
+            unread.retain(|name, _| now.contains_key(name));
             before = now;
             time::sleep(PERIOD).await;
         }
     }
 
-    /// Takes one file; whether it is done with.
+    /// Takes one file.
     async fn take(
         &mut self,
         folder: &Path,
         name: &[u8],
         stamp: Stamp,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Looked, SourceError> {
         let path = folder.join(OsString::from_vec(name.to_vec()));
         let most = self.desk.node.config.http.max_body_bytes as u64;
-        let reading = path.clone();
-        let read = spawn_blocking(move || read(&reading, most)).await;
+        let read = spawn_blocking(move || read(&path, most)).await;
         let (bytes, read_as) = match read.map_err(io::Error::other).flatten() {
             Ok(read) => read,
-            Err(error) => {
-                // It may be gone, or come into its own with the next look.
-                tracing::debug!(file = %path.display(), %error, "cannot read a file");
-                return Ok(false);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Looked::Later),
+            Err(error) => return Ok(Looked::Unread(error)),
         };
         if read_as != stamp {
-            return Ok(false);
+            return Ok(Looked::Later);
         }
         let taken = Taken {
             camera: self.desk.source.camera.clone(),
@@ -98,11 +120,10 @@ impl Feed {
         };
         self.pace().await;
         match self.desk.submit(bytes, Some(taken.clone())).await {
-            Ok(()) => Ok(true),
-            Err(Refused::ForGood(sentence)) => {
-                tracing::warn!(file = %path.display(), error = sentence, "a file is no frame");
+            Ok(()) => Ok(Looked::Done),
+            Err(Refused::ForGood) => {
                 self.desk.node.spool.note_taken(&taken).await?;
-                Ok(true)
+                Ok(Looked::Done)
             }
             Err(Refused::ForNow(sentence)) => Err(SourceError::Later(sentence)),
         }
@@ -120,12 +141,18 @@ fn list(folder: &Path) -> io::Result<Files> {
         if hidden || !image {
             continue;
         }
-        // A file that left meanwhile is none; a link leads to what it names.
-        let Ok(metadata) = fs::metadata(folder.join(&name)) else {
-            continue;
-        };
-        if metadata.is_file() && metadata.len() > 0 {
-            files.insert(name.into_vec(), stamp(&metadata));
+        // A link leads to what it names.
+        match fs::metadata(folder.join(&name)) {
+            Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
+                files.insert(name.into_vec(), stamp(&metadata));
+            }
+            Ok(_) => {}
+            // It left meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Why, it is told when it is read.
+            Err(_) => {
+                files.insert(name.into_vec(), Stamp::default());
+            }
         }
         if files.len() > MAX_FILES {
             break;

@@ -1,10 +1,16 @@
 //! JPEGs out of a stream of bytes: motion JPEG as cameras send it in `multipart/x-mixed-replace`, as `ffmpeg` writes
 //! it, or one file behind the other. What is between two JPEGs is skipped.
+//!
+//! A JPEG ends with its end marker, or where the next one begins: one that was cut does not take the next with it. Whether
+//! all of it came is for the intake to tell.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
 /// What a JPEG begins with: its start marker, and the first byte of the next.
 const START: [u8; 3] = [0xff, 0xd8, 0xff];
+
+/// No picture that is of use is shorter, in bytes.
+const LEAST: usize = 100;
 
 /// A JPEG that does not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +24,16 @@ pub struct Jpegs {
     /// How far the JPEG at the front of the buffer has been looked at; 0 when there is none.
     at: usize,
     most: usize,
+}
+
+/// How far a JPEG goes.
+enum Walk {
+    /// At least to here.
+    On(usize),
+    /// To here, behind its end marker.
+    End(usize),
+    /// To here at most, where the next one begins.
+    Next(usize),
 }
 
 impl Jpegs {
@@ -41,7 +57,7 @@ impl Jpegs {
     /// It is too long; the stream is of no use from there on.
     pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
         if self.at == 0 {
-            let start = self.buffer.windows(3).position(|three| three == START);
+            let start = start_in(&self.buffer);
             // The last two bytes may be the first of a start.
             let skipped = start.unwrap_or(self.buffer.len().saturating_sub(2));
             self.buffer.advance(skipped);
@@ -50,37 +66,120 @@ impl Jpegs {
             }
             self.at = 2;
         }
-        let (at, ended) = walk(&self.buffer, self.at);
+        let walked = walk(&self.buffer, self.at);
+        let (Walk::On(at) | Walk::End(at) | Walk::Next(at)) = walked;
         self.at = at;
-        if self.buffer.len().min(at) > self.most {
+        let of_it = match walked {
+            Walk::On(_) => self.buffer.len(),
+            Walk::End(at) | Walk::Next(at) => at,
+        };
+        if of_it > self.most {
             return Err(TooLong(self.most));
         }
-        if !ended {
+        Ok(match walked {
+            Walk::On(_) => None,
+            Walk::End(at) => Some(self.split(at)),
+            Walk::Next(at) => Some(self.split_cut(at)),
+        })
+    }
+
+    /// The next JPEG of a stream that has ended, of those that have not come to their end.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_rest(&mut self) -> Result<Option<Bytes>, TooLong> {
+        if let Some(jpeg) = self.take()? {
+            return Ok(Some(jpeg));
+        }
+        if self.at == 0 {
             return Ok(None);
         }
+        // A segment that goes beyond the end may have taken the next JPEG for its own.
+        let ahead = self.buffer.get(self.at + 2..).unwrap_or_default();
+        let next = start_in(ahead).map(|next| self.at + 2 + next);
+        Ok(Some(self.split_cut(next.unwrap_or(self.buffer.len()))))
+    }
+
+    fn split(&mut self, at: usize) -> Bytes {
         self.at = 0;
-        Ok(Some(self.buffer.split_to(at).freeze()))
+        self.buffer.split_to(at).freeze()
+    }
+
+    /// The same of a JPEG that was cut, without the lines that stand between it and the next.
+    fn split_cut(&mut self, at: usize) -> Bytes {
+        let mut jpeg = self.split(at);
+        jpeg.truncate(jpeg.len() - lines_behind(&jpeg));
+        jpeg
     }
 }
 
-/// Walks over a JPEG's segments from `at`, and tells how far it came and whether to the end of the end-of-image marker
-/// (ITU-T T.81, annex B).
-pub(crate) fn walk(body: &[u8], mut at: usize) -> (usize, bool) {
-    while let Some(&[fill, marker]) = body.get(at..at + 2).and_then(|two| two.first_chunk()) {
+fn start_in(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(3).position(|three| three == START)
+}
+
+/// Bytes of a multipart boundary and what follows it, at the end of a JPEG that was cut.
+fn lines_behind(jpeg: &[u8]) -> usize {
+    let text = |byte: &u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
+    let start = jpeg.iter().rposition(|byte| !text(byte));
+    let lines = &jpeg[start.map_or(0, |at| at + 1)..];
+    let line = lines.windows(3).position(|three| three == b"\n--");
+    let boundary = line.map(|at| at + 1);
+    let boundary = boundary.or_else(|| lines.windows(2).position(|two| two == b"--"));
+    let Some(boundary) = boundary.filter(|&at| lines[at..].contains(&b'\n')) else {
+        return 0;
+    };
+    let before = &lines[..boundary];
+    let line_end = before
+        .strip_suffix(b"\n")
+        .map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
+    lines.len() - line_end.unwrap_or(before).len()
+}
+
+/// Walks over a JPEG's segments from `at` (ITU-T T.81, annex B).
+fn walk(jpeg: &[u8], mut at: usize) -> Walk {
+    // No start marker is before.
+    let mut searched = 0;
+    while let Some(&[fill, marker]) = jpeg.get(at..).and_then(|rest| rest.first_chunk()) {
         match (fill, marker) {
-            (0xff, 0xd9) => return (at + 2, true),
-            // Fill byte, stuffed byte or restart marker inside a scan, or entropy-coded data.
-            (0xff, 0xff) | (0..0xff, _) => at += 1,
-            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
+            (0xff, 0xd9) => return Walk::End(at + 2),
+            (0xff, 0xd8) => match jpeg.get(at + 2) {
+                None => break,
+                Some(0xff) => return Walk::Next(at),
+                Some(_) => at += 2,
+            },
+            // Fill byte, or entropy-coded data.
+            (0xff, 0xff) | (0..0xff, _) => {
+                let next = jpeg[at + 1..].iter().position(|&byte| byte == 0xff);
+                at = next.map_or(jpeg.len(), |next| at + 1 + next);
+            }
+            // Stuffed byte or restart marker inside a scan.
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd7) => at += 2,
             _ => {
-                let Some(length) = body.get(at + 2..at + 4) else {
+                let Some(&length) = jpeg.get(at + 2..).and_then(|rest| rest.first_chunk()) else {
                     break;
                 };
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+                let next = at + 2 + usize::from(u16::from_be_bytes(length)).max(2);
+                // With two bytes more, where a start marker may go on.
+                if jpeg.len() < next + 2 {
+                    break;
+                }
+                // Applications put whole pictures into their segments. Another segment that has a start marker was cut.
+                let may_hold_one = matches!(marker, 0xe0..=0xef | 0xfe) && next - at > LEAST;
+                // A marker follows, but behind the header of a scan its data. Otherwise it was cut too, or is no segment.
+                let fits = marker == 0xda || jpeg[next] == 0xff;
+                if !(may_hold_one && fits) && searched < next {
+                    searched = searched.max(at + 2);
+                    let mut inside = jpeg[searched..next + 2].windows(3);
+                    if let Some(start) = inside.rposition(|three| three == START) {
+                        return Walk::Next(searched + start);
+                    }
+                    searched = next;
+                }
+                at = if fits { next } else { at + 2 };
             }
         }
     }
-    (at, false)
+    Walk::On(at)
 }
 
 #[cfg(test)]
@@ -89,7 +188,9 @@ mod tests {
 
     /// A JPEG with a thumbnail in a segment, stuffed bytes and a restart marker.
     fn jpeg(filler: u8) -> Vec<u8> {
-        let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1, 0, 8, 0xff, 0xd8, 0xff, 0xd9, 1, 2];
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1, 0, 128];
+        bytes.extend([filler; 120]);
+        bytes.extend([0xff, 0xd8, 0xff, 0xd9, 1, 2]);
         bytes.extend([
             0xff, 0xda, 0, 3, 0, filler, 0xff, 0x00, filler, 0xff, 0xd0, filler,
         ]);
@@ -110,7 +211,7 @@ mod tests {
         ]
         .concat();
         for size in 1..=stream.len() {
-            let mut jpegs = Jpegs::new(64);
+            let mut jpegs = Jpegs::new(256);
             let mut found = Vec::new();
             for piece in stream.chunks(size) {
                 jpegs.push(piece);
@@ -120,6 +221,53 @@ mod tests {
             }
             assert_eq!(found, [jpeg(1), jpeg(2), jpeg(3)], "pieces of {size}");
         }
+    }
+
+    /// All of a stream that has ended.
+    fn all(stream: &[u8], size: usize) -> Vec<Vec<u8>> {
+        let mut jpegs = Jpegs::new(1 << 16);
+        let mut found = Vec::new();
+        for piece in stream.chunks(size) {
+            jpegs.push(piece);
+            while let Some(frame) = jpegs.take().expect("short enough") {
+                found.push(frame.to_vec());
+            }
+        }
+        while let Some(frame) = jpegs.take_rest().expect("short enough") {
+            found.push(frame.to_vec());
+        }
+        found
+    }
+
+    #[test]
+    fn a_jpeg_that_was_cut_takes_no_other_with_it() {
+        let [first, second, third] = [
+            &include_bytes!("../../tests/mjpeg/frame-0.jpg")[..],
+            include_bytes!("../../tests/mjpeg/frame-1.jpg"),
+            include_bytes!("../../tests/mjpeg/frame-2.jpg"),
+        ];
+        let lines = b"\r\n--frame\r\ncontent-type: image/jpeg\r\n\r\n";
+        for between in [&lines[..], b""] {
+            for cut in 3..second.len() - 2 {
+                let cut = &second[..cut];
+                let stream = [first, between, cut, between, third, between].concat();
+                let found = all(&stream, 1 + cut.len() % 700);
+                let at = cut.len();
+                assert_eq!(found.len(), 3, "cut at {at}");
+                assert_eq!([&found[0], &found[2]], [first, third], "cut at {at}");
+                assert_eq!(found[1], cut, "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_end_marker_a_jpeg_ends_where_lines_or_the_stream_do() {
+        let cut = |filler| jpeg(filler)[..jpeg(filler).len() - 2].to_vec();
+        let lines = b"\r\n--frame\r\nContent-Length: 12\r\n\r\n";
+        let stream = [&cut(1)[..], lines, &cut(2), &cut(3), b"\r\n--frame--\r\n"].concat();
+        assert_eq!(all(&stream, 9), [cut(1), cut(2), cut(3)]);
+        assert_eq!(all(&cut(1), 5), [cut(1)]);
+        assert!(all(b"no picture", 3).is_empty());
     }
 
     #[test]

@@ -29,20 +29,23 @@ use utoipa::ToSchema;
 
 use crate::{
     backoff::Backoff,
+    intake,
     metrics::{Refusal, SourceOutcome, TaskKind},
     node::{Node, Submission},
     spool::{SpoolError, Taken},
 };
 
 pub(crate) use self::config::check;
-pub(crate) use self::jpegs::walk;
 use self::{config::From, folder::MAX_FILES};
 pub use self::{
     config::Source,
     ffmpeg::{Ffmpeg, FfmpegError},
+    folder::ENDINGS,
     jpegs::{Jpegs, TooLong},
 };
 
+/// Refused frames of a stream are told in the log this often at most.
+const TELL_PERIOD: Duration = Duration::from_secs(60);
 /// Bounds of the first wait after a failure and of all, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (250, 30_000);
 
@@ -89,7 +92,7 @@ fn root(error: &dyn std::error::Error) -> String {
 /// Why a frame was not taken.
 enum Refused {
     /// It is no frame.
-    ForGood(String),
+    ForGood,
     /// There is no room, or something failed that may work again.
     ForNow(String),
 }
@@ -108,6 +111,10 @@ pub(crate) struct SourceStatus {
     skipped: u64,
     /// Frames that were refused.
     refused: u64,
+    /// Why the last of them was, for a file with its name.
+    refusal: Option<String>,
+    #[serde(skip)]
+    told: Option<Instant>,
     /// What went wrong last, until it works again.
     error: Option<String>,
 }
@@ -272,19 +279,29 @@ impl Desk {
             return Err(Refused::ForNow("the node is shutting down".into()));
         };
         let most = self.node.config.http.max_body_bytes;
+        let file = taken.as_ref().map(|taken| taken.name.clone());
+        let file = file.as_deref();
+        let never = |reason: Refusal, sentence: &str| {
+            self.refused(reason, sentence, file);
+            Err(Refused::ForGood)
+        };
         if body.len() > most {
-            self.refused(Refusal::TooLarge);
-            return Err(Refused::ForGood(format!("it is larger than {most} bytes")));
+            return never(
+                Refusal::TooLarge,
+                &format!("it is larger than {most} bytes"),
+            );
         }
-        let content_type = image::guess_format(&body).ok();
-        let content_type = content_type.map(|format| format.to_mime_type().to_owned());
+        let content_type = match intake::media_type(&body) {
+            Ok(media_type) => media_type.to_owned(),
+            Err(sentence) => return never(Refusal::UnsupportedType, &sentence),
+        };
         let (camera, task) = (self.source.camera.clone(), self.source.task);
         let span = info_span!(target: SPANS, "accept frame", otel.kind = "consumer", frame = Empty, camera);
         let submission = Submission {
             camera,
             task,
             body,
-            content_type,
+            content_type: Some(content_type),
             raw_size: None,
             traceparent: trace::traceparent(&span),
             taken,
@@ -302,11 +319,11 @@ impl Desk {
                 Ok(())
             }
             Err(error) => {
-                self.refused(error.refusal());
                 let sentence = error.to_string();
+                self.refused(error.refusal(), &sentence, file);
                 Err(match error.refusal() {
                     Refusal::BadRequest | Refusal::TooLarge | Refusal::UnsupportedType => {
-                        Refused::ForGood(sentence)
+                        Refused::ForGood
                     }
                     _ => Refused::ForNow(sentence),
                 })
@@ -314,8 +331,26 @@ impl Desk {
         }
     }
 
-    fn refused(&self, reason: Refusal) {
+    /// Counts and tells a frame that was refused, in the log each file and now and then one of a stream.
+    fn refused(&self, reason: Refusal, sentence: &str, file: Option<&[u8]>) {
         self.node.metrics.refused.get_or_create(&reason).inc();
         self.count(SourceOutcome::Refused);
+        let file = file.map(|name| String::from_utf8_lossy(name).into_owned());
+        let refusal = match &file {
+            Some(file) => format!("{file}: {sentence}"),
+            None => sentence.to_owned(),
+        };
+        let tell = self.note(|status| {
+            status.refusal = Some(refusal);
+            let due = status.told.is_none_or(|at| at.elapsed() >= TELL_PERIOD);
+            if due {
+                status.told = Some(Instant::now());
+            }
+            due
+        });
+        if tell || file.is_some() {
+            let camera = &self.source.camera;
+            tracing::warn!(camera, file, error = sentence, "a frame was refused");
+        }
     }
 }

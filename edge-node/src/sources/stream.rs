@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Feed, Ffmpeg, Jpegs, Refused, SourceError};
+use super::{Feed, Ffmpeg, Jpegs, SourceError};
 use crate::metrics::SourceOutcome;
 
 /// Longest wait for a connection.
@@ -113,13 +113,17 @@ impl Feed {
         // ffmpeg gives as many frames as were asked for.
         let paced = matches!(pipe, Pipe::Http(_));
         let mut came = false;
-        loop {
+        let mut ended = false;
+        while !ended {
             let piece = timeout_at(deadline, pipe.read()).await;
-            let Some(piece) = piece.map_err(|_| SourceError::Silent(silence))?? else {
-                break;
-            };
-            jpegs.push(&piece);
-            while let Some(frame) = jpegs.take()? {
+            let piece = piece.map_err(|_| SourceError::Silent(silence))??;
+            ended = piece.is_none();
+            jpegs.push(&piece.unwrap_or_default());
+            while let Some(frame) = if ended {
+                jpegs.take_rest()
+            } else {
+                jpegs.take()
+            }? {
                 deadline = Instant::now() + silence;
                 came = true;
                 self.up();
@@ -146,12 +150,8 @@ impl Feed {
     fn offer(&self, frame: Bytes) -> JoinHandle<()> {
         let desk = Arc::clone(&self.desk);
         tokio::spawn(async move {
-            if let Err(Refused::ForGood(error) | Refused::ForNow(error)) =
-                desk.submit(frame, None).await
-            {
-                let camera = &desk.source.camera;
-                tracing::debug!(camera, error, "a frame of a stream was refused");
-            }
+            // It is told where it is refused.
+            desk.submit(frame, None).await.ok();
         })
     }
 }

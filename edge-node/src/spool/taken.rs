@@ -7,7 +7,7 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 use super::{Spool, SpoolError, write::settled};
 
 /// What tells a file from what it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
     /// When it was changed, nanoseconds since the Unix epoch.
     pub modified_ns: i64,
