@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use image::ImageError;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use quality::PATCH;
 use tokio::sync::Semaphore;
 
-use crate::{objects::ObjectError, picture};
+use crate::{
+    objects::ObjectError,
+    picture::{self, ReadError},
+};
 
 /// Largest picture that is compared, in pixels.
 pub(crate) const MAX_PIXELS: u64 = 16 << 20;
@@ -21,7 +23,7 @@ pub(crate) enum CompareError {
     #[error(transparent)]
     Objects(#[from] ObjectError),
     #[error("a picture does not decode: {0}")]
-    Read(#[from] ImageError),
+    Read(#[from] ReadError),
     #[error("JPEG cannot be written: {0}")]
     Write(#[from] jpeg_encoder::EncodingError),
     #[error(transparent)]
@@ -105,7 +107,7 @@ impl Desk {
 }
 
 impl Kept {
-    fn read(&self, (width, height): (u32, u32)) -> Result<Vec<u8>, ImageError> {
+    fn read(&self, (width, height): (u32, u32)) -> Result<Vec<u8>, ReadError> {
         picture::read(&self.media_type, &self.data, width, height)
     }
 }

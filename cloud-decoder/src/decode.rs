@@ -51,7 +51,7 @@ enum DecodeError {
     #[error(transparent)]
     Quality(#[from] quality::QualityError),
     #[error("original does not decode: {0}")]
-    Original(image::ImageError),
+    Original(picture::ReadError),
     #[error("reconstruction cannot be written: {0}")]
     Write(#[from] picture::WriteError),
     #[error("decoder panicked")]

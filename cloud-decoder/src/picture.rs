@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
+use daemon::jpeg::{Jpeg, JpegError};
 use fast_image_resize::{
     FilterType as Kernel, ImageBufferError, PixelType, ResizeAlg, ResizeError, ResizeOptions,
     Resizer,
@@ -30,9 +31,29 @@ fn reader<'a>(
     Ok(reader)
 }
 
-/// Width and height that a picture's header gives.
-pub(crate) fn size(media_type: &str, data: &[u8]) -> Result<(u32, u32), ImageError> {
-    reader(media_type, data)?.into_dimensions()
+/// Why a picture could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Jpeg(#[from] JpegError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Another size than it should have.
+    #[error("it is of {0}x{1} pixels")]
+    Size(u32, u32),
+}
+
+/// Whether a media type is that of JPEG, which is read as edge nodes read it.
+fn is_jpeg(media_type: &str) -> bool {
+    ImageFormat::from_mime_type(media_type) == Some(ImageFormat::Jpeg)
+}
+
+/// Width and height that a picture's header gives, upright.
+pub(crate) fn size(media_type: &str, data: &[u8]) -> Result<(u32, u32), ReadError> {
+    if is_jpeg(media_type) {
+        return Ok(Jpeg::new(data)?.size());
+    }
+    Ok(reader(media_type, data)?.into_dimensions()?)
 }
 
 /// Reads an original of the given size as RGB, 3 bytes a pixel.
@@ -41,11 +62,18 @@ pub(crate) fn read(
     data: &[u8],
     width: u32,
     height: u32,
-) -> Result<Vec<u8>, ImageError> {
+) -> Result<Vec<u8>, ReadError> {
+    if is_jpeg(media_type) {
+        let jpeg = Jpeg::new(data)?;
+        return match jpeg.size() {
+            size if size == (width, height) => Ok(jpeg.decode()?),
+            (width, height) => Err(ReadError::Size(width, height)),
+        };
+    }
     let webp = ImageFormat::from_mime_type(media_type) == Some(ImageFormat::WebP);
     if webp && !daemon::webp::frames_fit(data, width, height) {
         let kind = LimitErrorKind::DimensionError;
-        return Err(ImageError::Limits(LimitError::from_kind(kind)));
+        return Err(ImageError::Limits(LimitError::from_kind(kind)).into());
     }
     let mut reader = reader(media_type, data)?;
     let mut limits = Limits::default();

@@ -63,6 +63,44 @@ async fn a_frame_is_decoded_and_measured_against_its_original() {
 }
 
 #[tokio::test]
+async fn an_original_in_the_cameras_own_encoding_is_measured_by_its_checksum() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    // A quarter turn by EXIF: 48x64 pixels, upright.
+    let jpeg = include_bytes!("../../daemon/tests/jpegs/exif6.jpg");
+    let upright = daemon::jpeg::Jpeg::new(jpeg).expect("a JPEG");
+    let ((width, height), rgb) = (upright.size(), upright.decode().expect("pixels"));
+    let sent = |crc32c| {
+        let mut frame = frame("gate", width, height);
+        frame.original = Some(Original {
+            media_type: "image/jpeg".to_owned(),
+            data: jpeg.to_vec().into(),
+            rgb_crc32c: Some(crc32c),
+        });
+        sealed(frame)
+    };
+    let same = node.accepted(sent(crc32c::crc32c(&rgb))).await;
+    let measured = cloud.until(same, "decoded").await;
+    assert!(measured["quality"]["psnr_db"].is_f64(), "{measured}");
+    assert_eq!(measured["original_differs"], false);
+
+    let other = node.accepted(sent(!crc32c::crc32c(&rgb))).await;
+    let unmeasured = cloud.until(other, "decoded").await;
+    assert!(unmeasured["quality"]["psnr_db"].is_null(), "{unmeasured}");
+    assert!(unmeasured["quality"]["seam_ratio"].is_f64());
+    assert_eq!(unmeasured["original_differs"], true);
+    let shown = cloud
+        .http(&format!("/api/v1/frames/{other}/original"))
+        .await;
+    assert_eq!(shown.headers()["content-type"], "image/jpeg");
+    let metrics = cloud.http("/metrics").await.text().await.expect("text");
+    assert!(
+        metrics.contains("cloud_decoder_originals_unmeasured_total 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn without_an_original_only_the_seams_are_measured() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;

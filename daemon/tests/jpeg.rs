@@ -261,3 +261,43 @@ fn kinds_that_are_not_decoded_are_named() {
     let sentence = decode(&flat).err().expect("refused").to_string();
     assert!(sentence.contains("no DNL marker"), "{sentence}");
 }
+
+#[test]
+fn a_stripped_file_has_the_same_pixels_and_nothing_else() {
+    for name in [
+        "nodht.jpg",
+        "noeoi.jpg",
+        "dnl.jpg",
+        "exif6.jpg",
+        "adobe-rgb.jpg",
+        "progressive.jpg",
+        "restarts.jpg",
+    ] {
+        let bytes = file(name);
+        let stripped = Jpeg::new(&bytes).expect(name).stripped().expect(name);
+        let (before, after) = (decode(&bytes).expect(name), decode(&stripped).expect(name));
+        assert_eq!(before.rgb, after.rgb, "{name}");
+        // Other decoders find the same size and colours; not all know the standard tables.
+        if name != "nodht.jpg" {
+            let other = image::load_from_memory_with_format(&stripped, image::ImageFormat::Jpeg);
+            assert_eq!(
+                other.expect(name).into_rgb8().len(),
+                after.rgb.len(),
+                "{name}"
+            );
+        }
+    }
+    let exif = Jpeg::new(&file("exif6.jpg"))
+        .expect("a JPEG")
+        .stripped()
+        .expect("together");
+    let orientation = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6];
+    assert!(
+        exif.windows(10).any(|part| part == orientation),
+        "the orientation stays"
+    );
+    assert_eq!(
+        Jpeg::new(&file("planar.jpg")).expect("a JPEG").stripped(),
+        None
+    );
+}

@@ -33,6 +33,8 @@ pub struct Config {
     pub node_id: String,
     /// Share of compressed frames, 0 to 1, whose original travels along for quality measurement.
     pub originals_share: f64,
+    /// Most bytes of originals within an hour; any number when absent. It begins anew with the service.
+    pub originals_bytes_per_hour: Option<u64>,
     /// Worker threads of the encoder; 0 means one for each core.
     pub threads: usize,
     /// Longest that a shutdown waits for requests in progress, in seconds.
@@ -174,6 +176,7 @@ impl Default for Config {
         Self {
             node_id: "edge-1".into(),
             originals_share: 0.01,
+            originals_bytes_per_hour: None,
             threads: 0,
             shutdown_s: 10,
             insecure: false,

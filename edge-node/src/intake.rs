@@ -275,6 +275,7 @@ pub fn lossless(frame: &Frame) -> Result<Original, ImageError> {
     Ok(Original {
         media_type: media_type.into(),
         data: data.into(),
+        rgb_crc32c: None,
     })
 }
 

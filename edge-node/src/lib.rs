@@ -12,6 +12,7 @@ mod http;
 pub mod intake;
 pub mod metrics;
 mod node;
+pub mod original;
 pub mod programs;
 mod rate;
 pub mod sources;
@@ -101,6 +102,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
         camera_rates: camera_rates(&config.http),
         sources: Board::new(&config.sources),
+        originals: original::Budget::new(config.originals_bytes_per_hour),
         spool: Arc::clone(&spool),
         stop: stop.clone(),
         started: Instant::now(),

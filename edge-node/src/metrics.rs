@@ -204,7 +204,11 @@ impl Metrics {
             unauthorized: counter(r, "unauthorized", "Requests without the right token"),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
-            originals_skipped: counter(r, "originals_skipped", "Originals too large to travel"),
+            originals_skipped: counter(
+                r,
+                "originals_skipped",
+                "Originals too large to travel, or beyond the budget of their bytes",
+            ),
             spool: Calls::register(r, "spool", "calls of the spool"),
             spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),

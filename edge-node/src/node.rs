@@ -22,6 +22,7 @@ use crate::{
     http::HttpError,
     intake::{self, Frame},
     metrics::{Metrics, Refusal},
+    original,
     sources::Board,
     spool::{Spool, Taken, now_ms},
     uplink::Link,
@@ -43,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) gate: Gate,
     pub(crate) camera_rates: Option<Rates>,
     pub(crate) sources: Board,
+    pub(crate) originals: original::Budget,
 }
 
 /// A frame as it came.
@@ -153,7 +155,6 @@ impl Node {
         let max_pixels = self.config.http.max_pixels;
         let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
         let source_bytes = body.len() as u64;
-        drop(body);
         // Kept to the end, whatever is loaded meanwhile.
         let programs = self.encoder.programs().get();
         let choice = programs.of(&camera);
@@ -173,11 +174,14 @@ impl Node {
         message.source_bytes = source_bytes;
         message.traceparent = traceparent;
         if task.compresses() && sampled(frame_id, self.config.originals_share) {
-            message.original = Some(intake::lossless(&frame).map_err(HttpError::internal)?);
-        }
-        let most = self.config.uplink.max_message_bytes;
-        if prost::Message::encoded_len(&message) > most && message.original.take().is_some() {
-            self.metrics.originals_skipped.inc();
+            let original = original::attach(&frame, &body).map_err(HttpError::internal)?;
+            let bytes = original.data.len() as u64;
+            message.original = Some(original);
+            let most = self.config.uplink.max_message_bytes;
+            if prost::Message::encoded_len(&message) > most || !self.originals.spend(bytes) {
+                message.original = None;
+                self.metrics.originals_skipped.inc();
+            }
         }
         message.crc32c = message.compute_crc32c();
         if let Err(error) = limits::check_frame(&message) {

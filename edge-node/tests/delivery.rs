@@ -256,6 +256,103 @@ async fn a_restart_keeps_the_backlog() {
     node.shutdown().await;
 }
 
+/// A JPEG of a camera, turned by EXIF, with a comment, and with bytes behind its end.
+fn camera_jpeg() -> Vec<u8> {
+    let mut jpeg = include_bytes!("../../daemon/tests/jpegs/exif6.jpg").to_vec();
+    let comment = [b"\xff\xfe\0\x0b".as_slice(), b"somewhere"].concat();
+    jpeg.splice(2..2, comment);
+    jpeg.extend_from_slice(b"52.5N 13.4E");
+    jpeg
+}
+
+fn post_jpeg(node: &edge_node::Running, jpeg: Vec<u8>) -> reqwest::RequestBuilder {
+    testing::client()
+        .post(format!("http://{}/v1/frames?camera=gate", node.http_addr))
+        .header("content-type", "image/jpeg")
+        .body(jpeg)
+}
+
+/// The frame that a cloud gets of `camera_jpeg`, and its pixels.
+async fn delivered_jpeg(cloud: &Cloud) -> (patchwire_proto::v1::EncodedFrame, Vec<u8>) {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut config = config(dir.path(), cloud.addr);
+    config.originals_share = 1.0;
+    let node = edge_node::start(config).await.expect("start");
+    let jpeg = camera_jpeg();
+    let decoded = intake::decode(&jpeg.clone().into(), Some("image/jpeg"), None, 1 << 20);
+    let (status, body) =
+        support::answer(post_jpeg(&node, jpeg).send().await.expect("an answer")).await;
+    assert_eq!(status, 202, "{body}");
+    eventually("delivered", async || !cloud.frames().is_empty()).await;
+    node.shutdown().await;
+    (cloud.frames().remove(0), decoded.expect("a picture").rgb)
+}
+
+#[tokio::test]
+async fn a_jpeg_travels_as_the_camera_encoded_it_without_its_metadata() {
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let (frame, rgb) = delivered_jpeg(&cloud).await;
+    check_frame(&frame).expect("a valid frame");
+    let original = frame.original.expect("an original");
+    assert_eq!(original.media_type, "image/jpeg");
+    assert_eq!(original.rgb_crc32c, Some(crc32c::crc32c(&rgb)));
+    assert!(original.data.len() < camera_jpeg().len());
+    for secret in [b"somewhere".as_slice(), b"52.5N"] {
+        let found = original
+            .data
+            .windows(secret.len())
+            .any(|part| part == secret);
+        assert!(!found, "it still has {:?}", str::from_utf8(secret));
+    }
+    let again = intake::decode(&original.data, Some("image/jpeg"), None, 1 << 20);
+    assert_eq!(
+        again.expect("a picture").rgb,
+        rgb,
+        "upright, and the same pixels"
+    );
+}
+
+#[tokio::test]
+async fn a_cloud_of_before_gets_originals_losslessly() {
+    let cloud = Cloud::start_of_before(|_, _| Verdict::Accept).await;
+    let (frame, rgb) = delivered_jpeg(&cloud).await;
+    check_frame(&frame).expect("a valid frame");
+    let original = frame.original.expect("an original");
+    assert_eq!(
+        (original.media_type.as_str(), original.rgb_crc32c),
+        ("image/webp", None)
+    );
+    let again = intake::decode(&original.data, Some("image/webp"), None, 1 << 20);
+    assert_eq!(again.expect("a picture").rgb, rgb);
+}
+
+#[tokio::test]
+async fn originals_stop_at_their_budget_and_frames_go_on() {
+    let dir = tempfile::tempdir().expect("dir");
+    let cloud = Cloud::start(|_, _| Verdict::Accept).await;
+    let mut config = config(dir.path(), cloud.addr);
+    config.originals_share = 1.0;
+    config.originals_bytes_per_hour = Some(camera_jpeg().len() as u64 * 2);
+    let node = edge_node::start(config).await.expect("start");
+    let mut attached = Vec::new();
+    for _ in 0..4 {
+        let (status, body) = support::answer(
+            post_jpeg(&node, camera_jpeg())
+                .send()
+                .await
+                .expect("an answer"),
+        )
+        .await;
+        assert_eq!(status, 202, "{body}");
+        attached.push(body["original_attached"] == true);
+    }
+    assert_eq!(attached, [true, true, false, false]);
+    assert_eq!(
+        metric(&node, "edge_node_originals_skipped_total").await,
+        2.0
+    );
+}
+
 #[tokio::test]
 async fn an_original_too_large_for_the_cloud_stays_behind() {
     let dir = tempfile::tempdir().expect("dir");
@@ -315,7 +412,7 @@ async fn the_cloud_is_told_how_the_spool_fares() {
 #[tokio::test]
 async fn a_cloud_that_takes_no_status_is_sent_none() {
     let dir = tempfile::tempdir().expect("dir");
-    let cloud = Cloud::start_without_status(|_, _| Verdict::Accept).await;
+    let cloud = Cloud::start_of_before(|_, _| Verdict::Accept).await;
     let node = edge_node::start(config(dir.path(), cloud.addr))
         .await
         .expect("start");

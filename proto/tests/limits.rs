@@ -35,6 +35,7 @@ fn frame() -> EncodedFrame {
         original: Some(Original {
             media_type: "image/png".into(),
             data: vec![9; 10].into(),
+            rgb_crc32c: None,
         }),
         source_format: "raw".into(),
         crc32c: 0,
@@ -129,7 +130,7 @@ fn each_wrong_field_is_named() {
         }),
         ("sorted", |f| f.label.as_mut().unwrap().scores.reverse()),
         ("media type", |f| {
-            f.original.as_mut().unwrap().media_type = "image/jpeg".into()
+            f.original.as_mut().unwrap().media_type = "image/gif".into()
         }),
         ("original", |f| {
             f.original.as_mut().unwrap().data = Bytes::new()

@@ -8,6 +8,7 @@
 mod parts;
 mod planes;
 mod rewrite;
+mod strip;
 
 use std::panic::catch_unwind;
 
@@ -83,6 +84,12 @@ impl<'a> Jpeg<'a> {
         let mut upright = DynamicImage::from(rgb);
         upright.apply_orientation(self.0.orientation);
         Ok(upright.into_rgb8().into_raw())
+    }
+
+    /// The file without metadata: no EXIF but the orientation, no thumbnail, no comment, no profile, nothing behind its end.
+    /// `None` where the file has a form that it would lose.
+    pub fn stripped(&self) -> Option<Vec<u8>> {
+        strip::stripped(&self.0)
     }
 
     /// Each plane is a gray JPEG of its own.

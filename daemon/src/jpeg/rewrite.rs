@@ -93,7 +93,7 @@ fn begin(parts: &Parts<'_>) -> Vec<u8> {
     jpeg
 }
 
-fn frame_header(
+pub(super) fn frame_header(
     jpeg: &mut Vec<u8>,
     kind: u8,
     (width, height): (u16, u16),
@@ -113,7 +113,7 @@ fn frame_header(
     );
 }
 
-fn scan_header(
+pub(super) fn scan_header(
     jpeg: &mut Vec<u8>,
     components: impl IntoIterator<Item = [u8; 2]>,
     progress: [u8; 3],
@@ -124,7 +124,7 @@ fn scan_header(
 }
 
 /// Pieces of a file's segments, none longer than one.
-fn segment(jpeg: &mut Vec<u8>, marker: u8, content: &[&[u8]]) {
+pub(super) fn segment(jpeg: &mut Vec<u8>, marker: u8, content: &[&[u8]]) {
     let length = 2 + content.iter().map(|piece| piece.len()).sum::<usize>();
     jpeg.extend([0xff, marker]);
     jpeg.extend((length as u16).to_be_bytes());

@@ -48,6 +48,8 @@ pub enum LinkError {
     NoWelcome(Duration),
     #[error("the cloud broke the protocol: {0}")]
     Protocol(String),
+    #[error("an original could not be made lossless")]
+    Original,
     #[error("the cloud acknowledged nothing for {0:?}")]
     Stalled(Duration),
     #[error(transparent)]

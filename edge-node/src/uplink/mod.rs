@@ -23,8 +23,8 @@ use daemon::{files::Live, one_line};
 use patchwire_proto::{
     limits,
     v1::{
-        CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Welcome, cloud_message,
-        edge_message, uplink_client::UplinkClient,
+        CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, Original, Welcome,
+        cloud_message, edge_message, uplink_client::UplinkClient,
     },
 };
 use prost::Message as _;
@@ -43,6 +43,7 @@ use crate::{
     backoff::Backoff,
     config,
     metrics::Metrics,
+    original,
     programs::Programs,
     spool::{Entry, FrameState, Spool},
 };
@@ -247,7 +248,7 @@ impl Uplink {
                 return Ok(());
             }
             if next.is_none() && session.takes_more() {
-                next = self.fetch(&mut cursor, session.max_message_bytes).await?;
+                next = self.fetch(&mut cursor, &session).await?;
             }
             let fits = next.as_ref().is_some_and(|frame| session.fits(frame));
             let (deadline, patience) = session.deadline();
@@ -322,6 +323,7 @@ impl Uplink {
             window: self.config.window.min(welcome.window).max(1) as usize,
             max_message_bytes: self.config.max_message_bytes.min(most),
             takes_status: welcome.takes_status,
+            takes_camera_originals: welcome.takes_camera_originals,
             in_flight: Default::default(),
             in_flight_bytes: 0,
             last_progress: time::Instant::now(),
@@ -330,14 +332,20 @@ impl Uplink {
     }
 
     /// The next frame after `cursor` that the cloud can take. An original too large for it stays
-    /// behind; a frame that is too large without one is quarantined.
+    /// behind, and one in an encoding that it does not take becomes lossless; a frame that is too large without one is quarantined.
     async fn fetch(
         &self,
         cursor: &mut i64,
-        most: usize,
+        session: &Session,
     ) -> Result<Option<EncodedFrame>, LinkError> {
+        let most = session.max_message_bytes;
         while let Some(Entry { seq, mut frame }) = self.spool.next_after(*cursor).await? {
             *cursor = seq;
+            let own = |original: &Original| original.rgb_crc32c.is_some();
+            if !session.takes_camera_originals && frame.original.as_ref().is_some_and(own) {
+                let made = tokio::task::spawn_blocking(move || original::made_lossless(frame));
+                frame = made.await.map_err(|_| LinkError::Original)?;
+            }
             if frame.encoded_len() + ENVELOPE_BYTES > most && frame.original.take().is_some() {
                 self.metrics.originals_skipped.inc();
                 frame.crc32c = frame.compute_crc32c();

@@ -30,6 +30,7 @@ pub(super) struct Session {
     pub(super) window: usize,
     pub(super) max_message_bytes: usize,
     pub(super) takes_status: bool,
+    pub(super) takes_camera_originals: bool,
     pub(super) in_flight: HashMap<Uuid, Sent>,
     pub(super) in_flight_bytes: usize,
     pub(super) last_progress: time::Instant,

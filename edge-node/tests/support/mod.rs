@@ -61,7 +61,7 @@ struct Service {
     seen: Seen,
     judge: Judge,
     window: u32,
-    takes_status: bool,
+    current: bool,
 }
 
 impl Cloud {
@@ -71,8 +71,8 @@ impl Cloud {
         Self::start_at(([127, 0, 0, 1], 0).into(), 8, judge).await
     }
 
-    /// A cloud of before nodes told their status.
-    pub async fn start_without_status(
+    /// A cloud of before nodes told their status and sent originals in the camera's own encoding.
+    pub async fn start_of_before(
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         Self::open(
@@ -104,7 +104,7 @@ impl Cloud {
         mut builder: Server,
         addr: SocketAddr,
         window: u32,
-        takes_status: bool,
+        current: bool,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(addr).await.expect("bind the cloud");
@@ -114,7 +114,7 @@ impl Cloud {
             seen: seen.clone(),
             judge: Arc::new(judge),
             window,
-            takes_status,
+            current,
         };
         let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
         let server = tokio::spawn(async move {
@@ -166,7 +166,7 @@ impl uplink_server::Uplink for Service {
         let mut inbound = request.into_inner();
         let (outbound, messages) = mpsc::channel(64);
         let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);
-        let takes_status = self.takes_status;
+        let current = self.current;
         tokio::spawn(async move {
             while let Ok(Some(message)) = inbound.message().await {
                 let answer = match message.body.expect("a body") {
@@ -176,7 +176,8 @@ impl uplink_server::Uplink for Service {
                             software_version: "test".into(),
                             max_message_bytes: 64 << 20,
                             window,
-                            takes_status,
+                            takes_status: current,
+                            takes_camera_originals: current,
                         })
                     }
                     edge_message::Body::Status(status) => {

@@ -1,0 +1,137 @@
+//! Originals, which travel with some frames so that the cloud can measure what it rebuilds.
+//!
+//! A JPEG or a plain WebP travels as the camera encoded it, without metadata, and with a checksum of its pixels as they were
+//! decoded here: a cloud that decodes others measures nothing. Everything else travels as lossless WebP. So does the camera's
+//! own file to a cloud of before, which does not take it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use daemon::jpeg::Jpeg;
+use image::ImageError;
+use patchwire_proto::v1::{EncodedFrame, Original};
+
+use crate::intake::{self, Frame};
+
+/// The original of a frame that came as these bytes.
+///
+/// # Errors
+/// None for a frame that [`intake::decode`] returned.
+pub fn attach(frame: &Frame, body: &Bytes) -> Result<Original, ImageError> {
+    let Some((media_type, data)) = own_encoding(frame, body) else {
+        return intake::lossless(frame);
+    };
+    Ok(Original {
+        media_type: media_type.to_owned(),
+        data,
+        rgb_crc32c: Some(crc32c::crc32c(&frame.rgb)),
+    })
+}
+
+/// The camera's own file without metadata, and its media type; `None` where there is no such, or it is larger than need be.
+fn own_encoding(frame: &Frame, body: &Bytes) -> Option<(&'static str, Bytes)> {
+    if frame.source_format.starts_with("jpeg") {
+        let stripped = Jpeg::new(body).ok()?.stripped()?;
+        return Some(("image/jpeg", stripped.into()));
+    }
+    if frame.source_format.starts_with("webp") {
+        return Some(("image/webp", plain_webp(body)?));
+    }
+    None
+}
+
+/// A WebP that consists of its pixels alone, up to the end that its header tells. The extended format, which has metadata,
+/// is left out.
+fn plain_webp(body: &Bytes) -> Option<Bytes> {
+    let kind = body.get(12..16)?;
+    let length = u32::from_le_bytes(body.get(4..8)?.try_into().ok()?) as usize;
+    let chunk = u32::from_le_bytes(body.get(16..20)?.try_into().ok()?) as usize;
+    let alone = chunk.checked_add(12 + chunk % 2)? == length;
+    let plain = matches!(kind, b"VP8 " | b"VP8L") && alone;
+    plain
+        .then(|| body.get(..length + 8))
+        .flatten()
+        .map(Bytes::copy_from_slice)
+}
+
+/// The frame with a lossless original in place of the camera's own file, for a cloud that does not take that; without one if
+/// the file cannot be decoded any more.
+pub(crate) fn made_lossless(mut frame: EncodedFrame) -> EncodedFrame {
+    frame.original = frame.original.and_then(|original| {
+        let media_type = Some(original.media_type.as_str());
+        let decoded = intake::decode(&original.data, media_type, None, u64::MAX);
+        let lossless = decoded.map(|decoded| intake::lossless(&decoded));
+        lossless
+            .inspect_err(
+                |error| tracing::warn!(%error, "an original from the spool cannot be decoded"),
+            )
+            .ok()?
+            .ok()
+    });
+    frame.crc32c = frame.compute_crc32c();
+    frame
+}
+
+/// Bytes of originals that may travel within an hour.
+pub(crate) struct Budget {
+    per_hour: Option<u64>,
+    /// By minutes since `began`, those of the last hour.
+    spent: Mutex<VecDeque<(u64, u64)>>,
+    began: Instant,
+}
+
+impl Budget {
+    /// Any number when `per_hour` is `None`.
+    pub(crate) fn new(per_hour: Option<u64>) -> Self {
+        Self {
+            per_hour,
+            spent: Mutex::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Takes bytes from the budget, if it has them.
+    pub(crate) fn spend(&self, bytes: u64) -> bool {
+        self.spend_at(self.began.elapsed(), bytes)
+    }
+
+    fn spend_at(&self, now: Duration, bytes: u64) -> bool {
+        let Some(per_hour) = self.per_hour else {
+            return true;
+        };
+        let minute = now.as_secs() / 60;
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        while spent.front().is_some_and(|&(at, _)| at + 60 < minute) {
+            spent.pop_front();
+        }
+        let sum: u64 = spent.iter().map(|&(_, bytes)| bytes).sum();
+        if sum.saturating_add(bytes) > per_hour {
+            return false;
+        }
+        match spent.back_mut() {
+            Some((at, sum)) if *at == minute => *sum += bytes,
+            _ => spent.push_back((minute, bytes)),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_holds_over_any_hour() {
+        let budget = Budget::new(Some(1000));
+        let spend = |minutes: u64, bytes| budget.spend_at(Duration::from_secs(minutes * 60), bytes);
+        assert!(spend(0, 600) && spend(30, 400));
+        assert!(!spend(30, 1) && !spend(60, 1));
+        assert!(spend(61, 600), "the first minute's are over an hour ago");
+        assert!(!spend(90, 1) && spend(92, 400));
+        assert!(Budget::new(None).spend(u64::MAX));
+    }
+}
