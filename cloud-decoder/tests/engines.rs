@@ -33,6 +33,7 @@ async fn connect(url: &str) -> PostgresCatalogue {
 async fn the_embedded_ones() {
     let folder = TempDir::new().expect("temporary folder");
     suite::catalogue::all(async || sqlite(&folder).await).await;
+    suite::watchlist::all(async || sqlite(&folder).await).await;
     suite::queue::all(async || {
         let catalogue = Arc::new(sqlite(&folder).await);
         let queue = RowQueue::new(catalogue.clone());
@@ -44,6 +45,27 @@ async fn the_embedded_ones() {
 }
 
 #[tokio::test]
+async fn the_embedded_queue_gives_live_frames_before_a_backlog_and_forgets_none() {
+    let folder = TempDir::new().expect("temporary folder");
+    let catalogue = Arc::new(sqlite(&folder).await);
+    let queue = RowQueue::new(catalogue.clone());
+    let mut sent: Vec<_> = (0..6).map(|_| suite::frame("gate")).collect();
+    for late in &mut sent[..3] {
+        late.captured_ms -= 3_600_000;
+    }
+    let ids: Vec<_> = sent.iter().map(|frame| frame.id).collect();
+    catalogue.insert(sent).await.expect("inserted");
+    let mut taken = Vec::new();
+    for _ in 0..6 {
+        let claim = queue.take(&CancellationToken::new()).await;
+        let frame = claim.expect("taken").expect("a frame").frame;
+        taken.push(ids.iter().position(|&id| id == frame.new.id));
+    }
+    // Three of four times the newest live one, the fourth time the oldest of all.
+    assert_eq!(taken, [5, 4, 3, 0, 1, 2].map(Some));
+}
+
+#[tokio::test]
 async fn postgres_as_catalogue() {
     if !installed() {
         return;
@@ -51,6 +73,7 @@ async fn postgres_as_catalogue() {
     let mut postgres = Postgres::start().await;
     let shared = postgres.database();
     suite::catalogue::all(async || connect(&postgres.database()).await).await;
+    suite::watchlist::all(async || connect(&postgres.database()).await).await;
 
     // Processes that start at the same time make one schema, and one of them keeps house.
     let starting = (0..4).map(|_| connect(&shared));

@@ -131,7 +131,7 @@ async fn cameras_summary_and_series_add_up() {
     let summary = cloud.json("/api/v1/summary").await;
     assert_eq!(summary["frames"], 4);
     assert_eq!(summary["cameras_live"], 2);
-    assert_eq!(summary["raw_bytes"], 3 * 192 * 192 * 3);
+    assert_eq!(summary["traffic"]["frames"], 4);
     let bpp = summary["mean_bpp"].as_f64().expect("bpp");
     assert!((bpp - 16.0 / 1024.0).abs() < 1e-9, "{bpp}");
 

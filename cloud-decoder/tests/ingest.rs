@@ -8,7 +8,7 @@ use cloud_decoder::objects::{Kind, Objects};
 use patchwire_proto::{
     latent::LatentFrame,
     v1::{
-        AckStatus, EncodedFrame, FrameState, Hello, ListFramesRequest,
+        AckStatus, EncodedFrame, FrameState, Hello, ListFramesRequest, Original,
         cloud_message::Body as CloudBody, edge_message::Body as EdgeBody,
     },
 };

@@ -180,7 +180,7 @@ async fn sums_follow_frames(catalogue: &dyn Catalogue) {
 
     let cameras = catalogue.cameras(500, 0).await.expect("cameras");
     let names: Vec<_> = cameras.iter().map(|c| c.camera.as_str()).collect();
-    assert_eq!(names, ["dock", "gate"], "who sent last comes first");
+    assert_eq!(names, ["dock", "gate"], "by name where all is well");
     let gate = &cameras[1];
     assert_eq!((gate.frames, gate.decoded, gate.labelled), (3, 2, 1));
     assert_eq!((gate.pixels, gate.latent_bits), (2 * 64 * 48, 2048));

@@ -4,6 +4,7 @@
 pub mod catalogue;
 pub mod objects;
 pub mod queue;
+pub mod watchlist;
 
 use cloud_decoder::frame::{Label, NewFrame, Score};
 use uuid::Uuid;

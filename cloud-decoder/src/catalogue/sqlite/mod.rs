@@ -168,7 +168,7 @@ impl SqliteCatalogue {
     pub(crate) async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
         let now = steady_ms();
         let claims = self.claims.fetch_add(1, Ordering::Relaxed);
-        let order: &[&'static str] = match claims % OLDEST_EVERY {
+        let order: &[&'static str] = match claims.wrapping_add(1) % OLDEST_EVERY {
             0 => &[CLAIM_OLDEST],
             _ => &[CLAIM_NEWEST_LIVE, CLAIM_OLDEST],
         };
