@@ -297,7 +297,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if (0.001..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("a rate is a number of frames a second from 0.001 to 1000".to_owned()),
+        Ok(rate) if (0.00001..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of frames a second from 0.00001 to 1000".to_owned()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use daemon::proxy;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -26,6 +27,8 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(crate) struct Edge {
     http: reqwest::Client,
     base: Url,
+    /// Tells of the proxy on the way; empty without one.
+    through: String,
 }
 
 /// What the edge node says of a frame that it took.
@@ -129,6 +132,10 @@ impl Edge {
             // The system's certificates are not asked for: an image from scratch has none.
             http = http.tls_certs_only([]);
         }
+        let proxy = proxy::of(&base.as_str().parse()?);
+        if proxy.is_none() {
+            http = http.no_proxy();
+        }
         if let Some(path) = &access.token_file {
             let bearer = format!("Bearer {}", daemon::tokens::from_file(path)?);
             let mut value = HeaderValue::try_from(bearer)?;
@@ -138,6 +145,9 @@ impl Edge {
         Ok(Self {
             http: http.build()?,
             base,
+            through: proxy.map_or_else(String::new, |proxy| {
+                format!(" (through the proxy {proxy}, which the environment names)")
+            }),
         })
     }
 
@@ -152,6 +162,7 @@ impl Edge {
         url.query_pairs_mut()
             .append_pair("camera", camera)
             .append_pair("task", task.as_str());
+        let through = &self.through;
         let deadline = Instant::now() + RETRY_FOR;
         let mut backoff = FIRST_BACKOFF;
         loop {
@@ -167,12 +178,16 @@ impl Edge {
                     let status = response.status();
                     (
                         wait,
-                        format!("it answers {status}: {}", reason(response).await),
+                        format!("it answers {status}{through}: {}", reason(response).await),
                     )
                 }
-                Ok(response) => return answer(response).await,
-                Err(error) if error.is_connect() => (backoff, "it does not answer".to_owned()),
-                Err(error) => return Err(error).context("the edge node did not answer"),
+                Ok(response) => return self.answer(response).await,
+                Err(error) if error.is_connect() => {
+                    (backoff, format!("it does not answer{through}"))
+                }
+                Err(error) => {
+                    return Err(error).context(format!("the edge node did not answer{through}"));
+                }
             };
             if Instant::now() + wait > deadline {
                 bail!("the edge node at {} takes no frame: {problem}", self.base);
@@ -185,14 +200,28 @@ impl Edge {
         }
     }
 
+    /// A frame that fails takes no other with it.
+    async fn answer(&self, response: Response) -> Result<Answer> {
+        let (status, through) = (response.status(), &self.through);
+        if status.is_success() {
+            return Ok(Ok(json(response).await?));
+        }
+        let failed = status.is_client_error() || status.is_server_error();
+        let told = format!("{}{through}: {}", status.as_u16(), reason(response).await);
+        ensure!(failed, "the edge node answers {told}");
+        Ok(Err(told))
+    }
+
     /// What is loaded.
     pub(crate) async fn encoder(&self) -> Result<Chip> {
         let response = self.http.get(self.base.join("v1/encoder")?).send().await;
-        let response = response.context("the edge node did not answer")?;
+        let through = &self.through;
+        let response =
+            response.with_context(|| format!("the edge node did not answer{through}"))?;
         let status = response.status();
         ensure!(
             status.is_success(),
-            "the edge node answers {status}: {}",
+            "the edge node answers {status}{through}: {}",
             reason(response).await
         );
         json(response).await
@@ -206,9 +235,14 @@ impl Edge {
         if status == StatusCode::NOT_FOUND {
             return Ok(Delivery::Forgotten);
         }
+        if is_overload(status) {
+            // It cannot tell now.
+            return Ok(Delivery::Spooled);
+        }
         ensure!(
             status.is_success(),
-            "the edge node answers {status} for frame {id}: {}",
+            "the edge node answers {status} for frame {id}{}: {}",
+            self.through,
             reason(response).await
         );
         json(response).await
@@ -225,21 +259,6 @@ fn is_overload(status: StatusCode) -> bool {
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.parse().ok()?))
-}
-
-async fn answer(response: Response) -> Result<Answer> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(Ok(json(response).await?));
-    }
-    if status.is_client_error() {
-        return Ok(Err(format!(
-            "{}: {}",
-            status.as_u16(),
-            reason(response).await
-        )));
-    }
-    bail!("the edge node answers {status}: {}", reason(response).await)
 }
 
 /// The sentence of an error answer, `{"error": "..."}`, or what came instead.

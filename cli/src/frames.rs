@@ -1,18 +1,15 @@
 //! Images on disk: which files are images, and their pixels.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use image::{ImageReader, Limits};
+use anyhow::{Context, Error, Result, bail, ensure};
+use bytes::Bytes;
+use edge_node::{intake, sources::ENDINGS};
 use patchwire_proto::limits::MAX_SIDE;
 
-/// Names of image files that the commands take, by extension.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "ppm", "pnm"];
-
-/// The largest frame in RGB, and as much again for the codec's own buffers.
-const MAX_DECODE_BYTES: u64 = 2 * 3 * (MAX_SIDE as u64) * (MAX_SIDE as u64);
+use crate::send::MAX_FILE_BYTES;
 
 /// Pixels of an image.
 pub(crate) struct Frame {
@@ -24,28 +21,20 @@ pub(crate) struct Frame {
     pub(crate) rgb: Vec<u8>,
 }
 
-/// The image in `path`, as 8-bit RGB; transparency is dropped.
+/// The image in `path` as 8-bit RGB, by the intake of the edge node.
 pub(crate) fn load(path: &Path) -> Result<Frame> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut reader = ImageReader::new(BufReader::new(file))
-        .with_guessed_format()
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    reader.limits(limits);
-    let image = reader
-        .decode()
-        .with_context(|| format!("cannot read {} as an image", path.display()))?
-        .into_rgb8();
-    let (width, height) = image.dimensions();
-    ensure!(width > 0 && height > 0, "{} has no pixels", path.display());
+    let bytes = Bytes::from(read_bounded(path, MAX_FILE_BYTES)?);
+    let not_one = || format!("cannot read {} as an image", path.display());
+    let media_type = intake::media_type(&bytes)
+        .map_err(Error::msg)
+        .with_context(not_one)?;
+    let most = u64::from(MAX_SIDE) * u64::from(MAX_SIDE);
+    let frame = intake::decode(&bytes, Some(media_type), None, most).with_context(not_one)?;
     Ok(Frame {
         name: file_name(path),
-        width,
-        height,
-        rgb: image.into_raw(),
+        width: frame.width,
+        height: frame.height,
+        rgb: frame.rgb,
     })
 }
 
@@ -59,7 +48,9 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot list {}", folder.display()))?
             .path();
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        if path.is_file() && EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
+        // One that cannot be looked at is told when it is read.
+        let file = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
+        if file && ENDINGS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
             files.push(path);
         }
     }
@@ -67,7 +58,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         bail!(
             "{} holds no image (files named .{})",
             folder.display(),
-            EXTENSIONS.join(", .")
+            ENDINGS.join(", .")
         );
     }
     files.sort();

@@ -92,7 +92,11 @@ async fn each_is_there_once(cloud: &Service, ids: &[String]) {
 /// A counter of an edge node.
 async fn counter(edge: &Service, name: &str) -> u64 {
     let url = format!("http://{}/metrics", edge.http);
-    let response = reqwest::get(url).await.expect("the edge node answers");
+    let response = testing::client()
+        .get(url)
+        .send()
+        .await
+        .expect("the edge node answers");
     let text = response.text().await.expect("text");
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|value| value.trim().parse().ok())

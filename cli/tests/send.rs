@@ -102,9 +102,18 @@ fn a_busy_edge_node_is_asked_again() {
 
 /// Runs `send` with `input` on its standard input against an edge node that takes every frame.
 fn send_stream(input: &[u8], frames: usize, arguments: &[&str]) -> (Output, Vec<String>) {
+    send_answered(input, vec![accepted(); frames], arguments)
+}
+
+/// The same against one that answers so.
+fn send_answered(
+    input: &[u8],
+    answers: Vec<(&'static str, String)>,
+    arguments: &[&str],
+) -> (Output, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let edge = std::thread::spawn(move || play(listener, vec![accepted(); frames]));
+    let edge = std::thread::spawn(move || play(listener, answers));
     let mut child = Command::new(env!("CARGO_BIN_EXE_patchwire"))
         .arg("send")
         .args(arguments)
@@ -153,31 +162,138 @@ fn motion_jpeg_on_standard_input_is_sent_frame_by_frame() {
 }
 
 #[test]
+fn a_frame_that_was_cut_is_refused_alone() {
+    let frames = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge-node/tests/mjpeg");
+    let read = |name: &str| std::fs::read(frames.join(name)).expect("a frame");
+    let names = ["0", "1", "2", "3-cut", "4", "5", "6", "7"];
+    let frames: Vec<_> = names.map(|name| read(&format!("frame-{name}.jpg"))).into();
+    let parts = frames.iter().map(|frame| {
+        let head = b"--frame\r\ncontent-type: image/jpeg\r\n\r\n";
+        [&head[..], frame, b"\r\n"].concat()
+    });
+    let parts = parts.collect::<Vec<_>>().concat();
+    for input in [read("stdin-cut.mjpeg"), parts] {
+        let refused = r#"{"error":"JPEG is truncated or damaged"}"#.to_owned();
+        let mut answers = vec![accepted(); 8];
+        answers[3] = ("400 Bad Request", refused);
+        let (output, asked) = send_answered(&input, answers, &["-"]);
+        for (post, frame) in asked.iter().zip(&frames) {
+            let length = format!("content-length: {}", frame.len());
+            assert!(post.lines().any(|line| line == length), "{post}");
+        }
+        assert_eq!((asked.len(), output.status.code()), (8, Some(1)));
+        let error = String::from_utf8_lossy(&output.stderr);
+        let told =
+            "1 of 8 frames did not make it, the first: standard input: 400: JPEG is truncated";
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_stop_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = common::samples().join("lake.jpg");
+    for name in ["a.jpg", "c.jpg"] {
+        std::fs::copy(&lake, folder.path().join(name)).expect("a file");
+    }
+    // A link to itself, since who runs the tests may read everything.
+    std::os::unix::fs::symlink("b.jpg", folder.path().join("b.jpg")).expect("a link");
+    let path = folder.path().display().to_string();
+    let (output, asked) = send_answered(b"", vec![accepted(); 2], &[&path]);
+    assert_eq!((asked.len(), output.status.code()), (2, Some(1)));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("1 of 3 frames did not make it, the first: b.jpg: cannot open"),
+        "{error}"
+    );
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown.matches("accepted").count(), 2, "{shown}");
+}
+
+#[test]
+fn an_edge_node_that_fails_halfway_does_not_hide_what_was_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = common::samples().join("lake.jpg");
+    for name in ["a.jpg", "b.jpg"] {
+        std::fs::copy(&lake, folder.path().join(name)).expect("a file");
+    }
+    let path = folder.path().display().to_string();
+    let page = ("200 OK", "<html>hello</html>".to_owned());
+    let (output, _) = send_answered(b"", vec![accepted(), page], &[&path]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("a.jpg") && shown.contains("accepted"),
+        "{shown}"
+    );
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("b.jpg"), "{error}");
+    // A failure of one frame is no reason to keep the others back.
+    let failed = (
+        "500 Internal Server Error",
+        r#"{"error":"it failed"}"#.to_owned(),
+    );
+    let (output, asked) = send_answered(b"", vec![failed, accepted()], &[&path]);
+    assert_eq!((asked.len(), output.status.code()), (2, Some(1)));
+}
+
+#[test]
+fn a_video_of_a_variable_rate_has_as_many_frames_as_it_has() {
+    if !common::has_ffmpeg() {
+        return;
+    }
+    let video = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vfr.mp4");
+    let (output, asked) = send_stream(b"", 5, &[&video.display().to_string()]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(shown.contains("5 frames"), "{shown}");
+    assert_eq!(asked.len(), 5);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_named_and_this_machine_reached_without() {
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}", proxy.local_addr().expect("an address"));
+    let refusal = ("403 Forbidden", "not through here".to_owned());
+    let proxy = std::thread::spawn(move || play(proxy, vec![refusal]));
+    let lake = common::samples().join("lake.jpg");
+    let patchwire = |edge: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchwire"));
+        command.arg("send").arg(&lake).args(["--edge", edge]);
+        command.env("http_proxy", &address);
+        command.env_remove("no_proxy").env_remove("NO_PROXY");
+        command.output().expect("it runs")
+    };
+    let output = patchwire("http://192.0.2.7:8080");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let told = format!("403 (through the proxy {address}, which the environment names): not");
+    assert!(error.contains(&told), "{error}");
+    let asked = proxy.join().expect("the played proxy ends well");
+    assert!(
+        asked[0].starts_with("post http://192.0.2.7:8080/v1/frames"),
+        "{asked:?}"
+    );
+
+    let edge = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", edge.local_addr().expect("an address"));
+    let edge = std::thread::spawn(move || play(edge, vec![accepted()]));
+    assert!(patchwire(&url).status.success());
+    edge.join().expect("the played edge node ends well");
+}
+
+#[test]
 fn a_video_is_read_by_ffmpeg() {
     let folder = tempfile::tempdir().expect("a folder");
     let video = folder.path().join("clip.mp4");
-    let found = Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-loglevel",
-            "error",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=size=64x64:rate=10",
-        ])
-        .args(["-t", "2", "-c:v", "mpeg4"])
-        .arg(&video)
-        .status();
-    let must = std::env::var_os("CI").is_some();
-    assert!(
-        found.is_ok() || !must,
-        "ffmpeg is not installed; .ci/tools does it"
-    );
-    if found.is_err() {
-        eprintln!("NOT TESTED: ffmpeg is not installed; .ci/tools does it");
+    if !common::has_ffmpeg() {
         return;
     }
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i"])
+        .args(["testsrc=size=64x64:rate=10", "-t", "2", "-c:v", "mpeg4"])
+        .arg(&video)
+        .status();
+    assert!(made.expect("ffmpeg runs").success());
     // Two seconds, five frames of each.
     let (output, asked) = send_stream(b"", 10, &[&video.display().to_string(), "--rate", "5"]);
     let shown = String::from_utf8_lossy(&output.stdout);

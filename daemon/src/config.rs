@@ -106,15 +106,15 @@ pub fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), C
     Err(wrong(key, value, &format!("{min} to {max}")))
 }
 
-/// Checks that a rate is from 0.1 to 1,000,000 a second.
+/// Checks that a rate is from 0.00001 to 1,000,000 a second; the first is about one a day.
 ///
 /// # Errors
 /// [`ConfigError::Value`] when it is not.
 pub fn rate_within(key: &'static str, rate: f64) -> Result<(), ConfigError> {
-    if (0.1..=1e6).contains(&rate) {
+    if (0.00001..=1e6).contains(&rate) {
         return Ok(());
     }
-    Err(wrong(key, rate, "0.1 to 1000000"))
+    Err(wrong(key, rate, "0.00001 to 1000000"))
 }
 
 /// The error for a value that is not among those `allowed`, which are told in the plural.

@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod jpeg;
 pub mod metrics;
+pub mod proxy;
 pub mod rate;
 pub mod reference;
 pub mod tls;

@@ -114,6 +114,7 @@ label! {
         Timeout = "timeout",
         Overloaded = "overloaded",
         CameraRate = "camera_rate",
+        SpoolBusy = "spool_busy",
         SpoolFull = "spool_full",
         Internal = "internal",
     }

@@ -91,6 +91,11 @@ async fn files_are_taken_once_also_over_a_restart_and_again_when_they_change() {
     fs::create_dir(gate.join("folder.jpg")).expect("a folder");
     let node = edge_node::start(config.clone()).await.expect("start");
     fares(&node, 0, 2, 1).await;
+    let refusal = status(&node).await[0]["refusal"].to_string();
+    assert!(
+        refusal.contains("broken.jpg: JPEG is truncated"),
+        "{refusal}"
+    );
     // A folder that is not there yet is waited for.
     let told = &status(&node).await[1];
     assert_eq!(
@@ -138,6 +143,41 @@ async fn files_are_taken_once_also_over_a_restart_and_again_when_they_change() {
             .len()
     };
     assert_eq!((of("gate"), of("yard")), (6, 1));
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_or_are_no_images_are_named() {
+    let dir = tempfile::tempdir().expect("dir");
+    let folder = dir.path().join("gate");
+    fs::create_dir(&folder).expect("a folder");
+    let mut config = config(dir.path(), support::free_addr().await);
+    config.sources = vec![Source {
+        folder: Some(folder.clone()),
+        ..source("gate")
+    }];
+    let node = edge_node::start(config).await.expect("start");
+    let refusal = async |sentence: &str| {
+        eventually(sentence, async || {
+            let refusal = &status(&node).await[0]["refusal"];
+            refusal
+                .as_str()
+                .is_some_and(|told| told.starts_with(sentence))
+        })
+        .await;
+    };
+    put(&folder, "notes.jpg", b"no image, but a text");
+    refusal("notes.jpg: it is no image, PNG, JPEG, WebP and PPM are taken").await;
+    put(&folder, "moving.png", b"GIF89a and so on");
+    refusal("moving.png: it is image/gif, PNG, JPEG, WebP and PPM are taken").await;
+    // A link to itself, since who runs the tests may read everything.
+    std::os::unix::fs::symlink("loop.jpg", folder.join("loop.jpg")).expect("a link");
+    refusal("loop.jpg: it cannot be read: ").await;
+    // Told and counted once, and others go on.
+    put(&folder, "one.jfif", &jpeg(100));
+    fares(&node, 0, 1, 3).await;
+    put(&folder, "two.jpg", &jpeg(100));
+    fares(&node, 0, 2, 3).await;
     node.shutdown().await;
 }
 
@@ -332,6 +372,23 @@ async fn of_a_stream_that_is_too_fast_frames_are_skipped_and_counted() {
 }
 
 #[test]
+fn slow_snapshots_and_paths_with_spaces_are_allowed() {
+    let sources = vec![
+        stream(
+            "a",
+            "http://192.0.2.7/cam pictures/now.jpg".into(),
+            Some(0.0167),
+        ),
+        stream("b", "rtsp://192.0.2.7/stream 1".into(), Some(0.00002)),
+    ];
+    let config = Config {
+        sources,
+        ..Config::default()
+    };
+    config.check().expect("allowed");
+}
+
+#[test]
 fn sources_that_cannot_be_are_told_in_a_sentence() {
     let folder = || Source {
         folder: Some("in".into()),
@@ -348,6 +405,11 @@ fn sources_that_cannot_be_are_told_in_a_sentence() {
             "must have either a folder or a url",
         ),
         (vec![url("http:///live")], "names no host"),
+        (vec![url("rtsp://")], "names no host"),
+        (
+            vec![url("http://my camera/live")],
+            "invalid international domain name",
+        ),
         (
             vec![url("http://user:secret@camera/")],
             "put it into a file and name that with login_file",
@@ -362,7 +424,7 @@ fn sources_that_cannot_be_are_told_in_a_sentence() {
         ),
         (
             vec![Source {
-                rate: Some(-1.0),
+                rate: Some(0.0),
                 ..folder()
             }],
             "sources.rate",

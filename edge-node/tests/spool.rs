@@ -11,7 +11,8 @@ use edge_node::{
 };
 use patchwire_proto::v1::EncodedFrame;
 use proptest::prelude::*;
-use support::{answer, backlog, config, metric, noise, post_one, post_raw, state};
+use sqlx::Connection as _;
+use support::{answer, backlog, config, metric, noise, plain, post_one, post_raw, state};
 use uuid::Uuid;
 
 fn settings(dir: &Path) -> config::Spool {
@@ -101,6 +102,40 @@ async fn a_full_spool_answers_503_and_keeps_what_it_has() {
         .expect("file")
         .len();
     assert!(size <= 2 << 20, "{size}");
+}
+
+#[tokio::test]
+async fn a_spool_that_another_program_locks_answers_503_until_it_does_not() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut config = config(dir.path(), support::free_addr().await);
+    config.http.max_concurrent = 4;
+    let node = edge_node::start(config.clone()).await.expect("start");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&config.spool.path);
+    let mut other = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("it opens");
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .expect("a lock");
+    let post = async || {
+        let request = post_raw(&node, "camera=c", 32, 32, plain(32, 32, [200, 0, 0]));
+        request.send().await.expect("an answer")
+    };
+    let refused = post().await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let (_, body) = support::answer(refused).await;
+    let told = body["error"].as_str().expect("a sentence");
+    assert!(told.contains("locked by another program"), "{told}");
+    let series = "edge_node_frames_refused_total{reason=\"spool_busy\"}";
+    assert_eq!(support::metric(&node, series).await, 1.0);
+    sqlx::query("ROLLBACK")
+        .execute(&mut other)
+        .await
+        .expect("released");
+    assert_eq!(post().await.status(), 202);
+    node.shutdown().await;
 }
 
 #[tokio::test]

@@ -43,15 +43,16 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
         }
     }
     let edge = Edge::new(&args.edge, &args.access)?;
-    let mut sent = post(&edge, files, &args).await?;
-    let mut streamed = Vec::with_capacity(streams.len());
-    for path in streams {
-        streamed.push(stream::post(&edge, path, &args).await?);
+    let (mut sent, mut streamed) = (Vec::with_capacity(files.len()), Vec::new());
+    let ended = post(&edge, files, streams, &args, &mut sent, &mut streamed).await;
+    // An end halfway does not hide what was sent before.
+    let (failed, first) = report(&sent, &streamed)?;
+    ended?;
+    let frames = sent.len() as u64 + streamed.iter().map(|stream| stream.frames).sum::<u64>();
+    if let Some(first) = first {
+        bail!("{failed} of {frames} frames did not make it, the first: {first}");
     }
-    if args.wait {
-        wait(&edge, &mut sent).await?;
-    }
-    report(&sent, &streamed)
+    Ok(())
 }
 
 /// Time between frames.
@@ -74,17 +75,26 @@ impl Pace {
     }
 }
 
-async fn post(edge: &Edge, files: Vec<PathBuf>, args: &SendArgs) -> Result<Vec<Sent>> {
+/// Posts everything; what became of it is in `sent` and `streamed`, also when that ends early.
+async fn post(
+    edge: &Edge,
+    files: Vec<PathBuf>,
+    streams: Vec<&PathBuf>,
+    args: &SendArgs,
+    sent: &mut Vec<Sent>,
+    streamed: &mut Vec<Streamed>,
+) -> Result<()> {
     let mut pace = Pace::new(args.rate);
     let bar = terminal::bar(files.len() as u64, "sending");
-    let mut sent = Vec::with_capacity(files.len());
     for file in files {
         pace.tick().await;
-        let image = read_bounded(&file, MAX_FILE_BYTES)?;
-        let answer = edge
-            .submit(&args.camera, args.task, &image)
-            .await
-            .with_context(|| format!("cannot send {}", file.display()))?;
+        let answer = match read_bounded(&file, MAX_FILE_BYTES) {
+            Ok(image) => edge
+                .submit(&args.camera, args.task, &image)
+                .await
+                .with_context(|| format!("cannot send {}", file.display()))?,
+            Err(error) => Err(format!("{error:#}")),
+        };
         sent.push(Sent {
             file,
             answer,
@@ -93,7 +103,17 @@ async fn post(edge: &Edge, files: Vec<PathBuf>, args: &SendArgs) -> Result<Vec<S
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(sent)
+    for path in streams {
+        streamed.push(Streamed::new(path));
+        let Some(stream) = streamed.last_mut() else {
+            continue;
+        };
+        stream::post(edge, path, args, stream).await?;
+    }
+    if args.wait {
+        wait(edge, sent).await?;
+    }
+    Ok(())
 }
 
 /// Asks for each accepted frame until the cloud has acknowledged it.
@@ -128,9 +148,14 @@ async fn settled(edge: &Edge, id: Uuid) -> Result<Delivery> {
     }
 }
 
-fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<()> {
+/// Tells what became of each file and stream; gives how many frames did not make it, and the first of them.
+fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<(u64, Option<String>)> {
     let mut table = terminal::table(&["frame", "id", "label", "bpp", "state"], 5);
-    let mut failed = 0;
+    let (mut failed, mut first) = (0, None);
+    let mut fails = |frames: u64, name: &str, reason: &str| {
+        failed += frames;
+        first.get_or_insert_with(|| format!("{name}: {reason}"));
+    };
     for frame in sent {
         let (id, label, bpp) = match &frame.answer {
             Ok(accepted) => {
@@ -156,12 +181,17 @@ fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<()> {
                 Err(format!("the edge node dropped it: {reason}"))
             }
         };
-        failed += u64::from(state.is_err());
+        let name = file_name(&frame.file);
+        if let Err(reason) = &state {
+            fails(1, &name, reason);
+        }
         let state = state.map_or_else(|reason| reason, str::to_owned);
-        table.add_row([file_name(&frame.file), id, label, bpp, state]);
+        table.add_row([name, id, label, bpp, state]);
     }
-    let mut frames = sent.len() as u64;
-    for stream in streamed {
+    for stream in streamed.iter().filter(|stream| stream.frames > 0) {
+        if let Some(reason) = &stream.first_failure {
+            fails(stream.failed, &stream.name, reason);
+        }
         let state = match &stream.first_failure {
             Some(reason) => format!("{} did not make it, the first: {reason}", stream.failed),
             None if stream.delivered => "delivered".to_owned(),
@@ -171,14 +201,11 @@ fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<()> {
         let count = format!("{} frames", stream.frames);
         let row = [stream.name.clone(), count, dash(), figure(bpp, 4), state];
         table.add_row(row);
-        frames += stream.frames;
-        failed += stream.failed;
     }
-    terminal::out(table)?;
-    if failed > 0 {
-        bail!("{failed} of {frames} frames did not make it");
+    if !table.is_empty() {
+        terminal::out(table)?;
     }
-    Ok(())
+    Ok((failed, first))
 }
 
 fn dash() -> String {

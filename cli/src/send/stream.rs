@@ -47,6 +47,17 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
+    pub(super) fn new(path: &Path) -> Self {
+        let name = match path.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => file_name(path),
+        };
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
     fn fails(&mut self, reason: String) {
         self.failed += 1;
         self.first_failure.get_or_insert(reason);
@@ -102,19 +113,17 @@ impl Pipe {
 }
 
 /// Posts each frame of a stream; with `--wait`, until the cloud has acknowledged all of them.
-pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<Streamed> {
-    let name = match path.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => file_name(path),
-    };
+pub(super) async fn post(
+    edge: &Edge,
+    path: &Path,
+    args: &SendArgs,
+    streamed: &mut Streamed,
+) -> Result<()> {
+    let name = streamed.name.clone();
     let mut pipe = Pipe::open(path, args.rate)?;
     let mut pace = Pace::new(args.rate);
     let mut jpegs = Jpegs::new(MAX_FRAME_BYTES);
     let mut under_way = VecDeque::new();
-    let mut streamed = Streamed {
-        name: name.clone(),
-        ..Streamed::default()
-    };
     let counter = terminal::counter(&name);
     let mut ended = false;
     while !ended {
@@ -147,7 +156,7 @@ pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<St
             if !args.wait {
                 under_way.clear();
             } else if under_way.len() > UNDER_WAY {
-                settle(edge, &mut under_way, UNDER_WAY, &mut streamed).await?;
+                settle(edge, &mut under_way, UNDER_WAY, streamed).await?;
             }
         }
     }
@@ -160,10 +169,10 @@ pub(super) async fn post(edge: &Edge, path: &Path, args: &SendArgs) -> Result<St
     if streamed.frames == 0 {
         bail!("there is no frame in {name}");
     }
-    settle(edge, &mut under_way, 0, &mut streamed).await?;
+    settle(edge, &mut under_way, 0, streamed).await?;
     streamed.delivered = args.wait;
     counter.finish_and_clear();
-    Ok(streamed)
+    Ok(())
 }
 
 /// Waits until no more than `most` frames are under way.

@@ -76,3 +76,14 @@ pub(crate) fn keys(value: &Value) -> Vec<&str> {
     keys.sort_unstable();
     keys
 }
+
+/// Whether there is an ffmpeg to test with; in CI there must be.
+pub(crate) fn has_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let told = "ffmpeg is not installed; .ci/tools does it";
+    assert!(found || std::env::var_os("CI").is_none(), "{told}");
+    if !found {
+        eprintln!("NOT TESTED: {told}");
+    }
+    found
+}

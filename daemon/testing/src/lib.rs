@@ -40,9 +40,10 @@ impl Authority {
     }
 }
 
-/// An HTTP client without TLS: reading the system's certificates takes longer than most requests here.
+/// An HTTP client without TLS, since reading the system's certificates takes longer than most requests here, and without the proxies of the
+/// environment.
 pub fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder().tls_certs_only([]);
+    let client = reqwest::Client::builder().tls_certs_only([]).no_proxy();
     client.build().expect("client")
 }
 

@@ -15,7 +15,7 @@ use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
 
 /// Seconds after which a client is told to try again when the node is busy.
 const RETRY_BUSY_S: u64 = 1;
-/// The same when the spool is full, which takes longer to pass.
+/// The same when the spool is full or locked, which takes longer to pass.
 const RETRY_FULL_S: u64 = 10;
 
 /// What every refusal says.
@@ -135,6 +135,11 @@ impl From<SpoolError> for HttpError {
         match error {
             SpoolError::Full => Self {
                 retry_after_s: Some(RETRY_FULL_S),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+            },
+            SpoolError::Busy => Self {
+                retry_after_s: Some(RETRY_FULL_S),
+                refusal: Some(Refusal::SpoolBusy),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
             },
             SpoolError::TooLarge { .. } => Self::too_large(error),

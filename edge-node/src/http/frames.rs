@@ -95,7 +95,7 @@ pub(super) struct FrameStatus {
         (status = 413, description = "Too many bytes or pixels", body = Told),
         (status = 415, description = "The content-type is missing, not supported or not true", body = Told),
         (status = 429, description = "Too many frames at once; see Retry-After", body = Told),
-        (status = 503, description = "The spool is full; see Retry-After", body = Told),
+        (status = 503, description = "The spool is full or locked; see Retry-After", body = Told),
     ),
 )]
 pub(super) async fn post(

@@ -103,11 +103,16 @@ impl Source {
             );
         }
         if let Some(url) = &self.url {
-            let parsed = url.parse::<axum::http::Uri>();
-            let Some(authority) = parsed.as_ref().ok().and_then(|uri| uri.authority()) else {
+            let behind = url.split_once("://").map_or("", |(_, behind)| behind);
+            if behind.is_empty() || behind.starts_with(['/', '?', '#', ':']) {
                 return value(format!("has the url {url:?}, which names no host"));
+            }
+            // Spaces and the like in a path are sent as browsers do.
+            let parsed = match reqwest::Url::parse(url) {
+                Ok(parsed) => parsed,
+                Err(error) => return value(format!("has the url {url:?}: {error}")),
             };
-            if authority.as_str().contains('@') {
+            if !parsed.username().is_empty() || parsed.password().is_some() {
                 return value(
                     "has a login in its url; put it into a file and name that with login_file"
                         .into(),

@@ -51,6 +51,9 @@ impl Ffmpeg {
         if let Some(rate) = rate {
             command.args(["-vf", &format!("fps={rate}")]);
         }
+        // Frames come when they come; otherwise they are doubled to make a constant rate of a variable one. By its old name, which
+        // all versions know.
+        command.args(["-vsync", "passthrough"]);
         // Each frame is written as it is made, not when a buffer is full.
         command.args(["-f", "image2pipe", "-flush_packets", "1"]);
         command.args(["-c:v", "mjpeg", "-q:v", "2", "pipe:1"]);

@@ -4,6 +4,7 @@
 //! A stream goes on whether there is room or not: of its frames the node takes the newest that it can, and counts the
 //! rest. A source that fails is tried again after a random wait that grows with each failure.
 
+mod camera;
 mod config;
 mod ffmpeg;
 mod folder;
@@ -18,6 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use daemon::{boot::SPANS, files::FileError, one_line, trace};
+use http_auth::PasswordClient;
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -64,6 +66,10 @@ enum SourceError {
     File(#[from] FileError),
     #[error("{0} is not USER:PASSWORD")]
     Login(String),
+    #[error("the login that it asks for is not known here: {0}")]
+    Challenge(String),
+    #[error("{0} (through the proxy {1}, which the environment names)")]
+    Through(Box<SourceError>, String),
     #[error("it answers {0}")]
     Status(reqwest::StatusCode),
     #[error("it does not answer: {}", root(.0))]
@@ -78,6 +84,13 @@ enum SourceError {
     Silent(Duration),
     #[error("it ended without a frame")]
     Empty,
+}
+
+impl SourceError {
+    /// Whether a proxy on the way may be why.
+    fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Http(_) | Self::Silent(_))
+    }
 }
 
 /// The innermost cause, which says most.
@@ -158,6 +171,7 @@ pub(crate) async fn run(node: Arc<Node>, stop: CancellationToken) {
             desk: Arc::new(desk),
             due: Instant::now(),
             backoff: Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1),
+            challenge: None,
         };
         let stop = stop.clone();
         feeds.spawn(async move {
@@ -183,6 +197,8 @@ struct Feed {
     /// When the next frame may be taken.
     due: Instant,
     backoff: Backoff,
+    /// What the camera asks for by way of a login.
+    challenge: Option<PasswordClient>,
 }
 
 impl Feed {

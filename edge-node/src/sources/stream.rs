@@ -3,19 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use daemon::files;
-use reqwest::{Certificate, Url};
+use reqwest::Url;
 use tokio::{
     io::AsyncReadExt as _,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
-use super::{Feed, Ffmpeg, Jpegs, SourceError};
+use super::{Feed, Ffmpeg, Jpegs, SourceError, camera::proxied};
 use crate::metrics::SourceOutcome;
 
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 /// A stream without a frame for so long is given up, where the rate does not want frames that seldom.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of one read.
@@ -46,33 +43,28 @@ impl Pipe {
 impl Feed {
     /// Follows a stream of motion JPEG, or takes the one JPEG that the address has now.
     pub(super) async fn mjpeg(&mut self, url: &str) -> Result<(), SourceError> {
-        let mut client = reqwest::Client::builder().connect_timeout(CONNECT);
-        if let Some(path) = &self.desk.source.ca {
-            let bundle = Certificate::from_pem_bundle(&files::read(path)?)?;
-            client = client.tls_certs_only(bundle);
-        } else if !url.to_ascii_lowercase().starts_with("https:") {
-            // The system's certificates are not asked for: an image from scratch has none.
-            client = client.tls_certs_only([]);
-        }
-        let mut request = client.build()?.get(url);
-        if let Some((user, password)) = self.login()? {
-            request = request.basic_auth(user, Some(password));
-        }
-        let deadline = Instant::now() + SILENCE;
-        let answer = timeout_at(deadline, request.send()).await;
+        let followed = self.mjpeg_now(url).await;
+        followed.map_err(|error| match proxied(url) {
+            Some(proxy) if error.is_of_the_way() => SourceError::Through(Box::new(error), proxy),
+            _ => error,
+        })
+    }
+
+    async fn mjpeg_now(&mut self, url: &str) -> Result<(), SourceError> {
+        let answer = timeout(SILENCE, self.open(url)).await;
         let answer = answer.map_err(|_| SourceError::Silent(SILENCE))??;
-        if !answer.status().is_success() {
-            return Err(SourceError::Status(answer.status()));
-        }
         self.follow(&mut Pipe::Http(answer)).await.map(drop)
     }
 
     /// Follows a stream through ffmpeg.
     pub(super) async fn rtsp(&mut self, url: &str) -> Result<(), SourceError> {
         let mut address = Url::parse(url).map_err(|error| SourceError::Later(error.to_string()))?;
-        if let Some((user, password)) = self.login()? {
-            let set = address.set_username(&user);
-            if set.and(address.set_password(Some(&password))).is_err() {
+        if let Some(login) = self.login()? {
+            let set = address.set_username(&login.user);
+            if set
+                .and(address.set_password(Some(&login.password)))
+                .is_err()
+            {
                 return Err(SourceError::Later("the address takes no login".into()));
             }
         }
@@ -88,19 +80,6 @@ impl Feed {
             })?;
         }
         followed
-    }
-
-    /// User and password for the address.
-    fn login(&self) -> Result<Option<(String, String)>, SourceError> {
-        let Some(path) = &self.desk.source.login_file else {
-            return Ok(None);
-        };
-        let bytes = files::read(path)?;
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-        let login = text.split_once(':').filter(|(user, _)| !user.is_empty());
-        let (user, password) =
-            login.ok_or_else(|| SourceError::Login(path.display().to_string()))?;
-        Ok(Some((user.to_owned(), password.to_owned())))
     }
 
     /// Takes frames to the stream's end, as many as there is room for.

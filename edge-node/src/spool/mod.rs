@@ -58,6 +58,10 @@ pub const RESERVE_PAGES: u64 = 128;
 /// What the write-ahead log is cut back to, in bytes.
 pub const WAL_BYTES: u64 = 4 << 20;
 const PAGE_BYTES: u64 = 4096;
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_LOCKED: u32 = 6;
+/// For a file at `max_page_count` or a disk without room.
+const SQLITE_FULL: u32 = 13;
 
 /// The queue. Dropping it loses nothing.
 pub struct Spool {
@@ -132,6 +136,9 @@ pub enum SpoolError {
     /// The lock file beside it cannot be made or locked.
     #[error("the spool's lock {0} cannot be used: {1}")]
     Lock(String, io::Error),
+    /// It is locked for longer than is waited for.
+    #[error("the spool is busy or locked by another program, try again later")]
+    Busy,
     /// The database failed.
     #[error("the spool cannot be used: {0}")]
     Database(sqlx::Error),
@@ -143,8 +150,19 @@ pub enum SpoolError {
 // Written out, because a derived `From` would make the cause a source too and tell it twice.
 impl From<sqlx::Error> for SpoolError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        match primary_code(&error) {
+            Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
+            // The only writing connection waits for the lock.
+            _ if matches!(error, sqlx::Error::PoolTimedOut) => Self::Busy,
+            _ => Self::Database(error),
+        }
     }
+}
+
+/// SQLite's result code, without what it adds in the higher bits.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.parse::<u32>().ok()? & 0xff)
 }
 
 impl Spool {

@@ -8,15 +8,14 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, Spool, SpoolError, Taken, now_ms, taken,
+    FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, SQLITE_FULL, Spool, SpoolError, Taken,
+    now_ms, primary_code, taken,
 };
 use crate::{
     config::OnFull,
     metrics::{DropCause, SpoolCall},
 };
 
-/// SQLite's result code for a file at `max_page_count` or a disk without room.
-const SQLITE_FULL: &str = "13";
 /// Bytes of an overflow page that hold payload.
 const OVERFLOW_BYTES: u64 = PAGE_BYTES - 4;
 /// Pages that a row may need besides its overflow pages: splits of the table's and index's tree.
@@ -282,23 +281,17 @@ pub(super) async fn settled<T>(
     result: Result<T, SpoolError>,
 ) -> Result<T, SpoolError> {
     let error = match result {
-        Ok(value) => return Ok(value),
-        Err(SpoolError::Database(error)) => error,
-        Err(other) => return Err(other),
+        Err(error @ (SpoolError::Database(_) | SpoolError::Busy)) => error,
+        settled => return settled,
     };
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing the spool's connection failed");
     }
-    let full = |error: &sqlx::Error| {
-        error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .is_some_and(|c| c == SQLITE_FULL)
-    };
-    Err(if full(&error) {
-        SpoolError::Full
-    } else {
-        SpoolError::Database(error)
+    Err(match error {
+        SpoolError::Database(error) if primary_code(&error) == Some(SQLITE_FULL) => {
+            SpoolError::Full
+        }
+        error => error,
     })
 }
 
