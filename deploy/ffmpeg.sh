@@ -42,6 +42,7 @@ while [ -n "$left" ]; do
         names="$(readelf --dynamic "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')"
         for name in $names; do
             copy="$out/usr/lib/$triplet/$name"
+            case "$name" in ld-linux*) continue ;; esac # The loader, below.
             [ -e "$copy" ] && continue
             found="$(find_library "$name")"
             cp --dereference "$found" "$copy"

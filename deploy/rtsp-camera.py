@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""An RTSP camera for tests (RFC 2326, interleaved): plays an MPEG transport stream over and over to whoever asks.
+"""An RTSP camera for tests (RFC 2326, interleaved): plays an MPEG transport stream to whoever asks, and hangs up.
 
 deploy/rtsp-camera.py FILE.ts prints its port and serves until it is killed.
 """
 
-import itertools
 import socketserver
 import struct
 import sys
@@ -20,7 +19,7 @@ ANSWERS = {
 
 
 class Camera(socketserver.StreamRequestHandler):
-    def request(self):
+    def asked(self):
         """The method and number of the next request, or None at the end."""
         lines = []
         while (line := self.rfile.readline()) not in (b"", b"\r\n"):
@@ -32,19 +31,18 @@ class Camera(socketserver.StreamRequestHandler):
 
     def handle(self):
         try:
-            while asked := self.request():
+            while asked := self.asked():
                 method, number = asked
                 headers, body = ANSWERS.get(method, ("Session: 1\r\n", ""))
                 head = f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
                 self.wfile.write((head + body).encode())
                 if method == "PLAY":
-                    self.play()
+                    return self.play()
         except OSError:
             pass  # It was watched long enough.
 
     def play(self):
-        for number in itertools.count():
-            begin = number * PIECE % len(VIDEO)
+        for number, begin in enumerate(range(0, len(VIDEO), PIECE)):
             payload = VIDEO[begin : begin + PIECE]
             rtp = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 900 & 0xFFFFFFFF, 1) + payload
             self.wfile.write(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
