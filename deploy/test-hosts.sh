@@ -6,7 +6,7 @@
 #     deploy/test-hosts.sh FOLDER        binaries of the host, for example target/debug
 #
 # There is no registry, and a release takes long: the image with the toolchain is one that hands out FOLDER's binaries for `cargo build`,
-# and the images begin with the host's libraries. All else of Dockerfile is done as it stands. Needs curl, jq, openssl and ffmpeg.
+# and the images begin with the host's libraries. All else of Dockerfile is done as it stands. Needs curl, jq, readelf and ffmpeg.
 # Exit codes: 0 passed, 1 failed, 77 there is no Docker engine, so nothing was tested.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -202,3 +202,31 @@ fn the_context_of_the_images_has_all_that_cargo_needs() {
     }
     cargo_begins(context.path()).expect("as before");
 }
+
+/// Every file that went into `patchwire`, which has both services in it: sources, models, migrations, the dashboard.
+#[test]
+fn the_context_of_the_images_has_every_file_that_is_compiled() {
+    let ignore = deployed("deploy/Dockerfile.dockerignore");
+    let root = repository("").canonicalize().expect("the repository");
+    let inside: Vec<_> = let_in(&ignore).iter().map(|path| root.join(path)).collect();
+    let noted = format!("{}.d", env!("CARGO_BIN_EXE_patchwire"));
+    let noted = fs::read_to_string(&noted).expect("what cargo notes of a binary");
+    let (binary, files) = noted.split_once(": ").expect("BINARY: FILE...");
+    let target = Path::new(binary).ancestors().nth(2).expect("a folder");
+    let ours: Vec<_> = files
+        .split_whitespace()
+        .map(Path::new)
+        .filter(|file| file.starts_with(&root) && !file.starts_with(target))
+        .collect();
+    for part in [
+        "models/decoder.safetensors",
+        "proto/proto",
+        "amx/src/lib.rs",
+    ] {
+        assert!(ours.contains(&root.join(part).as_path()), "{part}");
+    }
+    for file in ours {
+        let there = inside.iter().any(|path| file.starts_with(path));
+        assert!(there, "{} is not let in", file.display());
+    }
+}
