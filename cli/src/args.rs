@@ -1,8 +1,13 @@
 //! The command line's grammar.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+/// An edge node on this machine.
+const EDGE: &str = "http://127.0.0.1:8080";
+/// A cloud decoder on this machine.
+const CLOUD: &str = "http://127.0.0.1:50051";
 
 /// Encode camera frames on an emulated 1-megabit ASIC, rebuild them in the cloud, measure both.
 #[derive(Debug, Parser)]
@@ -64,7 +69,8 @@ pub(crate) struct SendArgs {
         long,
         env = "PATCHWIRE_EDGE",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = EDGE,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, EDGE))
     )]
     pub(crate) edge: String,
     #[command(flatten)]
@@ -220,7 +226,8 @@ pub(crate) struct LoadArgs {
         long,
         env = "PATCHWIRE_CLOUD",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50051"
+        default_value = CLOUD,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, CLOUD))
     )]
     pub(crate) cloud: String,
     /// Edge nodes, each with a connection and an uplink stream of its own, named load-1 to load-N.
@@ -316,6 +323,12 @@ fn parse_node(text: &str) -> Result<Named, String> {
             .map(str::to_owned)
             .collect(),
     })
+}
+
+/// An environment variable that is empty counts as unset.
+fn or_default(text: &str, default: &str) -> String {
+    let text = if text.is_empty() { default } else { text };
+    text.to_owned()
 }
 
 fn parse_load_rate(text: &str) -> Result<f64, String> {

@@ -123,7 +123,9 @@ pub enum Invalid {
     #[error("label scores are not sorted, most likely class first")]
     ScoreOrder,
     /// An original of a type that is not allowed.
-    #[error("original's media type {0:?} is none of \"image/png\", \"image/webp\" and \"image/jpeg\"")]
+    #[error(
+        "original's media type {0:?} is none of \"image/png\", \"image/webp\" and \"image/jpeg\""
+    )]
     MediaType(String),
     /// The frame's checksum differs.
     #[error("frame checksum is {stored:08x}, its bytes give {computed:08x}")]
