@@ -5,6 +5,8 @@
 #     deploy/build-local.sh [TAG]        (default: local); with PROCESSOR=aarch64 for that processor
 #     deploy/build-local.sh TAG FOLDER   from binaries that are in FOLDER, in seconds, for tests: the images have the
 #                                        host's libraries that these need
+#
+# With EDGE_IMAGE=edge-node-video in the environment there is that one too, with the host's ffmpeg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag="${1:-local}"
@@ -37,7 +39,12 @@ platform=(--no-cache)
 if [ -n "${PROCESSOR-}" ]; then
     platform+=(--platform "linux/$PROCESSOR")
 fi
-for image in cloud-decoder edge-node camera; do
+images=(cloud-decoder edge-node camera)
+if [ "${EDGE_IMAGE-}" = edge-node-video ]; then
+    deploy/ffmpeg.sh "$context/ffmpeg"
+    images+=(edge-node-video)
+fi
+for image in "${images[@]}"; do
     docker build --quiet "${platform[@]}" --file deploy/local.Dockerfile --build-arg "BASE=$base" --target "$image" \
         --tag "patchwire/$image:$tag" "$context" > /dev/null
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds static release binaries on this machine and prints their folder: for this machine's processor, or for PROCESSOR,
-# `x86_64` or `aarch64`. Needs rustup and a C compiler for musl: for this machine's processor musl-gcc (Debian: apt-get install
+# `x86_64` or `aarch64` (to Docker: `amd64`, `arm64`). Needs rustup and a C compiler for musl: for this machine's processor musl-gcc (Debian: apt-get install
 # musl-tools), for the other one cargo-zigbuild (pip install cargo-zigbuild ziglang).
 #
 #     [PROCESSOR=aarch64] deploy/build-static.sh BINARY...
@@ -15,8 +15,10 @@ own="$(uname -m)"
 processor="${PROCESSOR:-$own}"
 case "$processor" in
     x86_64 | aarch64) ;;
+    amd64) processor=x86_64 ;;
+    arm64) processor=aarch64 ;;
     *)
-        echo "$0: PROCESSOR is '$processor', not x86_64 or aarch64" >&2
+        echo "$0: PROCESSOR is '$processor', not x86_64 (amd64) or aarch64 (arm64)" >&2
         exit 64
         ;;
 esac

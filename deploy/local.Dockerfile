@@ -25,3 +25,8 @@ COPY patchwire /
 COPY frames /frames
 USER 65532:65532
 ENTRYPOINT ["/patchwire", "send"]
+
+# Reads RTSP too.
+FROM edge-node AS edge-node-video
+COPY ffmpeg /
+ENV PATH=/usr/bin

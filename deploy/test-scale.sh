@@ -10,14 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 binaries="${1:?usage: $0 FOLDER}"
 
-if ! timeout 20 docker info > /dev/null 2>&1; then
-    echo "$0: NOT TESTED: no Docker engine answers (docker info fails)" >&2
-    exit 77
-fi
-compose=(docker-compose)
-if docker compose version > /dev/null 2>&1; then
-    compose=(docker compose)
-fi
+source deploy/test-lib.sh
 tag=scale-test
 project="patchwire-scale-test-$$"
 compose+=(-f deploy/compose.scale.yml -p "$project")
@@ -48,38 +41,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' INT TERM
-
-step() {
-    echo "[$SECONDS s] $*"
-}
-
-fail() {
-    echo "$0: $*" >&2
-    exit 1
-}
-
-# within SECONDS COMMAND...: tries the command until it succeeds.
-within() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$deadline" ] || fail "in vain: $*"
-        sleep 0.5
-    done
-}
-
-containers() { # SERVICE
-    docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"
-}
-
-healthy() { # SERVICE COUNT
-    local id count=0
-    for id in $(containers "$1"); do
-        [ "$(docker inspect --format '{{.State.Health.Status}}' "$id")" = healthy ] || return 1
-        count=$((count + 1))
-    done
-    [ "$count" -eq "$2" ]
-}
 
 address() { # SERVICE PORT
     docker port "$(containers "$1")" "$2/tcp" | grep '^127\.0\.0\.1:'

@@ -6,15 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if ! timeout 20 docker info > /dev/null 2>&1; then
-    echo "deploy/test.sh: NOT TESTED: no Docker engine answers (docker info fails)" >&2
-    exit 77
-fi
-if docker compose version > /dev/null 2>&1; then
-    compose=(docker compose)
-else
-    compose=(docker-compose)
-fi
+source deploy/test-lib.sh
 project="patchwire-test-$$-$RANDOM"
 compose+=(-f deploy/compose.yml -p "$project" --profile demo)
 samples=(cli/samples/*.jpg)
@@ -33,9 +25,7 @@ finish() {
     fi
     timeout 120 "${compose[@]}" down --volumes --remove-orphans --timeout 20 > /dev/null 2>&1 || status=1
     local left
-    left="$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project"
-        docker volume ls --quiet --filter "label=com.docker.compose.project=$project"
-        docker network ls --quiet --filter "label=com.docker.compose.project=$project")"
+    left="$(left_of "$project")"
     if [ -n "$left" ]; then
         echo "deploy/test.sh: not removed: $left" >&2
         status=1
@@ -45,39 +35,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' INT TERM
-
-step() {
-    echo "[$SECONDS s] $*"
-}
-
-fail() {
-    echo "deploy/test.sh: $*" >&2
-    exit 1
-}
-
-# within SECONDS COMMAND...: tries the command until it succeeds.
-within() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$deadline" ] || fail "in vain: $*"
-        sleep 0.5
-    done
-}
-
-containers() {
-    docker ps --quiet --filter "label=com.docker.compose.project=$project" \
-        --filter "label=com.docker.compose.service=$1"
-}
-
-healthy() { # SERVICE COUNT
-    local id count=0
-    for id in $(containers "$1"); do
-        [ "$(docker inspect --format '{{.State.Health.Status}}' "$id")" = healthy ] || return 1
-        count=$((count + 1))
-    done
-    [ "$count" -eq "$2" ]
-}
 
 # Where a container's port is published; fails if that is not on the loopback interface.
 address() { # CONTAINER PORT
@@ -124,14 +81,8 @@ step "up"
 timeout 180 "${compose[@]}" up -d --no-build cloud edge > /dev/null
 within 60 healthy cloud 1
 within 60 healthy edge 1
-for service in cloud edge; do
-    id="$(containers "$service")"
-    docker inspect "$id" | jq --exit-status '.[0] | .Config.User == "65532:65532"
-        and .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"]
-        and .HostConfig.Memory > 0 and .HostConfig.NanoCpus > 0
-        and (.HostConfig.SecurityOpt | index("no-new-privileges:true") != null)' > /dev/null \
-        || fail "$service is not hardened"
-done
+hardened cloud
+hardened edge
 
 step "four frames through both services"
 edge="$(containers edge)"

@@ -1,8 +1,13 @@
 //! The command line's grammar.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+/// An edge node on this machine.
+const EDGE: &str = "http://127.0.0.1:8080";
+/// A cloud decoder on this machine.
+const CLOUD: &str = "http://127.0.0.1:50051";
 
 /// Encode camera frames on an emulated 1-megabit ASIC, rebuild them in the cloud, measure both.
 #[derive(Debug, Parser)]
@@ -34,6 +39,8 @@ pub(crate) enum Command {
     Load(LoadArgs),
     /// Make a certificate authority of your own, and certificates for the cloud and its nodes.
     Certs(CertsArgs),
+    /// Make the folder of each host: certificates, tokens and configuration of the cloud and its nodes.
+    Provision(ProvisionArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +69,8 @@ pub(crate) struct SendArgs {
         long,
         env = "PATCHWIRE_EDGE",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = EDGE,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, EDGE))
     )]
     pub(crate) edge: String,
     #[command(flatten)]
@@ -218,7 +226,8 @@ pub(crate) struct LoadArgs {
         long,
         env = "PATCHWIRE_CLOUD",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50051"
+        default_value = CLOUD,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, CLOUD))
     )]
     pub(crate) cloud: String,
     /// Edge nodes, each with a connection and an uplink stream of its own, named load-1 to load-N.
@@ -261,17 +270,65 @@ pub(crate) struct CertsArgs {
     /// Names and addresses that the cloud is called by, besides localhost.
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Vec<String>,
-    /// Nodes, by node_id.
-    #[arg(long = "node", value_name = "NODE", value_parser = parse_node)]
-    pub(crate) nodes: Vec<String>,
+    /// Nodes, by node_id, and what else they are called by.
+    #[arg(long = "node", value_name = "NODE[=NAME,...]", value_parser = parse_node)]
+    pub(crate) nodes: Vec<Named>,
     /// Days that the certificates are good.
     #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
 }
 
-fn parse_node(text: &str) -> Result<String, String> {
-    patchwire_proto::limits::check_id("node_id", text).map_err(|error| error.to_string())?;
-    Ok(text.to_owned())
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProvisionArgs {
+    /// Folder to make them in: DIR/cloud and DIR/NODE go to their hosts, the rest stays; what is there stays as it is.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Names and addresses that the cloud is called by; nodes call it by the first.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(crate) cloud: Vec<String>,
+    /// Port at which nodes call it.
+    #[arg(long, value_name = "PORT", default_value_t = 50051)]
+    pub(crate) uplink_port: u16,
+    /// Nodes, by node_id, and what else cameras call them by.
+    #[arg(long = "node", value_name = "NODE[=NAME,...]", value_parser = parse_node)]
+    pub(crate) nodes: Vec<Named>,
+    /// Days that the certificates are good.
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+}
+
+/// A node, and the names and addresses that it has besides its node_id.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    others: Vec<String>,
+}
+
+impl Named {
+    /// All that it is called by.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let others = self.others.iter().cloned();
+        std::iter::once(self.name.clone()).chain(others).collect()
+    }
+}
+
+fn parse_node(text: &str) -> Result<Named, String> {
+    let (name, others) = text.split_once('=').unwrap_or((text, ""));
+    patchwire_proto::limits::check_id("node_id", name).map_err(|error| error.to_string())?;
+    let others = others.split(',').map(str::trim);
+    Ok(Named {
+        name: name.to_owned(),
+        others: others
+            .filter(|other| !other.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// An environment variable that is empty counts as unset.
+fn or_default(text: &str, default: &str) -> String {
+    let text = if text.is_empty() { default } else { text };
+    text.to_owned()
 }
 
 fn parse_load_rate(text: &str) -> Result<f64, String> {

@@ -14,6 +14,7 @@ mod latents;
 mod load;
 mod models;
 mod pair;
+mod provision;
 mod send;
 mod terminal;
 mod watch;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Certs(args) => certs::run(&args),
+        Command::Provision(args) => provision::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

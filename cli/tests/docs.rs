@@ -23,7 +23,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 30] = [
+const ELSEWHERE: [(&str, &str); 40] = [
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),
@@ -56,7 +56,26 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("deploy/", "deploy/test.sh"),
     (".ci/emulated", "by hand: an hour, and a processor emulated"),
     (".ci/aarch64", ".ci/run"),
+    (
+        "docker compose -f deploy/compose.cloud.yml",
+        "deploy/test-hosts.sh",
+    ),
+    (
+        "docker compose -f deploy/compose.scale.yml",
+        "deploy/test-scale.sh",
+    ),
     ("docker compose", "deploy/test.sh"),
+    (
+        "docker buildx build",
+        "by hand: the Rust image is in a registry",
+    ),
+    ("docker run --rm --user", "deploy/test-hosts.sh"),
+    ("docker save", "by hand: two machines"),
+    ("ssh edge-1 install", "by hand: two machines"),
+    ("scp -rp deploy/secrets", "by hand: two machines"),
+    ("NODE=edge-1 docker compose", "deploy/test-hosts.sh"),
+    ("EDGE_IMAGE=edge-node-video", "deploy/test-hosts.sh"),
+    ("curl --cacert ca.pem", "deploy/test-hosts.sh"),
     ("helm upgrade", ".ci/test_helm.py"),
     ("kubectl create secret", "by hand: no cluster in CI"),
     ("EDGE_PORT=0 EDGE_SPOOL= docker compose", "deploy/test.sh"),

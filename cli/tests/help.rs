@@ -8,8 +8,18 @@ use std::path::Path;
 fn help_is_as_agreed() {
     let mut help = String::new();
     for command in [
-        "", "demo", "send", "encode", "decode", "evaluate", "inspect", "export", "bench", "load",
+        "",
+        "demo",
+        "send",
+        "encode",
+        "decode",
+        "evaluate",
+        "inspect",
+        "export",
+        "bench",
+        "load",
         "certs",
+        "provision",
     ] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()

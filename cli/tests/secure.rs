@@ -185,3 +185,74 @@ fn certs_keeps_what_is_there_and_adds_what_is_not() {
     fs::write(Path::new(pki).join("ca.key"), "x").expect("file");
     assert!(fails(["certs", pki, "--node", "edge-3"]).contains("ca.key is not a private key"));
 }
+
+/// The folders of two hosts, which the services' own user can read, inside one that nobody else can enter.
+#[test]
+fn provision_makes_a_folder_for_each_host_and_keeps_what_is_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("folder");
+    let all = folder.path().join("secrets");
+    let read = |name: &str| fs::read_to_string(all.join(name)).expect(name);
+    let mode = |name: &str| {
+        let file = fs::metadata(all.join(name)).expect(name);
+        file.permissions().mode() & 0o777
+    };
+    let begin = ["provision", text(&all), "--cloud", "2001:db8::1"];
+    let first = [&begin[..], &["--node", "edge-1=192.0.2.7,gate.example"]].concat();
+    succeeds(first);
+    let files = [
+        ("ca.key", 0o600),
+        ("cloud", 0o755),
+        ("cloud/ca.pem", 0o644),
+        ("cloud/cloud.key", 0o644),
+        ("cloud/tokens", 0o644),
+        ("cloud.viewer.token", 0o600),
+        ("edge-1/edge-1.key", 0o644),
+        ("edge-1/uplink.token", 0o644),
+        ("edge-1/tokens", 0o644),
+        ("edge-1.camera.token", 0o600),
+        ("edge-1.viewer.token", 0o600),
+    ];
+    assert_eq!(mode(""), 0o700);
+    for (name, expected) in files {
+        assert_eq!(mode(name), expected, "{name}");
+    }
+    let told = read("edge-1/edge-node.toml");
+    assert!(
+        told.contains("endpoint = \"https://[2001:db8::1]:50051\""),
+        "{told}"
+    );
+
+    let unchanged = || {
+        let files = files.iter().map(|(name, _)| *name);
+        let files = files.filter(|name| !["cloud", "cloud/tokens"].contains(name));
+        files.map(read).collect::<Vec<_>>()
+    };
+    let before = unchanged();
+    let second = [
+        &begin[..],
+        &[
+            "--node",
+            "edge-1",
+            "--node",
+            "edge-2",
+            "--uplink-port",
+            "443",
+        ],
+    ];
+    succeeds(second.concat());
+    assert_eq!(unchanged(), before);
+    let holders = read("cloud/tokens");
+    for line in ["viewer ops ", "node edge-1 ", "node edge-2 "] {
+        assert_eq!(holders.matches(line).count(), 1, "{line}: {holders}");
+    }
+    assert!(read("edge-2/edge-node.toml").contains("https://[2001:db8::1]:443"));
+
+    for name in ["cloud", "ca", ".."] {
+        let told = fails([&begin[..], &["--node", name]].concat());
+        assert!(told.contains(&format!("cannot be called {name}")), "{told}");
+    }
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o755)).expect("changed");
+    let told = fails(begin);
+    assert!(told.contains("chmod 700"), "{told}");
+}

@@ -163,6 +163,7 @@ fn hide(urls: &str) -> String {
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
 }
 
@@ -171,6 +172,7 @@ pub struct Http {
 #[serde(deny_unknown_fields, default)]
 pub struct Grpc {
     /// Address to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
     /// PEM certificates, one of which must have signed each client's: mutual TLS. None is asked of clients when absent.
     pub client_ca: Option<PathBuf>,

@@ -25,7 +25,7 @@ struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// TOML file; cloud-decoder.example.toml lists every key
-    #[arg(long, global = true, env = "CLOUD_DECODER_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "CLOUD_DECODER_CONFIG", value_name = "FILE", value_parser = boot::path())]
     config: Option<PathBuf>,
     /// Address of dashboard and HTTP API (http.listen); port 0 takes a free one
     #[arg(long, global = true, value_name = "ADDR")]
@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         Args::config,
         |(config, _)| (&config.log, &config.trace),
         |command, (config, origins)| match command {
-            None => serve(config),
+            None => {
+                origins.warn();
+                serve(config)
+            }
             Some(command) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
                 command.run(&config, &origins, listen, tls, &cloud_decoder::TOKENS)
@@ -86,6 +89,7 @@ impl Args {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags = self.set.into_iter().chain(named);
         let file = self.config.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
         let config = Config::load_with_origins(file, boot::environment(), flags)?;
         Ok((self.command, config))
     }

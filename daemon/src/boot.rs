@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -202,6 +205,11 @@ pub fn open_files() -> io::Result<u64> {
 pub fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads a path that may be empty, as `clap`'s `value_parser` wants it: an empty variable counts as unset.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// The environment, less what is not UTF-8 and so cannot be a setting.

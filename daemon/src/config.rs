@@ -1,13 +1,20 @@
 //! Configuration: a service's defaults, then a TOML file, then the environment, then flags; later
 //! ones win.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::Path,
+};
 
 use config::{Environment, File, FileFormat};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
-use crate::effective::Origins;
+use crate::{effective::Origins, links};
 
 /// Section `log`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +66,8 @@ pub enum ConfigError {
 /// other variables are skipped), then `flags` as pairs of dotted key and value. What none of them
 /// sets is left to the defaults that `T` has for `serde`. Tells too where each value came from.
 ///
+/// A variable that is empty counts as unset, and what Kubernetes says of a service with such a name is no setting.
+///
 /// # Errors
 /// [`ConfigError::Read`] for what does not parse; ranges are the caller's to check.
 pub fn load<T: DeserializeOwned>(
@@ -75,12 +84,17 @@ pub fn load<T: DeserializeOwned>(
     }
     // Names the file of settings; it is not one of them.
     let of_file = format!("{prefix}_CONFIG");
-    let variables: config::Map<_, _> = environment
-        .into_iter()
-        .filter(|(name, _)| *name != of_file)
-        .collect();
-    for name in variables.keys() {
-        origins.variable(prefix, name);
+    let mut variables = config::Map::new();
+    for (name, value) in environment {
+        if name == of_file || value.is_empty() {
+            continue;
+        }
+        if links::is_link(prefix, &name, &value) {
+            origins.ignore(name);
+            continue;
+        }
+        origins.variable(prefix, &name);
+        variables.insert(name, value);
     }
     builder = builder.add_source(
         Environment::with_prefix(prefix)
@@ -93,6 +107,26 @@ pub fn load<T: DeserializeOwned>(
         builder = builder.set_override(key, value)?;
     }
     Ok((builder.build()?.try_deserialize()?, origins))
+}
+
+/// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as `localhost`. Of a
+/// name's addresses the first of IPv4 is taken, or else the first.
+///
+/// # Errors
+/// It is neither, or the name is not known.
+pub fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found = text.to_socket_addrs().map(Vec::from_iter);
+    let found = found.unwrap_or_default();
+    let first = found.iter().find(|found| found.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| {
+        D::Error::custom(format!(
+            "{text:?} is no address to listen on, allowed are ADDRESS:PORT and NAME:PORT with a name that this machine knows"
+        ))
+    })
 }
 
 /// Checks that a number is in its range, both ends included.

@@ -40,12 +40,38 @@ impl fmt::Display for Origin {
 
 /// Where each value came from, by its dotted key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins(BTreeMap<String, Origin>);
+pub struct Origins {
+    keys: BTreeMap<String, Origin>,
+    ignored: Vec<String>,
+}
 
 impl Origins {
     /// The origin of a key's value.
     pub fn of(&self, key: &str) -> &Origin {
-        self.0.get(key).unwrap_or(&Origin::Default)
+        self.keys.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Variables that look like settings and tell of a service beside this one.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Warns of these in the log.
+    pub fn warn(&self) {
+        if !self.ignored.is_empty() {
+            let variables = self.ignored.join(", ");
+            tracing::warn!(
+                variables,
+                "ignored: these variables tell of a service beside this one and are no settings (in Kubernetes, enableServiceLinks: \
+                 false keeps them away)"
+            );
+        }
+    }
+
+    /// Notes a variable that is no setting.
+    pub(crate) fn ignore(&mut self, name: String) {
+        self.ignored.push(name);
+        self.ignored.sort();
     }
 
     /// Notes every key of a file.
@@ -62,18 +88,18 @@ impl Origins {
         let prefix = format!("{}_", prefix.to_lowercase());
         if let Some(key) = lower.strip_prefix(&prefix) {
             let origin = Origin::Environment(name.to_owned());
-            self.0.insert(key.replace("__", "."), origin);
+            self.keys.insert(key.replace("__", "."), origin);
         }
     }
 
     /// Notes a flag's key.
     pub(crate) fn flag(&mut self, key: &str) {
-        self.0.insert(key.to_lowercase(), Origin::Flag);
+        self.keys.insert(key.to_lowercase(), Origin::Flag);
     }
 
     fn leaves(&mut self, key: &str, value: &Value, origin: &Origin) {
         let ValueKind::Table(table) = &value.kind else {
-            self.0.insert(key.to_owned(), origin.clone());
+            self.keys.insert(key.to_owned(), origin.clone());
             return;
         };
         for (name, value) in table {

@@ -5,8 +5,11 @@
 
 use std::{future::poll_fn, io, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    http::{HeaderMap, header::CONTENT_ENCODING},
+};
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -19,8 +22,9 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use crate::{connections, tls::Acceptor};
+use crate::{connections, lenient, tls::Acceptor};
 
 /// Longest that a client may go on sending after its last answer.
 const LINGER: Duration = Duration::from_secs(5);
@@ -70,6 +74,15 @@ pub async fn serve(
     }
 }
 
+/// What a body is compressed with, if it is: neither service takes such bodies, and a decoder of images would find them damaged.
+pub fn compressed(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let codings = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let named = codings.collect::<Vec<_>>().join(", ");
+    let plain = |coding: &str| matches!(&*coding.trim().to_ascii_lowercase(), "" | "identity");
+    (!named.split(',').all(plain)).then(|| crate::one_line(&named).chars().take(40).collect())
+}
+
 async fn connection(
     stream: TcpStream,
     acceptor: Acceptor,
@@ -88,7 +101,7 @@ async fn connection(
         .header_read_timeout(limits.head_timeout)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router),
+            TowerToHyperService::new(router.map_request(lenient::plain::<Incoming>)),
         );
     let result = tokio::select! {
         result = poll_fn(|context| serving.poll_without_shutdown(context)) => result,

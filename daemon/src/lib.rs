@@ -12,6 +12,8 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod jpeg;
+pub mod lenient;
+mod links;
 pub mod metrics;
 pub mod proxy;
 pub mod rate;

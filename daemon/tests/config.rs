@@ -1,6 +1,6 @@
 //! Reading a configuration: precedence, what is skipped, and the sentences of errors.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use daemon::{
     config::{Log, LogFormat, load, within, wrong},
@@ -60,6 +60,80 @@ fn later_sources_win_and_the_rest_is_default() {
     ];
     for (key, origin) in told {
         assert_eq!(*origins.of(key), origin, "{key}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let environment = owned(&[
+        ("TEST_DAEMON_NAME", ""),
+        ("TEST_DAEMON_WORKERS", ""),
+        ("TEST_DAEMON_LOG__FILTER", ""),
+    ]);
+    let (settings, origins): (Settings, _) =
+        load("TEST_DAEMON", None, environment, []).expect("settings");
+    assert_eq!(settings, Settings::default());
+    assert_eq!(*origins.of("name"), Origin::Default);
+}
+
+#[test]
+fn what_kubernetes_says_of_services_is_no_setting() {
+    let links = [
+        ("TEST_DAEMON_SERVICE_HOST", "10.0.0.1"),
+        ("TEST_DAEMON_SERVICE_PORT", "8080"),
+        ("TEST_DAEMON_SERVICE_PORT_HTTP_WEB", "8080"),
+        ("TEST_DAEMON_PORT", "tcp://10.0.0.1:8080"),
+        ("TEST_DAEMON_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("TEST_DAEMON_PORT_8080_TCP_PROTO", "tcp"),
+        ("TEST_DAEMON_PORT_8080_TCP_PORT", "8080"),
+        ("TEST_DAEMON_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        // Of a service whose name only begins as ours.
+        ("TEST_DAEMON_METRICS_SERVICE_HOST", "10.0.0.2"),
+        ("TEST_DAEMON_METRICS_PORT", "udp://10.0.0.2:9090"),
+        ("TEST_DAEMON_METRICS_PORT_9090_UDP_ADDR", "10.0.0.2"),
+    ];
+    let more = [("TEST_DAEMON_NAME", "gate"), ("TEST_DAEMONS_PORT", "1")];
+    let environment = owned(&[&links[..], &more].concat());
+    let (settings, origins): (Settings, _) =
+        load("TEST_DAEMON", None, environment, []).expect("settings");
+    assert_eq!(settings.name, "gate");
+    let mut names = links.map(|(name, _)| name);
+    names.sort_unstable();
+    assert_eq!(origins.ignored(), names);
+
+    // What only looks a little like one is an unknown key, as before.
+    for name in [
+        "TEST_DAEMON_PORT",
+        "TEST_DAEMON_SUPPORT",
+        "TEST_DAEMON_PORT_X_TCP",
+    ] {
+        let error = load::<Settings>("TEST_DAEMON", None, owned(&[(name, "8080")]), []);
+        let told = error.expect_err(name).to_string();
+        assert!(told.contains("unknown field"), "{told}");
+    }
+}
+
+#[test]
+fn an_address_to_listen_on_may_be_a_name_of_this_machine() {
+    #[derive(Debug, Deserialize)]
+    struct Door {
+        #[serde(deserialize_with = "daemon::config::listen")]
+        listen: SocketAddr,
+    }
+    let open = |text: &str| load::<Door>("TEST_DAEMON", None, [], owned(&[("listen", text)]));
+    for (text, address) in [
+        ("localhost:8080", "127.0.0.1:8080"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[::1]:8080", "[::1]:8080"),
+    ] {
+        let (door, _) = open(text).expect(text);
+        assert_eq!(door.listen.to_string(), address);
+    }
+    for text in ["nowhere.invalid:8080", "localhost", ":8080", "8080"] {
+        let told = open(text).expect_err(text).to_string();
+        for part in [text, "allowed are ADDRESS:PORT and NAME:PORT", "listen"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 }
 

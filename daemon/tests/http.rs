@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{
-    Router,
-    http::StatusCode,
+    Extension, Router,
+    http::{HeaderValue, StatusCode, Uri, header},
     routing::{get, post},
 };
 use daemon::{
-    http::{Limits, serve},
+    http::{Limits, compressed, serve},
+    lenient::Slashed,
     tls::Acceptor,
 };
 use tokio::{
@@ -105,6 +106,53 @@ async fn answer(stream: &mut TcpStream) -> String {
 async fn closed(stream: &mut TcpStream) {
     let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
     assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
+}
+
+/// Answers a path with what the route was given, and the word that all answers here end with.
+#[tokio::test]
+async fn a_slash_at_the_end_and_a_parameter_against_caches_mean_nothing() {
+    let told = async |uri: Uri, slashed: Option<Extension<Slashed>>| {
+        format!("<{uri}> {} hello", slashed.is_some())
+    };
+    let router = Router::new().route("/", get(told)).route("/a/b", get(told));
+    let server = Server::start(router, LIMITS).await;
+    for (asked, given) in [
+        ("/", "</> false"),
+        ("//", "</> true"),
+        ("/a/b", "</a/b> false"),
+        ("/a/b/", "</a/b> true"),
+        ("/a/b//?c=d/", "</a/b?c=d/> true"),
+        ("/a/b?_=1720", "</a/b> false"),
+        ("/a/b?_", "</a/b> false"),
+        ("/a/b?c=1&_=1720&d=%2F", "</a/b?c=1&d=%2F> false"),
+        ("/a/b/?_=1&_=2", "</a/b> true"),
+        ("/a/b?__=1&a_=2", "</a/b?__=1&a_=2> false"),
+    ] {
+        let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+        let head = format!("GET {asked} HTTP/1.1\r\nhost: test\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("write");
+        let answer = answer(&mut stream).await;
+        assert!(
+            answer.contains(&format!("{given} hello")),
+            "{asked}: {answer}"
+        );
+    }
+    server.stop.cancel();
+    server.ended().await;
+}
+
+#[test]
+fn only_a_body_as_it_is_counts_as_uncompressed() {
+    let told = |values: &[&'static str]| {
+        let values = values.iter().map(|value| HeaderValue::from_static(value));
+        let headers = values.map(|value| (header::CONTENT_ENCODING, value));
+        compressed(&headers.collect())
+    };
+    for plain in [&[][..], &["identity"], &["Identity, identity"], &[""]] {
+        assert_eq!(told(plain), None, "{plain:?}");
+    }
+    assert_eq!(told(&["gzip"]).as_deref(), Some("gzip"));
+    assert_eq!(told(&["identity", "BR"]).as_deref(), Some("identity, BR"));
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Address to bind; port 0 takes a free one.
+    #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,

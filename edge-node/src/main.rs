@@ -27,7 +27,7 @@ struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// TOML file; edge-node.example.toml lists every key
-    #[arg(long, global = true, env = "EDGE_NODE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "EDGE_NODE_CONFIG", value_name = "FILE", value_parser = boot::path())]
     config: Option<PathBuf>,
     /// Name of this node (node_id)
     #[arg(long, global = true, value_name = "ID")]
@@ -62,7 +62,10 @@ fn main() -> ExitCode {
         Args::config,
         |(config, _)| (&config.log, &config.trace),
         |command, (config, origins)| match command {
-            None => serve(config),
+            None => {
+                origins.warn();
+                serve(config)
+            }
             Some(Command::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
                 command.run(&config, &origins, listen, tls, &edge_node::TOKENS)
@@ -96,6 +99,7 @@ impl Args {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let flags: Vec<_> = self.set.into_iter().chain(named).collect();
         let file = self.config.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
         let config = Config::load_with_origins(file, boot::environment(), &flags)?;
         Ok((self.command, config))
     }

@@ -240,11 +240,26 @@ async fn uplink_mutual_tls_needs_this_nodes_certificate() {
     let mut config = calling(dir.path(), &cloud, &ours.pem);
     let node = edge_node::start(config.clone()).await.expect("start");
     let id = post_one(&node).await;
-    eventually("the link is down", async || {
-        !last_error(&node).await.is_empty()
+    eventually("the link is down, and says why", async || {
+        last_error(&node).await.contains("certificate")
     })
     .await;
     assert_eq!(support::state(&node, &id).await, "spooled");
+    node.shutdown().await;
+    assert!(cloud.hellos().is_empty());
+
+    // One that another authority has signed is not accepted, and the link says so.
+    let (cert, key) = Authority::new().sign();
+    config.uplink.tls = UplinkTls {
+        cert: Some(write(dir.path(), "strange.pem", &cert)),
+        key: Some(write(dir.path(), "strange.key", &key)),
+        ..config.uplink.tls
+    };
+    let node = edge_node::start(config.clone()).await.expect("start");
+    eventually("the link names the certificate", async || {
+        last_error(&node).await.contains("uplink.tls.cert")
+    })
+    .await;
     node.shutdown().await;
     assert!(cloud.hellos().is_empty());
 

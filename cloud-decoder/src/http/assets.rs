@@ -1,9 +1,11 @@
 //! The dashboard's files, embedded from `web/`.
 
 use axum::{
+    Extension,
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use daemon::lenient::Slashed;
 use rust_embed::RustEmbed;
 
 use super::error::ApiError;
@@ -12,7 +14,12 @@ use super::error::ApiError;
 #[folder = "web/"]
 struct Web;
 
-pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn serve(
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    slashed: Option<Extension<Slashed>>,
+) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return ApiError::method_not_allowed().into_response();
     }
@@ -23,6 +30,9 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     let Some(file) = Web::get(path) else {
         return ApiError::not_found(format!("nothing is served at {}", uri.path())).into_response();
     };
+    if slashed.is_some() {
+        return Slashed::redirect(path.rsplit('/').next().unwrap_or(path));
+    }
     let etag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
     // A new version of the service brings new files under the same names.
     let caching = [

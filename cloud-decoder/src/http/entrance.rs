@@ -129,9 +129,9 @@ impl Entrance {
     fn set_cookie(&self, value: &str, max_age: Duration) -> [(axum::http::HeaderName, String); 1] {
         let secure = if self.secure { "; Secure" } else { "" };
         let seconds = max_age.as_secs();
-        let cookie = format!(
-            "{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}"
-        );
+        // Without a path it is good where the session is, /api/v1 behind whatever prefix a proxy has, and no further.
+        let cookie =
+            format!("{COOKIE_NAME}={value}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
         [(SET_COOKIE, cookie)]
     }
 
@@ -181,12 +181,18 @@ pub(super) struct Login {
         (status = 400, description = "No login, or no token is needed", body = Told),
         (status = 401, description = "The token is not known", body = Told),
         (status = 403, description = "It is not a viewer's", body = Told),
+        (status = 415, description = "There is a content-encoding", body = Told),
     ),
 )]
 pub(super) async fn login(
     State(app): State<App>,
+    headers: HeaderMap,
     login: Result<Json<Login>, JsonRejection>,
 ) -> Result<Response, ApiError> {
+    if let Some(coding) = daemon::http::compressed(&headers) {
+        let told = format!("content-encoding {coding} is not taken, send the body as it is");
+        return Err(ApiError::unsupported(told));
+    }
     let Json(Login { token }) = login.map_err(|_| {
         ApiError::bad_request("a login is JSON of the form {\"token\": \"...\"}, of 1 KiB at most")
     })?;

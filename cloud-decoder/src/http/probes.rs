@@ -1,12 +1,6 @@
 //! Liveness, readiness and metrics.
 
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
-
-use daemon::metrics::CONTENT_TYPE;
+use axum::{extract::State, http::HeaderMap, response::Response};
 
 use super::{
     App,
@@ -48,15 +42,20 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
     Ok("ok\n")
 }
 
-/// OpenMetrics text.
+/// Metrics, in the text format of Prometheus, or as OpenMetrics where `Accept` prefers that.
 #[utoipa::path(
     get,
     path = "/metrics",
     responses(
-        (status = 200, description = "All series", body = String, content_type = "application/openmetrics-text"),
+        (status = 200, description = "All series", content(
+            (String = "text/plain"), (String = "application/openmetrics-text"),
+        )),
     ),
 )]
-pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let queued = app.catalogue.queued().await?;
     app.metrics.queued.set(queued as i64);
     let since = app.catalogue.queued_since().await?;
@@ -64,5 +63,5 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     app.metrics.queue_oldest_age_seconds.set(age);
     let text = app.metrics.encode();
     let text = text.map_err(|_| ApiError::unavailable("the metrics could not be written"))?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    Ok(daemon::metrics::answer(&headers, text))
 }

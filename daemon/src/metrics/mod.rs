@@ -3,6 +3,7 @@
 //! Every series is there from the start: labels are enumerations, so what a label may be is known when it is
 //! registered. `docs/metrics.md` is the inventory.
 
+mod format;
 mod http;
 mod process;
 
@@ -14,12 +15,12 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::http::{Http, observe};
+pub use self::{
+    format::answer,
+    http::{Http, observe},
+};
 #[doc(hidden)]
 pub use prometheus_client::encoding as __encoding;
-
-/// Media type of [`text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Seconds for what takes from a tenth of a millisecond to some seconds, such as a write to a disk.
 pub const SHORT: [f64; 12] = [
@@ -171,7 +172,7 @@ pub fn histogram(
     histogram
 }
 
-/// All series in the OpenMetrics text format.
+/// All series in the OpenMetrics text format; [`answer`] gives them to a scraper.
 ///
 /// # Errors
 /// A metric that cannot be written, which a test would have found.

@@ -1,7 +1,7 @@
 //! The reference of an HTTP API: its OpenAPI document, and a page that shows it and needs nothing from elsewhere.
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -14,6 +14,8 @@ use utoipa::{
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
+
+use crate::lenient::Slashed;
 
 /// Adds to a document that requests may need a token.
 pub struct Tokens;
@@ -28,17 +30,24 @@ impl Modify for Tokens {
     }
 }
 
-/// `BASE/openapi.json`, and at `BASE/docs` the page.
+/// `BASE/openapi.json`, and at `BASE/docs` the page. BASE is empty or one segment.
 pub fn router<S: Clone + Send + Sync + 'static>(base: &str, document: &OpenApi) -> Router<S> {
     let document = Bytes::from(text(document));
     let json = move || {
         let document = document.clone();
         async move { asset("application/json", document) }
     };
-    let page = include_str!("page.html").replace("{base}", base);
-    let page = move || {
+    // All addresses are relative, so that the page works behind a proxy that puts a prefix in front of them.
+    let root = if base.is_empty() { "./" } else { "../" };
+    let page = include_str!("page.html").replace("{root}", root);
+    let page = move |slashed: Option<Extension<Slashed>>| {
         let page = page.clone();
-        async move { asset("text/html; charset=utf-8", page) }
+        async move {
+            match slashed {
+                Some(_) => Slashed::redirect("docs"),
+                None => asset("text/html; charset=utf-8", page),
+            }
+        }
     };
     let script = async || asset("text/javascript; charset=utf-8", include_str!("page.js"));
     let style = async || asset("text/css; charset=utf-8", include_str!("page.css"));

@@ -1,5 +1,8 @@
 // Shows the OpenAPI document that the page names: every operation, its schemas, a curl line, and a form for those that read.
 
+/** Where a path of the document is: the service may be behind a prefix. */
+const located = (path) => new URL(document.body.dataset.root + path.slice(1), document.baseURI).href;
+
 const document_ = await (await fetch(document.body.dataset.document)).json();
 
 function element(tag, attributes = {}, ...children) {
@@ -38,9 +41,12 @@ function content(body) {
     element("details", {}, element("summary", {}, element("code", {}, type)), element("pre", {}, shape(schema))));
 }
 
+// With the braces of its parameters as they are.
+const readable = (path) => located(path).replace(/%7B/gi, "{").replace(/%7D/gi, "}");
+
 function curl(path, method, parameters) {
   const query = parameters.filter((p) => p.in === "query" && p.required).map((p) => `${p.name}=…`);
-  const url = `${location.origin}${path}${query.length ? `?${query.join("&")}` : ""}`;
+  const url = `${readable(path)}${query.length ? `?${query.join("&")}` : ""}`;
   if (method === "get") return `curl '${url}'`;
   return path.endsWith("/frames")
     ? `curl --data-binary @image.jpg -H 'content-type: image/jpeg' '${url}'`
@@ -58,13 +64,13 @@ function trial(path, parameters) {
     element("button", {}, "Send"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    let url = path;
+    let named = path;
     const query = new URLSearchParams();
     for (const { p, input } of inputs) {
-      if (p.in === "path") url = url.replace(`{${p.name}}`, encodeURIComponent(input.value));
+      if (p.in === "path") named = named.replace(`{${p.name}}`, encodeURIComponent(input.value));
       else if (input.value) query.set(p.name, input.value);
     }
-    if (query.size) url += `?${query}`;
+    const url = located(named) + (query.size ? `?${query}` : "");
     try {
       const token = document.getElementById("token").value;
       const answer = await fetch(url, { headers: token ? { authorization: `Bearer ${token}` } : {} });

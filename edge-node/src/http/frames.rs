@@ -93,7 +93,7 @@ pub(super) struct FrameStatus {
         (status = 400, description = "Bad parameters, or a damaged image", body = Told),
         (status = 408, description = "The body did not arrive in time", body = Told),
         (status = 413, description = "Too many bytes or pixels", body = Told),
-        (status = 415, description = "The content-type is missing, not supported or not true", body = Told),
+        (status = 415, description = "The content-type is missing, not supported or not true, or there is a content-encoding", body = Told),
         (status = 429, description = "Too many frames at once; see Retry-After", body = Told),
         (status = 503, description = "The spool is full or locked; see Retry-After", body = Told),
     ),
@@ -155,6 +155,10 @@ async fn accept(
     let task = task(params.task.as_deref())?;
     let content_type = text_header(request.headers(), header::CONTENT_TYPE.as_str())?;
     let raw_size = raw_size(request.headers())?;
+    if let Some(coding) = daemon::http::compressed(request.headers()) {
+        let sentence = format!("content-encoding {coding} is not taken, send the body as it is");
+        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence));
+    }
     if let Some(rates) = &node.camera_rates {
         let taken = rates.take(&camera, Instant::now());
         taken.map_err(|wait| HttpError::too_fast(&camera, wait))?;

@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode},
+    response::Response,
 };
-use daemon::metrics::CONTENT_TYPE;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -185,13 +184,16 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<&'static str,
     Ok("ready\n")
 }
 
-/// Metrics as OpenMetrics text.
+/// Metrics, in the text format of Prometheus, or as OpenMetrics where `Accept` prefers that.
 #[utoipa::path(
     get,
     path = "/metrics",
-    responses((status = 200, description = "All series", body = String, content_type = "application/openmetrics-text")),
+    responses((status = 200, description = "All series", content((String = "text/plain"), (String = "application/openmetrics-text")))),
 )]
-pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<Response, HttpError> {
+pub(super) async fn metrics(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
     let age = node
         .link
         .borrow()
@@ -202,5 +204,5 @@ pub(super) async fn metrics(State(node): State<Arc<Node>>) -> Result<Response, H
     let waited = waited.map_or(0, |age| age.as_secs() as i64);
     node.metrics.spool_oldest_age_seconds.set(waited);
     let text = node.metrics.encode().map_err(HttpError::internal)?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    Ok(daemon::metrics::answer(&headers, text))
 }

@@ -40,8 +40,14 @@ pub struct LinkStatus {
 pub enum LinkError {
     #[error("cannot reach the cloud: {}", root(.0))]
     Connect(#[from] tonic::transport::Error),
-    #[error("the cloud ended the stream: {}", .0.message())]
+    #[error("{}", told(.0))]
     Status(#[from] tonic::Status),
+    #[error(
+        "the connection broke before the cloud's welcome, as where the cloud does not accept this node's certificate \
+         (uplink.tls.cert): {}",
+        root(.0)
+    )]
+    Unwelcome(tonic::Status),
     #[error("the cloud closed the stream")]
     Closed,
     #[error("the cloud did not welcome this node within {0:?}")]
@@ -70,9 +76,22 @@ impl Link {
     }
 }
 
+/// A status that the cloud sent, or one that stands for a connection that broke.
+fn told(status: &tonic::Status) -> String {
+    match broke(status) {
+        true => format!("the connection to the cloud broke: {}", root(status)),
+        false => format!("the cloud ended the stream: {}", status.message()),
+    }
+}
+
+/// Whether a status was made here, because the connection broke.
+pub(super) fn broke(status: &tonic::Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
 /// The innermost cause: what surrounds it says "transport error".
-fn root(error: &tonic::transport::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }

@@ -97,8 +97,15 @@ pub async fn greet(
         let metadata = request.metadata_mut();
         metadata.insert("authorization", authorization);
     }
-    let mut inbound = client.stream(request).await?.into_inner();
-    let first = inbound.message().await?.ok_or(LinkError::Closed)?;
+    // With TLS 1.3, a certificate that is not accepted is only heard of now.
+    let unwelcome = |status| match link::broke(&status) {
+        true => LinkError::Unwelcome(status),
+        false => status.into(),
+    };
+    let answered = client.stream(request).await.map_err(unwelcome)?;
+    let mut inbound = answered.into_inner();
+    let first = inbound.message().await.map_err(unwelcome)?;
+    let first = first.ok_or(LinkError::Closed)?;
     let Some(cloud_message::Body::Welcome(welcome)) = first.body else {
         let what = "its first message is not a welcome";
         return Err(LinkError::Protocol(what.into()));
