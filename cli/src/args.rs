@@ -79,7 +79,7 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
     pub(crate) camera: String,
     /// What the edge node does with each frame.
-    #[arg(long, value_enum, default_value_t = Task::Both)]
+    #[arg(long, value_enum, default_value_t = Task::Compress)]
     pub(crate) task: Task,
     /// Frames a second at most; of a video so many of each of its seconds [default: all, as fast as the edge node takes them].
     #[arg(long, value_name = "FPS", value_parser = parse_rate)]
@@ -105,9 +105,9 @@ pub(crate) struct EdgeAccess {
 pub(crate) enum Task {
     /// Latents, from which the cloud rebuilds the frame.
     Compress,
-    /// A label for the whole frame.
+    /// A label for the whole frame: with the shipped program one of CIFAR-10's ten classes, whatever the frame shows.
     Classify,
-    /// Latents and a label.
+    /// Latents and such a label.
     Both,
 }
 

@@ -1,5 +1,6 @@
 //! A frame as the cloud keeps it, and its two faces: JSON for the dashboard, protobuf for gRPC.
 
+use patchwire_models::SURE;
 use patchwire_proto::{latent::PATCH, v1};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -57,6 +58,11 @@ pub struct Label {
     pub program_id: [u8; 32],
     /// At most 16 classes.
     pub scores: Vec<Score>,
+}
+
+/// Whether a label's score is high enough to be shown as sure.
+pub(crate) fn is_sure(score: f64) -> bool {
+    score >= f64::from(SURE)
 }
 
 /// Measured quality of a reconstruction.
@@ -230,6 +236,8 @@ pub struct FrameJson<'a> {
     source_bytes: Option<u64>,
     program_id: Option<String>,
     label: Option<&'a Label>,
+    /// Whether the likeliest class is far enough ahead.
+    label_sure: Option<bool>,
     quality: Option<Quality>,
     encode_ms: f64,
     decode_ms: f64,
@@ -277,6 +285,10 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
             source_bytes: Some(new.source_bytes).filter(|&bytes| bytes > 0),
             program_id: new.program_id.map(hex::encode),
             label: new.label.as_ref(),
+            label_sure: new.label.as_ref().and_then(|label| {
+                let best = label.scores.first()?;
+                Some(is_sure(best.score.into()))
+            }),
             quality: frame.quality,
             encode_ms: new.encode_ns as f64 / 1e6,
             decode_ms: frame.work.decode_ns as f64 / 1e6,

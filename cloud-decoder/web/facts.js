@@ -31,7 +31,8 @@ function scores(frame) {
     bar.firstChild.style.width = `${score * 100}%`;
     return h("li", {}, h("span", { class: "what" }, h("b", {}, label), h("span", {}, percent(score))), bar);
   });
-  return h("section", {}, h("h3", {}, "Label"), h("ol", { class: "labels" }, ...rows));
+  const name = frame.label_sure ? "Label" : "Label, unsure";
+  return h("section", {}, h("h3", {}, name), h("ol", { class: "labels" }, ...rows));
 }
 
 /** A bar of parts, each a length and a colour. */

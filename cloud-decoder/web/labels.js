@@ -10,27 +10,38 @@ const KEPT = 500;
 const PAGE = 24;
 /** Labels with a line of their own; the rest are "other". */
 const NAMED = 7;
+const UNSURE = "unsure";
 
 let chart = null;
 let list = []; // newest first
+let classes = [];
 let listed = PAGE;
 let camera = null;
 let zoom = null; // from and to in seconds
 
-function row({ frame, label, score, camera: name, captured_ms }) {
+function row({ frame, label, score, sure, camera: name, captured_ms }) {
   const bar = h("span", { class: "score", "aria-hidden": "true" }, h("i"));
   bar.firstChild.style.width = `${score * 100}%`;
   return h("li", {}, h("a", { href: `#/frame/${frame}` },
-    h("span", { class: "what" }, h("b", {}, label), h("span", {}, percent(score))),
+    h("span", { class: "what" }, h("b", {}, sure ? label : "unsure"), h("span", {}, sure ? percent(score) : `${label}? ${percent(score)}`)),
     bar,
     h("span", { class: "where" }, h("span", {}, name), h("time", {}, time(captured_ms)))));
 }
 
-/** Labels by how often they were seen, as [label, entries]. */
+/** Labels by how often they were seen, as [label, entries]; those that are not sure come last, together. */
 function groups() {
   const found = new Map();
-  for (const entry of list) found.set(entry.label, [...(found.get(entry.label) ?? []), entry]);
-  return [...found].sort(([, a], [, b]) => b.length - a.length);
+  for (const entry of list) {
+    const name = entry.sure ? entry.label : UNSURE;
+    found.set(name, [...(found.get(name) ?? []), entry]);
+  }
+  return [...found].sort(([one, a], [other, b]) => (one === UNSURE) - (other === UNSURE) || b.length - a.length);
+}
+
+/** Which classes there are: a label is the likeliest of these, whatever the frame shows. */
+function known() {
+  if (classes.length === 0) return "";
+  return `The classifier knows ${count(classes.length)} classes and gives each frame the likeliest: ${classes.join(", ")}. Below a score of ${percent(0.9)} a label is shown as unsure.`;
 }
 
 function counts(found) {
@@ -61,13 +72,14 @@ function draw() {
   counts(found);
   renew($("label-list"), list.slice(0, listed).map(row));
   $("label-older").hidden = list.length <= listed;
-  $("labels-note").textContent = camera ?? "";
+  $("labels-note").textContent = [camera ? `${camera}.` : "", known()].join(" ").trim();
 }
 
 export async function load(chosen) {
   camera = chosen;
   const [answer] = await Promise.all([api.labels({ camera, limit: KEPT }), library()]);
   list = answer.labels;
+  classes = answer.classes;
   draw();
 }
 
@@ -80,7 +92,7 @@ export function changed(frame) {
   const arrived = frame.state === "queued" || frame.state === "labelled";
   if (!frame.label || !arrived || list.some((entry) => entry.frame === frame.id)) return;
   const { label, score } = frame.label.scores[0];
-  list.unshift({ frame: frame.id, camera: frame.camera, captured_ms: frame.captured_ms, label, score });
+  list.unshift({ frame: frame.id, camera: frame.camera, captured_ms: frame.captured_ms, label, score, sure: frame.label_sure });
   list.length = Math.min(list.length, KEPT);
 }
 

@@ -40,7 +40,7 @@ function tile(frame) {
   h("span", { class: "picture" },
     picture(frame),
     state ? h("span", { class: "state" }, state) : null,
-    best ? h("span", { class: "chip" }, best.label, h("b", {}, ` ${percent(best.score)}`)) : null),
+    best ? h("span", { class: "chip" }, frame.label_sure ? best.label : "unsure", frame.label_sure ? h("b", {}, ` ${percent(best.score)}`) : null) : null),
   h("span", { class: "who" },
     h("b", {}, frame.camera),
     h("time", { datetime: new Date(frame.captured_ms).toISOString(), title: dateTime(frame.captured_ms) },

@@ -182,7 +182,11 @@ impl<'a> Pass<'a> {
             print_row(
                 &shot.name,
                 shot.camera,
-                label.map_or("-", |score| &score.label),
+                match label {
+                    Some(best) if best.score >= patchwire_models::SURE => &best.label,
+                    Some(_) => "unsure",
+                    None => "-",
+                },
                 [
                     Some(record.bits_per_pixel),
                     quality.psnr_db,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::args::SendArgs;
-use crate::edge::{Answer, Delivery, Edge};
+use crate::edge::{Answer, Delivery, Edge, Score};
 use crate::frames::{self, file_name, read_bounded};
 use crate::terminal::{self, figure};
 
@@ -148,6 +148,14 @@ async fn settled(edge: &Edge, id: Uuid) -> Result<Delivery> {
     }
 }
 
+/// A label and its score, and whether to rely on it.
+fn label_cell(best: &Score) -> String {
+    match best.score >= patchwire_models::SURE {
+        true => format!("{} {:.2}", best.label, best.score),
+        false => format!("unsure ({} {:.2})", best.label, best.score),
+    }
+}
+
 /// Tells what became of each file and stream; gives how many frames did not make it, and the first of them.
 fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<(u64, Option<String>)> {
     let mut table = terminal::table(&["frame", "id", "label", "bpp", "state"], 5);
@@ -163,7 +171,7 @@ fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<(u64, Option<String>)>
                 let bpp = Some(accepted.bits_per_pixel).filter(|bpp| *bpp > 0.0);
                 (
                     accepted.frame_id.to_string(),
-                    label.map_or_else(dash, |s| format!("{} {:.2}", s.label, s.score)),
+                    label.map_or_else(dash, label_cell),
                     figure(bpp, 4),
                 )
             }

@@ -213,6 +213,8 @@ pub struct Seen {
     pub label: String,
     /// Its softmax, 0 to 1.
     pub score: f64,
+    /// Whether that is high enough to be shown as sure.
+    pub sure: bool,
 }
 
 /// What a frame's latents say of its scene.

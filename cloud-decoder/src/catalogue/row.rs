@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Camera, CatalogueError, Seen};
-use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work};
+use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work, is_sure};
 
 #[derive(FromRow)]
 pub(super) struct FrameRow {
@@ -185,6 +185,7 @@ impl TryFrom<SeenRow> for Seen {
             camera: row.camera_id,
             captured_ms: row.captured_ms,
             label: row.label,
+            sure: is_sure(row.score),
             score: row.score,
         })
     }

@@ -46,6 +46,8 @@ pub(super) struct FramesPage<'a> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct LabelsPage {
     labels: Vec<Seen>,
+    /// Classes that the program of the newest label here knows, up to 16.
+    classes: Vec<String>,
     /// The `before` of the next page, null on the last.
     next: Option<Uuid>,
 }
@@ -90,7 +92,24 @@ pub(super) async fn labels(
     let page = page(query)?;
     let labels = app.catalogue.labels(&page).await?;
     let (labels, next) = cut(labels, page.limit, |seen| seen.frame)?;
-    Ok(Json(json!(LabelsPage { labels, next })))
+    let newest = match labels.first() {
+        Some(seen) => app.catalogue.get(seen.frame).await?,
+        None => None,
+    };
+    let scores = newest
+        .and_then(|frame| frame.new.label)
+        .map(|label| label.scores);
+    let mut classes: Vec<_> = scores
+        .into_iter()
+        .flatten()
+        .map(|score| score.label)
+        .collect();
+    classes.sort();
+    Ok(Json(json!(LabelsPage {
+        labels,
+        classes,
+        next
+    })))
 }
 
 /// One more than asked for, so that it is known whether a page follows.
