@@ -304,6 +304,18 @@ fn a_video_is_read_by_ffmpeg() {
     );
     assert_eq!(asked.len(), 10);
 
+    // What cannot be read does not stop the others.
+    let broken = folder.path().join("broken.mp4");
+    std::fs::write(&broken, "no video").expect("a file");
+    let both = [&broken, &video].map(|path| path.display().to_string());
+    let (output, asked) = send_stream(b"", 10, &[&both[0], &both[1], "--rate", "5"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("cannot read broken.mp4: ffmpeg says: "),
+        "{error}"
+    );
+    assert_eq!((asked.len(), output.status.code()), (10, Some(1)));
+
     std::fs::write(&video, "no video").expect("a file");
     let error = common::fails([OsStr::new("send"), video.as_os_str()]);
     assert!(

@@ -263,6 +263,19 @@ fn kinds_that_are_not_decoded_are_named() {
 }
 
 #[test]
+fn beside_jfif_adobe_does_not_say_what_the_components_are() {
+    let jpeg = file("noeoi.jpg");
+    let adobe = b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0\0";
+    let both = [&adobe[..], &jpeg[2..]].concat();
+    let plain = decode(&jpeg).expect("a picture");
+    let stripped = Jpeg::new(&both).expect("a JPEG").stripped();
+    for bytes in [both, stripped.expect("together")] {
+        let picture = decode(&bytes).expect("a picture");
+        assert_eq!(difference(&picture, &plain), 0);
+    }
+}
+
+#[test]
 fn a_stripped_file_has_the_same_pixels_and_nothing_else() {
     for name in [
         "nodht.jpg",

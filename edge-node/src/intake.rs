@@ -151,7 +151,14 @@ pub fn decode(
         return Err(IntakeError::Empty);
     }
     match format {
-        None => raw(body, raw_size.ok_or(IntakeError::RawSize)?, max_pixels),
+        None => match (raw_size, image::guess_format(body)) {
+            (Some(size), _) => raw(body, size, max_pixels),
+            (None, Ok(found)) => Err(IntakeError::Mismatch {
+                claimed,
+                found: name(found),
+            }),
+            (None, Err(_)) => Err(IntakeError::RawSize),
+        },
         Some(format) => {
             let found = image::guess_format(body).ok();
             if found != Some(format) {

@@ -254,6 +254,12 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
             "1000000 pixels",
             image_of(n, "image/png", png_claiming(1001, 1000)),
         ),
+        (
+            "an image as raw",
+            415,
+            "application/octet-stream, but the body is JPEG",
+            image_of(n, "application/octet-stream", jpeg.clone()),
+        ),
         ("raw without size", 400, "x-frame-width", octets("camera=c")),
         (
             "raw mismatch",

@@ -317,6 +317,7 @@ async fn streams_are_followed_and_opened_again() {
             format!("http://{}/", support::free_addr().await),
             None,
         ),
+        stream("shut", format!("{url}/locked"), Some(20.0)),
     ];
     let login = dir.path().join("login");
     fs::write(&login, "user:wrong\n").expect("a file");
@@ -324,7 +325,15 @@ async fn streams_are_followed_and_opened_again() {
     let node = edge_node::start(config).await.expect("start");
     let error = async |index: usize| status(&node).await[index]["error"].to_string();
     eventually("the login is refused", async || {
-        error(2).await.contains("it answers 401")
+        error(2)
+            .await
+            .contains("it answers 401 Unauthorized to the login in ")
+    })
+    .await;
+    eventually("a login is missing", async || {
+        error(4)
+            .await
+            .contains("it wants a login, which login_file would name")
     })
     .await;
     fs::write(&login, "user:secret\n").expect("a file");

@@ -103,17 +103,22 @@ async fn post(
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let mut ended = Ok(());
     for path in streams {
-        streamed.push(Streamed::new(path));
-        let Some(stream) = streamed.last_mut() else {
-            continue;
-        };
-        stream::post(edge, path, args, stream).await?;
+        let mut stream = Streamed::new(path);
+        let posted = stream::post(edge, path, args, &mut stream).await;
+        streamed.push(stream);
+        // The first is told in the end.
+        match (&ended, posted) {
+            (Ok(()), posted) => ended = posted,
+            (Err(_), Err(error)) => eprintln!("{error:#}"),
+            (Err(_), Ok(())) => {}
+        }
     }
     if args.wait {
         wait(edge, sent).await?;
     }
-    Ok(())
+    ended
 }
 
 /// Asks for each accepted frame until the cloud has acknowledged it.

@@ -17,9 +17,10 @@ pub(super) fn stripped(parts: &Parts<'_>) -> Option<Vec<u8>> {
     }
     let mut jpeg = vec![0xff, 0xd8];
     match parts.adobe {
+        // Beside JFIF it does not count.
+        _ if !parts.rgb && parts.components.len() < 4 => segment(&mut jpeg, 0xe0, &[JFIF]),
         Some(adobe) => segment(&mut jpeg, 0xee, &[adobe]),
-        None if parts.rgb || parts.components.len() == 4 => {}
-        None => segment(&mut jpeg, 0xe0, &[JFIF]),
+        None => {}
     }
     if parts.orientation != Orientation::NoTransforms {
         segment(&mut jpeg, 0xe1, &[&exif(parts.orientation)]);

@@ -69,7 +69,11 @@ pub(crate) async fn catalogue(cloud: SocketAddr) -> Result<Vec<Record>> {
 
 /// Gets `url` as JSON.
 pub(crate) async fn json<T: serde::de::DeserializeOwned>(url: &str) -> Result<T> {
-    let response = reqwest::get(url).await?.error_for_status()?;
+    let response = testing::client()
+        .get(url)
+        .send()
+        .await?
+        .error_for_status()?;
     Ok(response.json().await?)
 }
 
@@ -159,7 +163,12 @@ async fn same_picture(
     id: Uuid,
 ) -> Result<()> {
     let url = format!("http://{cloud}/api/v1/frames/{id}/reconstruction.png");
-    let png = reqwest::get(url).await?.error_for_status()?.bytes().await?;
+    let png = testing::client()
+        .get(url)
+        .send()
+        .await?
+        .error_for_status()?;
+    let png = png.bytes().await?;
     let found = image::load_from_memory_with_format(&png, ImageFormat::Png)?.into_rgb8();
     let (number, bits) = (accepted.number, accepted.bits_per_patch);
     let latents = models.latents(book.seed, number, &accepted.program, bits)?;

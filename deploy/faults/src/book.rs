@@ -67,7 +67,7 @@ impl Book {
     pub(crate) fn new(seed: u64) -> Result<Self> {
         Ok(Self {
             seed,
-            client: Client::builder().timeout(PATIENCE).build()?,
+            client: Client::builder().timeout(PATIENCE).no_proxy().build()?,
             next: AtomicU64::default(),
             pages: Mutex::default(),
         })

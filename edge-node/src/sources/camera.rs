@@ -38,13 +38,21 @@ impl Feed {
             return Ok(answer);
         }
         self.challenge = None;
-        Err(SourceError::Status(answer.status()))
+        Err(match (answer.status(), &self.desk.source.login_file) {
+            (StatusCode::UNAUTHORIZED, None) => SourceError::NoLogin,
+            (StatusCode::UNAUTHORIZED, Some(path)) => {
+                SourceError::Refused(path.display().to_string())
+            }
+            (status, _) => SourceError::Status(status),
+        })
     }
 
     /// Takes headers as browsers do: what is no header is left out.
     fn client(&self, url: &str) -> Result<reqwest::Client, SourceError> {
         let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
+            // Some answer nobody who has no name.
+            .user_agent(concat!("patchwire/", env!("CARGO_PKG_VERSION")))
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true);

@@ -70,6 +70,10 @@ enum SourceError {
     Challenge(String),
     #[error("{0} (through the proxy {1}, which the environment names)")]
     Through(Box<SourceError>, String),
+    #[error("it answers 401 Unauthorized: it wants a login, which login_file would name")]
+    NoLogin,
+    #[error("it answers 401 Unauthorized to the login in {0}")]
+    Refused(String),
     #[error("it answers {0}")]
     Status(reqwest::StatusCode),
     #[error("it does not answer: {}", root(.0))]

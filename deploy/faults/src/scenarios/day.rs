@@ -187,7 +187,9 @@ async fn metric(site: &Site, series: &str) -> Result<u64> {
         .service
         .listening()
         .context("the edge is down")?;
-    let text = reqwest::get(format!("http://{}/metrics", at.http))
+    let text = testing::client()
+        .get(format!("http://{}/metrics", at.http))
+        .send()
         .await?
         .text()
         .await?;
