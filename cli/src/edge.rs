@@ -118,11 +118,15 @@ pub(crate) struct Chosen {
 impl Edge {
     /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet.
     pub(crate) fn new(url: &str, access: &EdgeAccess) -> Result<Self> {
-        let base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
+        let mut base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
         ensure!(
             matches!(base.scheme(), "http" | "https") && base.has_host(),
             "{url} is not of the form http://HOST:PORT or https://HOST:PORT"
         );
+        // Behind a proxy under a path, what is asked for comes below it.
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
         let mut http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
         if let Some(path) = &access.ca {
             let bundle = Certificate::from_pem_bundle(&daemon::files::read(path)?);

@@ -163,8 +163,9 @@ fn motion_jpeg_on_standard_input_is_sent_frame_by_frame() {
 
 #[test]
 fn a_frame_that_was_cut_is_refused_alone() {
-    let frames = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge-node/tests/mjpeg");
-    let read = |name: &str| std::fs::read(frames.join(name)).expect("a frame");
+    let frames_folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge-node/tests/mjpeg");
+    let read = |name: &str| std::fs::read(frames_folder.join(name)).expect("a frame");
     let names = ["0", "1", "2", "3-cut", "4", "5", "6", "7"];
     let frames: Vec<_> = names.map(|name| read(&format!("frame-{name}.jpg"))).into();
     let parts = frames.iter().map(|frame| {
@@ -172,11 +173,17 @@ fn a_frame_that_was_cut_is_refused_alone() {
         [&head[..], frame, b"\r\n"].concat()
     });
     let parts = parts.collect::<Vec<_>>().concat();
-    for input in [read("stdin-cut.mjpeg"), parts] {
+    let file = frames_folder.join("stdin-cut.mjpeg").display().to_string();
+    let inputs = [
+        (read("stdin-cut.mjpeg"), "-", "standard input"),
+        (parts, "-", "standard input"),
+        (Vec::new(), &file[..], "stdin-cut.mjpeg"),
+    ];
+    for (input, path, name) in inputs {
         let refused = r#"{"error":"JPEG is truncated or damaged"}"#.to_owned();
         let mut answers = vec![accepted(); 8];
         answers[3] = ("400 Bad Request", refused);
-        let (output, asked) = send_answered(&input, answers, &["-"]);
+        let (output, asked) = send_answered(&input, answers, &[path]);
         for (post, frame) in asked.iter().zip(&frames) {
             let length = format!("content-length: {}", frame.len());
             assert!(post.lines().any(|line| line == length), "{post}");
@@ -184,8 +191,8 @@ fn a_frame_that_was_cut_is_refused_alone() {
         assert_eq!((asked.len(), output.status.code()), (8, Some(1)));
         let error = String::from_utf8_lossy(&output.stderr);
         let told =
-            "1 of 8 frames did not make it, the first: standard input: 400: JPEG is truncated";
-        assert!(error.contains(told), "{error}");
+            format!("1 of 8 frames did not make it, the first: {name}: 400: JPEG is truncated");
+        assert!(error.contains(&told), "{error}");
     }
 }
 
@@ -350,6 +357,25 @@ fn a_refused_frame_is_not_sent_again_and_fails_the_command() {
     assert_eq!(asked.len(), 1);
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(shown.contains("400: camera is on fire"), "{shown}");
+}
+
+#[test]
+fn an_edge_node_below_a_path_is_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!(
+        "http://{}/edge/1",
+        listener.local_addr().expect("an address")
+    );
+    let edge = std::thread::spawn(move || play(listener, vec![accepted()]));
+    let sample = common::samples().join("lake.jpg").display().to_string();
+    let output = common::patchwire(["send", &sample, "--edge", &url]);
+    assert!(output.status.success(), "{output:?}");
+    let asked = edge.join().expect("the played edge node ends well");
+    assert!(
+        asked[0].starts_with("post /edge/1/v1/frames?"),
+        "{}",
+        asked[0]
+    );
 }
 
 #[test]

@@ -101,6 +101,22 @@ async fn headers_that_browsers_forgive_are_forgiven() {
     node.shutdown().await;
 }
 
+#[tokio::test]
+async fn an_address_that_has_something_else_is_told_so() {
+    let page = b"HTTP/1.0 200 OK\r\ncontent-type: text/html\r\n\r\n<html>log in</html>";
+    let url = serve(move |_| page.to_vec()).await;
+    let dir = tempfile::tempdir().expect("dir");
+    let mut config = config(dir.path(), support::free_addr().await);
+    config.sources = vec![stream("gate", url, None)];
+    let node = edge_node::start(config).await.expect("start");
+    eventually("it is told", async || {
+        let error = status(&node).await[0]["error"].to_string();
+        error.contains("without a JPEG, and says that it is") && error.contains("text/html")
+    })
+    .await;
+    node.shutdown().await;
+}
+
 /// A camera that is looked after by one login and one nonce at a time.
 struct Locked {
     challenges: Vec<&'static str>,

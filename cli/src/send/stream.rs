@@ -1,6 +1,7 @@
-//! Frames that come one behind the other: motion JPEG on standard input, a video through ffmpeg.
+//! Frames that come one behind the other: motion JPEG on standard input or in a file, a video through ffmpeg.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -18,8 +19,8 @@ use crate::terminal;
 use super::{Pace, settled};
 
 /// Endings of the names of videos.
-const VIDEOS: [&str; 12] = [
-    "mp4", "m4v", "mkv", "mov", "webm", "avi", "ts", "mpg", "mpeg", "mjpeg", "mjpg", "y4m",
+const VIDEOS: [&str; 10] = [
+    "mp4", "m4v", "mkv", "mov", "webm", "avi", "ts", "mpg", "mpeg", "y4m",
 ];
 /// Most bytes of a frame; that of an edge node is no larger unless it was raised.
 const MAX_FRAME_BYTES: usize = 64 << 20;
@@ -30,8 +31,19 @@ const UNDER_WAY: usize = 256;
 
 /// Whether a path is a stream.
 pub(super) fn is_one(path: &Path) -> bool {
+    path == Path::new("-") || ends(path, &VIDEOS) || is_motion_jpeg(path)
+}
+
+/// Of its frames each travels as it is, and one that is damaged is told; ffmpeg would paint over it.
+fn is_motion_jpeg(path: &Path) -> bool {
+    ends(path, &["mjpeg", "mjpg"])
+}
+
+fn ends(path: &Path, endings: &[&str]) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-    path == Path::new("-") || VIDEOS.iter().any(|v| v.eq_ignore_ascii_case(extension))
+    endings
+        .iter()
+        .any(|ending| ending.eq_ignore_ascii_case(extension))
 }
 
 /// What became of a stream.
@@ -72,17 +84,21 @@ enum Pipe {
 
 impl Pipe {
     fn open(path: &Path, rate: Option<f64>) -> Result<Self> {
-        if path != Path::new("-") {
+        let opened = || format!("cannot open {}", path.display());
+        let mut input: Box<dyn Read + Send> = if path == Path::new("-") {
+            Box::new(io::stdin())
+        } else if is_motion_jpeg(path) {
+            Box::new(File::open(path).with_context(opened)?)
+        } else {
             // ffmpeg's own complaint about a file that is not there is longer.
-            std::fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+            std::fs::metadata(path).with_context(opened)?;
             let ffmpeg = Ffmpeg::start(&[], path.as_os_str(), rate);
             let ffmpeg = ffmpeg.with_context(|| format!("cannot read {}", path.display()))?;
             return Ok(Self::Video(Box::new(ffmpeg)));
-        }
+        };
         let (sender, pieces) = mpsc::channel(1);
         // A thread of its own, which nobody waits for should standard input never end.
         std::thread::spawn(move || {
-            let mut input = io::stdin().lock();
             loop {
                 let mut piece = vec![0; PIECE];
                 let read = input.read(&mut piece).map(|read| {

@@ -48,12 +48,12 @@ impl Ffmpeg {
             .arg("-i")
             .arg(input)
             .args(["-an", "-sn"]);
-        if let Some(rate) = rate {
-            command.args(["-vf", &format!("fps={rate}")]);
-        }
-        // Frames come when they come; otherwise they are doubled to make a constant rate of a variable one. By its old name, which
-        // all versions know.
-        command.args(["-vsync", "passthrough"]);
+        match rate {
+            Some(rate) => command.args(["-vf", &format!("fps={rate}")]),
+            // As if they came at a constant rate: otherwise frames of a variable one are doubled to make it so. The option that says
+            // this has another name in old versions than in new ones.
+            None => command.args(["-vf", "setpts=N/25/TB", "-r", "25"]),
+        };
         // Each frame is written as it is made, not when a buffer is full.
         command.args(["-f", "image2pipe", "-flush_packets", "1"]);
         command.args(["-c:v", "mjpeg", "-q:v", "2", "pipe:1"]);

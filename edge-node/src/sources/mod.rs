@@ -88,6 +88,8 @@ enum SourceError {
     Silent(Duration),
     #[error("it ended without a frame")]
     Empty,
+    #[error("it ended without a JPEG, and says that it is {0:?}")]
+    NoJpeg(String),
 }
 
 impl SourceError {

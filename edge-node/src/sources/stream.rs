@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use reqwest::Url;
+use reqwest::{Url, header::CONTENT_TYPE};
 use tokio::{
     io::AsyncReadExt as _,
     task::JoinHandle,
@@ -53,7 +53,14 @@ impl Feed {
     async fn mjpeg_now(&mut self, url: &str) -> Result<(), SourceError> {
         let answer = timeout(SILENCE, self.open(url)).await;
         let answer = answer.map_err(|_| SourceError::Silent(SILENCE))??;
-        self.follow(&mut Pipe::Http(answer)).await.map(drop)
+        let kind = answer.headers().get(CONTENT_TYPE).cloned();
+        let followed = self.follow(&mut Pipe::Http(answer)).await;
+        followed.map_err(|error| match (error, kind) {
+            (SourceError::Empty, Some(kind)) => {
+                SourceError::NoJpeg(String::from_utf8_lossy(kind.as_bytes()).into_owned())
+            }
+            (error, _) => error,
+        })
     }
 
     /// Follows a stream through ffmpeg.
