@@ -16,10 +16,6 @@ impl Plane {
         }
     }
 
-    fn row(&self, at: usize) -> &[u8] {
-        &self.samples[at * self.width..][..self.width]
-    }
-
     /// The plane at the picture's size. By twice it is interpolated, three parts of the nearer sample to one of the other;
     /// otherwise samples are repeated.
     pub(super) fn stretched(self, across: u8, down: u8, width: usize, height: usize) -> Vec<u8> {
@@ -30,52 +26,50 @@ impl Plane {
         let smooth_across = across == 2 && self.width > 2 && down <= 2;
         let smooth_down = down == 2 && (across == 1 || smooth_across);
         let mut out = Vec::with_capacity(width * height);
-        let mut row = Vec::with_capacity(self.width);
         for y in 0..height {
-            let near = y / down;
-            let above = y.is_multiple_of(down);
-            let far = match above {
-                true => near.saturating_sub(1),
-                false => (near + 1).min(self.height - 1),
+            let upper = y.is_multiple_of(down);
+            let row: Vec<u16> = match smooth_down {
+                true => self.mixed(y / down, upper).collect(),
+                false => self.row(y / down).collect(),
             };
-            row.clear();
-            let both = self.row(near).iter().zip(self.row(far));
-            row.extend(both.map(|(&near, &far)| match smooth_down {
-                true => 3 * u16::from(near) + u16::from(far),
-                false => u16::from(near),
-            }));
-            let (parts, shift) = if smooth_down { (4, 2) } else { (1, 0) };
-            let value = |x: usize| match smooth_across {
-                true => {
-                    let (at, left) = (x / 2, x.is_multiple_of(2));
-                    let beside = match left {
-                        true => at.checked_sub(1),
-                        false => Some(at + 1),
-                    };
-                    let beside = beside.and_then(|at| row.get(at)).copied();
-                    let sum = 3 * row[at] + beside.unwrap_or(row[at]);
-                    // Rounded up and down in turn, so that the mean stays.
-                    let round = match (smooth_down, left) {
-                        (true, true) => 8,
-                        (true, false) => 7,
-                        (false, true) => 1,
-                        (false, false) => 2,
-                    };
-                    ((sum + round) / (4 * parts)) as u8
-                }
-                false => {
-                    let round = match (smooth_down, above) {
-                        (false, _) => 0,
-                        (true, true) => 1,
-                        (true, false) => 2,
-                    };
-                    ((row[x / across] + round) >> shift) as u8
+            // Sums are rounded up and down in turn, so that the mean stays.
+            let value = |x: usize| {
+                let (at, first) = (x / across, x.is_multiple_of(across));
+                match (smooth_down, smooth_across) {
+                    (false, false) => row[at],
+                    (true, false) => (row[at] + if upper { 1 } else { 2 }) / 4,
+                    (false, true) => (beside(&row, at, first) + if first { 1 } else { 2 }) / 4,
+                    (true, true) => (beside(&row, at, first) + if first { 8 } else { 7 }) / 16,
                 }
             };
-            out.extend((0..width).map(value));
+            out.extend((0..width).map(|x| value(x) as u8));
         }
         out
     }
+
+    fn row(&self, at: usize) -> impl Iterator<Item = u16> {
+        let row = &self.samples[at * self.width..][..self.width];
+        row.iter().copied().map(u16::from)
+    }
+
+    /// Three parts of a row and one of that above or below it; at an edge of its own.
+    fn mixed(&self, at: usize, above: bool) -> impl Iterator<Item = u16> {
+        let far = match above {
+            true => at.saturating_sub(1),
+            false => (at + 1).min(self.height - 1),
+        };
+        let both = self.row(at).zip(self.row(far));
+        both.map(|(near, far)| 3 * near + far)
+    }
+}
+
+/// Three parts of a sample and one of that before or behind it; at an edge of its own.
+fn beside(row: &[u16], at: usize, before: bool) -> u16 {
+    let far = match before {
+        true => at.saturating_sub(1),
+        false => (at + 1).min(row.len() - 1),
+    };
+    3 * row[at] + row[far]
 }
 
 /// Red, green and blue of three planes of one size.
