@@ -4,6 +4,7 @@ mod common;
 mod services;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -229,4 +230,38 @@ async fn send_posts_files_and_waits_for_their_delivery() {
     .await
     .expect("send ends");
     assert!(error.contains("1 of 1 frames"), "{error}");
+}
+
+#[tokio::test]
+async fn pictures_as_cameras_make_them_arrive_upright_and_are_measured() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let cloud = Service::cloud(&folder.path().join("cloud"), ANY_PORT).await;
+    let edge = Service::edge(&folder.path().join("spool.sqlite"), &cloud.grpc).await;
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let jpegs = tests.join("../../daemon/tests/jpegs");
+    let mut arguments = vec!["send".to_owned(), "--edge".to_owned()];
+    arguments.push(format!("http://{}", edge.http));
+    let sides = ["g-16384x8.png", "g-8x16384.png"].map(|name| tests.join("sides").join(name));
+    let names = ["exif6.jpg", "planar.jpg", "nodht.jpg", "dnl.jpg"];
+    let files = sides.into_iter().chain(names.map(|name| jpegs.join(name)));
+    arguments.extend(files.map(|path| path.display().to_string()));
+    let sent = tokio::task::spawn_blocking(move || common::succeeds(arguments));
+    sent.await.expect("send ends");
+    let measured = eventually("each is measured", PATIENCE, async || {
+        let frames = frames(&cloud).await;
+        let measured = frames
+            .iter()
+            .all(|frame| frame["quality"]["psnr_db"].is_f64());
+        (frames.len() == 6 && measured).then_some(frames)
+    })
+    .await;
+    let size =
+        |frame: &Value| [frame["width"].as_u64(), frame["height"].as_u64()].map(Option::unwrap);
+    let mut sizes: Vec<_> = measured.iter().map(size).collect();
+    sizes.sort_unstable();
+    let plain = [96, 64];
+    assert_eq!(
+        sizes,
+        [[8, 16_384], [64, 96], plain, plain, plain, [16_384, 8]]
+    );
 }
