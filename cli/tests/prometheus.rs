@@ -192,9 +192,8 @@ async fn in_the_format_of_prometheus(folder: &Path, service: &Service) {
         .output()
         .expect("promtool starts");
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
-    // It has opinions on names that count bits.
-    let wrong = said.lines().find(|line| !line.contains("base unit"));
-    assert!(wrong.is_none(), "{said}");
+    // 3: it could read all, and has opinions on names.
+    assert!(matches!(check.status.code(), Some(0 | 3)), "{said}");
 }
 
 #[tokio::test]
