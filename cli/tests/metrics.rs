@@ -110,6 +110,7 @@ async fn scrape(service: &Service) -> BTreeMap<String, Metric> {
     let url = format!("http://{}/metrics", service.http);
     let answer = testing::client()
         .get(url)
+        .header("accept", "application/openmetrics-text")
         .send()
         .await
         .expect("the service answers");

@@ -8,9 +8,10 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::Value;
 use services::Service;
 
-async fn get(service: &Service, path: &str) -> reqwest::Response {
+async fn get(service: &Service, path: &str, accept: &str) -> reqwest::Response {
     let url = format!("http://{}{path}", service.http);
-    let answer = testing::client().get(url).send().await;
+    let request = testing::client().get(url).header("accept", accept);
+    let answer = request.send().await;
     let answer = answer.expect("the service answers");
     assert_eq!(answer.status(), 200, "{path}");
     answer
@@ -18,7 +19,7 @@ async fn get(service: &Service, path: &str) -> reqwest::Response {
 
 /// Compares with the golden file, and gives the document.
 async fn document(service: &Service, base: &str, name: &str) -> Value {
-    let served = get(service, &format!("{base}/openapi.json")).await;
+    let served = get(service, &format!("{base}/openapi.json"), "*/*").await;
     let served = served.text().await.expect("a text");
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -48,20 +49,20 @@ async fn is_so(service: &Service, document: &Value) {
             if method != "get" || endless || required {
                 continue;
             }
-            let answer = get(service, path).await;
             let said = told["responses"]["200"]["content"].as_object();
-            let said = said
-                .and_then(|content| content.keys().next())
-                .expect("a type");
-            let kind = answer.headers()["content-type"].to_str().expect("text");
-            assert!(
-                kind.starts_with(said.as_str()),
-                "{path}: {kind}, not {said}"
-            );
-            if said == "application/json" {
-                let body: Value = answer.json().await.expect("JSON");
-                let schema = &told["responses"]["200"]["content"][said]["schema"];
-                fits(document, schema, &body, path);
+            // Of several types the one that is asked for.
+            for said in said.expect("a type").keys() {
+                let answer = get(service, path, said).await;
+                let kind = answer.headers()["content-type"].to_str().expect("text");
+                assert!(
+                    kind.starts_with(said.as_str()),
+                    "{path}: {kind}, not {said}"
+                );
+                if said == "application/json" {
+                    let body: Value = answer.json().await.expect("JSON");
+                    let schema = &told["responses"]["200"]["content"][said]["schema"];
+                    fits(document, schema, &body, path);
+                }
             }
         }
     }
@@ -113,7 +114,7 @@ fn references(value: &Value) -> Vec<&str> {
 
 /// The page and what it loads are served here, and nothing comes from elsewhere.
 async fn page_is_whole(service: &Service, base: &str) {
-    let page = get(service, &format!("{base}/docs")).await;
+    let page = get(service, &format!("{base}/docs"), "*/*").await;
     let policy = page.headers()["content-security-policy"]
         .to_str()
         .expect("text");
@@ -123,11 +124,15 @@ async fn page_is_whole(service: &Service, base: &str) {
         !page.contains("http://") && !page.contains("https://"),
         "{page}"
     );
-    let links = page.split('"').filter(|part| part.starts_with('/'));
+    // Relative to the page, so that a proxy may put a prefix before all of them.
+    let links = page.split('"').filter(|part| {
+        let kinds = [".css", ".js", ".json"];
+        kinds.iter().any(|kind| part.ends_with(kind))
+    });
     let links: Vec<_> = links.collect();
     assert!(links.len() >= 3, "{page}");
     for link in links {
-        get(service, link).await;
+        get(service, &format!("{base}/{link}"), "*/*").await;
     }
 }
 

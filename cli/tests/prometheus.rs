@@ -175,6 +175,27 @@ fn queries() -> Vec<String> {
     queries
 }
 
+/// What those get that do not ask for OpenMetrics is the older format, by promtool's reading.
+async fn in_the_format_of_prometheus(folder: &Path, service: &Service) {
+    let url = format!("http://{}/metrics", service.http);
+    let request = testing::client().get(url).header("accept", "text/plain");
+    let answer = request.send().await.expect("the service answers");
+    let kind = answer.headers()["content-type"].clone();
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().await.expect("a text");
+    assert!(text.contains("_build_info gauge\n") && !text.contains("# EOF"));
+    let file = folder.join("metrics");
+    fs::write(&file, text).expect("a file");
+    let check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(fs::File::open(&file).expect("the file"))
+        .output()
+        .expect("promtool starts");
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    // 3: it could read all, and has opinions on names.
+    assert!(matches!(check.status.code(), Some(0 | 3)), "{said}");
+}
+
 #[tokio::test]
 async fn a_real_prometheus_scrapes_both_and_alerts_when_the_cloud_is_gone() {
     if !installed() {
@@ -183,6 +204,9 @@ async fn a_real_prometheus_scrapes_both_and_alerts_when_the_cloud_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let cloud = Service::cloud(&folder.path().join("data"), "127.0.0.1:0").await;
     let edge = Service::edge(&folder.path().join("spool.sqlite"), &cloud.grpc).await;
+    for service in [&edge, &cloud] {
+        in_the_format_of_prometheus(folder.path(), service).await;
+    }
     let config = configuration(folder.path(), &edge.http, &cloud.http);
     let prometheus = Prometheus::start(folder.path(), &config).await;
 

@@ -48,10 +48,16 @@ fn it_prints_its_addresses_and_stops_on_sigterm() {
     let mut service = binary()
         .args([
             "--http-listen",
-            "127.0.0.1:0",
+            "localhost:0",
             "--grpc-listen",
             "127.0.0.1:0",
         ])
+        // As in a Kubernetes namespace that has a service of this name.
+        .env("CLOUD_DECODER_PORT", "tcp://10.0.0.1:8090")
+        .env("CLOUD_DECODER_SERVICE_HOST", "10.0.0.1")
+        // Not set, though a template names them.
+        .env("CLOUD_DECODER_CONFIG", "")
+        .env("CLOUD_DECODER_AUTH__TOKENS", "")
         .arg("--data-dir")
         .arg(folder.path().join("data"))
         .arg("--decoder")
@@ -96,6 +102,13 @@ fn it_prints_its_addresses_and_stops_on_sigterm() {
     let mut stderr = service.stderr.take().expect("stderr");
     stderr.read_to_string(&mut log).expect("log");
     assert!(status.success(), "{status}: {log}");
+    for part in [
+        "WARN",
+        "CLOUD_DECODER_PORT, CLOUD_DECODER_SERVICE_HOST",
+        "are no settings",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
 
     let check = healthcheck(http);
     assert_eq!(check.status.code(), Some(1));

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -184,15 +184,76 @@ async fn probes_metrics_and_dashboard_are_served() {
         "an asset from elsewhere"
     );
     // Every file that the page names is there.
-    let named = html
-        .split(['"', '\''])
-        .filter(|part| part.starts_with('/') && part.contains('.'));
+    let named = html.split(['"', '\'']).filter(|part| {
+        let kinds = [".js", ".css", ".svg", ".woff2"];
+        kinds.iter().any(|kind| part.ends_with(kind))
+    });
     let mut files = 0;
     for path in named {
-        assert_eq!(cloud.http(path).await.status(), 200, "{path}");
+        let path = format!("/{path}");
+        assert_eq!(cloud.http(&path).await.status(), 200, "{path}");
         files += 1;
     }
     assert!(files >= 2, "{html}");
+}
+
+/// A proxy may put a prefix before every address, so none begins at the root.
+#[tokio::test]
+async fn no_file_of_the_dashboard_names_an_address_from_the_root() {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+    let cloud = Cloud::start().await;
+    let mut texts = Vec::new();
+    for file in std::fs::read_dir(&web).expect("the dashboard") {
+        let path = file.expect("an entry").path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).expect("text");
+            texts.push((path.display().to_string(), text));
+        }
+    }
+    for path in ["/api/docs", "/api/docs/page.css"] {
+        let text = cloud.http(path).await.text().await.expect("text");
+        texts.push((path.to_owned(), text));
+    }
+    assert!(texts.len() > 20);
+    for (name, text) in texts {
+        for line in text.lines() {
+            let rooted = ["\"/", "'/", "`/", "url(/"].iter().find(|begin| {
+                let mut after = line.split(**begin).skip(1);
+                after.any(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '$'))
+            });
+            assert_eq!(rooted, None, "{name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slash_and_a_parameter_against_caches_do_no_harm() {
+    let cloud = Cloud::start().await;
+    for path in [
+        "/api/v1/frames/?limit=3&_=1720000000",
+        "/api/v1/summary/",
+        "/api/v1/cameras?_=1",
+        "/livez/?_",
+        "/?_=1",
+        "/style.css?_=1",
+    ] {
+        assert_eq!(cloud.http(path).await.status(), 200, "{path}");
+    }
+    // A page names its files relative to itself, so it is at one address only.
+    let client = reqwest::Client::builder().tls_certs_only([]);
+    let client = client.redirect(reqwest::redirect::Policy::none());
+    let client = client.build().expect("client");
+    for (path, location) in [
+        ("/login.html/", "../login.html"),
+        ("/api/docs/", "../docs"),
+        ("/vendor/uPlot.min.css/", "../uPlot.min.css"),
+    ] {
+        let answer = client.get(cloud.url(path)).send().await.expect("HTTP");
+        assert_eq!(answer.status(), 308, "{path}");
+        assert_eq!(answer.headers()["location"], location, "{path}");
+        assert_eq!(cloud.http(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(cloud.http("/api/v1/frames?__=1").await.status(), 400);
 }
 
 /// A browser asks for modules that are named nowhere only once it has read the modules that import them.
@@ -225,7 +286,7 @@ async fn the_page_and_each_view_name_every_module_that_they_need() {
         .filter(|tag| tag.contains("rel=\"modulepreload\"") || tag.contains("type=\"module\""))
         .flat_map(|tag| tag.split('"'))
         .filter(|part| part.ends_with(".js"))
-        .map(str::to_owned)
+        .map(|part| format!("/{part}"))
         .collect();
     assert_eq!(page, needed("/app.js").await);
 

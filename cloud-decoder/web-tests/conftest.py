@@ -1,9 +1,11 @@
 """A browser, both services, and a page that tolerates no console error and no request to elsewhere."""
 
+import subprocess
+
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from services import Pair, chromium
+from services import BINARIES, Pair, Service, chromium
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -52,6 +54,39 @@ def open_page(browser):
         return page
 
     yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory):
+    """A cloud decoder with one viewer, and the viewer's token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    command = [BINARIES / "cloud-decoder", "token", "viewer", "ops", "--add-to", folder / "tokens"]
+    token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    cloud = Service("cloud-decoder", folder, grpc__listen="127.0.0.1:0", data_dir="cloud", auth__tokens=folder / "tokens")
+    yield cloud, token
+    cloud.stop()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens pages of a browser of its own, where refusals are to be expected and nothing else may go wrong."""
+    wrong, contexts = [], []
+
+    def visit(url: str, width: int = 1440, height: int = 900, theme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
+        origin = "/".join(url.split("/")[:3])
+        page.on("request", lambda request: None if request.url.startswith(origin + "/") else wrong.append(f"request to {request.url}"))
+        page.on("response", lambda response: wrong.append(f"{response.status} for {response.url}") if response.status >= 400 and response.status != 401 else None)
+        page.goto(url)
+        return page
+
+    yield visit
     for context in contexts:
         context.close()
     assert wrong == []

@@ -1,12 +1,15 @@
 """Both services as processes of their own, on ports and in a folder of their own."""
 
+import http.client
+import json
 import os
 import re
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
-import json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ.get("PATCHWIRE_BINARIES", REPOSITORY / "target/debug"))
@@ -77,3 +80,50 @@ class Pair:
     def stop(self):
         self.edge.stop()
         self.cloud.stop()
+
+
+class Proxy(ThreadingHTTPServer):
+    """A reverse proxy that has a service at a prefix, which it takes off, and nothing elsewhere."""
+
+    daemon_threads = True
+
+    def __init__(self, address: str, prefix: str):
+        self.address, self.prefix = address, prefix
+        super().__init__(("127.0.0.1", 0), Behind)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}{prefix}/"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        """A browser that goes away is no error."""
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Behind(BaseHTTPRequestHandler):
+    """A request to the proxy; each answer ends its connection."""
+
+    def handle_request(self):
+        if not self.path.startswith(self.server.prefix + "/"):
+            self.send_error(404)
+            return
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        upstream = http.client.HTTPConnection(self.server.address)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        upstream.request(self.command, self.path.removeprefix(self.server.prefix), body, headers)
+        answer = upstream.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
+                self.send_header(name, value)
+        self.end_headers()
+        while piece := answer.read1(1 << 16):
+            self.wfile.write(piece)
+            self.wfile.flush()
+        upstream.close()
+
+    do_GET = do_POST = do_DELETE = do_HEAD = handle_request
+
+    def log_message(self, *_):
+        pass

@@ -1,8 +1,10 @@
-// The service's HTTP API and its stream of events.
+// The service's HTTP API and its stream of events. All addresses are relative to the page, which may be behind a prefix.
+
+import { listen } from "./stream.js";
 
 async function get(path, method = "GET") {
-  const response = await fetch(`/api/v1/${path}`, { method });
-  if (response.status === 401) location.assign("/login.html");
+  const response = await fetch(`api/v1/${path}`, { method });
+  if (response.status === 401) location.assign("login.html");
   const body = await response.json();
   if (!response.ok) throw new Error(body.error);
   return body;
@@ -12,6 +14,11 @@ const query = (parameters) => {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return new URLSearchParams(given).toString();
 };
+/** A record whose pictures' addresses are relative to the page; the service tells them from its root. */
+function located(frame) {
+  const images = Object.entries(frame.images).map(([name, path]) => [name, path && path.replace(/^\//, "")]);
+  return { ...frame, images: Object.fromEntries(images) };
+}
 const one = (id) => `frames/${encodeURIComponent(id)}`;
 
 export const summary = () => get("summary");
@@ -22,16 +29,19 @@ export const acknowledge = (id) => get(`alarms/${id}/acknowledge`, "POST");
 export const traffic = async (parameters) => (await get(`traffic?${query(parameters)}`)).lines;
 export const nodes = async () => (await get("nodes")).nodes;
 export const drift = async (camera) => (await get(`drift?${query({ camera })}`)).cameras;
-export const frames = (parameters) => get(`frames?${query(parameters)}`);
+export async function frames(parameters) {
+  const page = await get(`frames?${query(parameters)}`);
+  return { ...page, frames: page.frames.map(located) };
+}
 export const labels = (parameters) => get(`labels?${query(parameters)}`);
 export const history = (parameters) => get(`history?${query(parameters)}`);
-export const frame = (id) => get(one(id));
+export const frame = async (id) => located(await get(one(id)));
 export const patches = (id) => get(`${one(id)}/patches`);
 export const retry = (id) => get(`${one(id)}/retry`, "POST");
 
 /** The original as JPEG of the latents' size: its address, bytes, and how good it is. */
 export async function sameSize(id) {
-  const source = `/api/v1/${one(id)}/same-size.jpg`;
+  const source = `api/v1/${one(id)}/same-size.jpg`;
   const response = await fetch(source);
   if (!response.ok) throw new Error((await response.json()).error);
   const number = (name) => (response.headers.get(name) ? Number(response.headers.get(name)) : null);
@@ -45,21 +55,41 @@ export async function sameSize(id) {
 let last = null; // "ready" or "lost", whichever was heard last before anyone followed
 let tell = { ready: () => { last = "ready"; }, lost: () => { last = "lost"; }, frame: () => {} };
 
-function stream() {
-  const source = new EventSource("/api/v1/events");
-  for (const name of ["ready", "reload"]) source.addEventListener(name, () => tell.ready());
-  source.addEventListener("frame", (event) => tell.frame(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
+const told = {
+  ready: () => tell.ready(),
+  frame: (text) => tell.frame(located(JSON.parse(text))),
+  lost(refused) {
     tell.lost();
-    // The browser only tries again by itself when the connection broke, not when it was refused.
-    if (source.readyState === EventSource.CLOSED) {
-      summary().catch(() => {}); // Refused for want of a login, it goes there.
-      setTimeout(stream, 3000);
-    }
-  });
+    if (refused) summary().catch(() => {}); // Refused for want of a login, it goes there.
+  },
+};
+
+/** Follows the stream that all tabs share; where there is no such thing, one of its own. */
+function join() {
+  let worker;
+  try {
+    worker = new SharedWorker(new URL("tabs.js", import.meta.url), { type: "module", name: "patchwire" });
+  } catch {
+    listen(told);
+    return;
+  }
+  const { port } = worker;
+  const say = (word) => port.postMessage(word);
+  worker.onerror = () => {
+    worker.onerror = null;
+    listen(told);
+  };
+  port.onmessage = ({ data }) => {
+    if (data.frame) told.frame(data.frame);
+    else if (data.ready) told.ready();
+    else told.lost(data.refused);
+  };
+  say("follow");
+  addEventListener("pagehide", () => say("leave"));
+  addEventListener("pageshow", (event) => { if (event.persisted) say("follow"); });
 }
 // At once, while most modules are still loaded.
-stream();
+join();
 
 /**
  * Follows changes. `ready` is called whenever nothing is missed from then on, `frame` with each

@@ -145,7 +145,7 @@ function card(camera, pressed, traffic) {
     onclick: () => choose(name),
   },
   h("span", { class: "picture" }, camera.last_decoded
-    ? h("img", { src: `/api/v1/frames/${camera.last_decoded}/thumbnail.jpg`, alt: "", decoding: "async" })
+    ? h("img", { src: `api/v1/frames/${camera.last_decoded}/thumbnail.jpg`, alt: "", decoding: "async" })
     : h("span", { class: "patches" })),
   h("span", { class: "who" }, h("i", { class: "swatch" }), h("b", {}, name), h("span", { class: "health", "data-state": state }, word)),
   h("span", { class: "numbers" },

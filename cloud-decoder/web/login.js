@@ -1,7 +1,7 @@
 // The login page: a viewer's token for a cookie that scripts cannot read.
 
 const $ = (id) => document.getElementById(id);
-const session = (method, body) => fetch("/api/v1/session", {
+const session = (method, body) => fetch("api/v1/session", {
   method, body: body && JSON.stringify(body), headers: body ? { "content-type": "application/json" } : {},
 });
 
@@ -32,7 +32,7 @@ const guarded = (action) => async (event) => {
 $("login").addEventListener("submit", guarded(async () => {
   const response = await session("POST", { token: $("token").value });
   $("token").value = "";
-  if (response.ok) location.assign("/");
+  if (response.ok) location.assign("./");
   else tell((await response.json()).error);
 }));
 

@@ -27,8 +27,8 @@ function element(tag, attributes) {
 }
 
 function file(name) {
-  if (name.endsWith(".css")) return element("link", { rel: "stylesheet", href: `/${name}` });
-  if (name.startsWith("vendor/")) return element("script", { src: `/${name}` });
+  if (name.endsWith(".css")) return element("link", { rel: "stylesheet", href: name });
+  if (name.startsWith("vendor/")) return element("script", { src: name });
   return import(`./${name}`);
 }
 

@@ -169,6 +169,12 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
             "no known image format",
             image_of(n, "image/png", vec![7; 99]),
         ),
+        (
+            "compressed",
+            415,
+            "content-encoding gzip is not taken",
+            image_of(n, "image/png", png.clone()).header("content-encoding", "gzip"),
+        ),
         ("empty", 400, "empty", image_of(n, "image/png", Vec::new())),
         (
             "cut PNG",
@@ -332,6 +338,35 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
     }
     assert_eq!(backlog(n).await, 0, "nothing is stored");
     assert_eq!(get(n, "/readyz").await.0, 200, "the node is well");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_slash_and_a_parameter_against_caches_do_no_harm() {
+    let dir = tempfile::tempdir().expect("dir");
+    let addr = support::free_addr().await;
+    let node = edge_node::start(config(dir.path(), addr)).await;
+    let node = node.expect("start");
+    for (path, encoding) in [("v1/frames/", "identity"), ("v1/frames", "Identity")] {
+        let url = format!("http://{}/{path}?camera=c&_=1720000000", node.http_addr);
+        let request = testing::client().post(url);
+        let request = request
+            .header("content-type", "application/octet-stream")
+            .header("content-encoding", encoding)
+            .header("x-frame-width", 4)
+            .header("x-frame-height", 4)
+            .body(plain(4, 4, [1, 2, 3]));
+        let (status, body) = answer(request.send().await.expect("an answer")).await;
+        assert_eq!(status, 202, "{path}: {body}");
+        let id = body["frame_id"].as_str().expect("an id");
+        let (status, body) = get(&node, &format!("/v1/frames/{id}/?_=1")).await;
+        assert_eq!((status, &body["frame_id"]), (200, &id.into()), "{body}");
+    }
+    // Anything else is still a mistake worth telling.
+    let request = post(&node, "camera=c&colour=red").body("x");
+    let (status, body) = answer(request.send().await.expect("an answer")).await;
+    assert_eq!(status, 400);
+    assert!(body["error"].to_string().contains("colour"), "{body}");
     node.shutdown().await;
 }
 

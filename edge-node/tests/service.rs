@@ -244,7 +244,7 @@ async fn the_binary_tells_its_address_and_stops_on_sigterm() {
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-node"))
         .args([
             "--http-listen",
-            "127.0.0.1:0",
+            "localhost:0",
             "--endpoint",
             "http://127.0.0.1:1",
             "--set",
@@ -260,6 +260,9 @@ async fn the_binary_tells_its_address_and_stops_on_sigterm() {
         ))
         .arg("--spool")
         .arg(&config.spool.path)
+        .env("EDGE_NODE_CONFIG", "")
+        .env("EDGE_NODE_PORT_8080_TCP", "tcp://10.0.0.1:8080")
+        .env("EDGE_NODE_HTTP__CAMERA_RATE", "")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)

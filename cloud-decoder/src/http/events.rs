@@ -62,7 +62,7 @@ pub(super) async fn events(
         .take_until(Box::pin(app.door.clone().over(visitor)));
     // From this event on nothing is missed. Browsers drop events without data.
     let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("live")) });
-    Ok(Sse::new(hello.chain(events))
-        .keep_alive(KeepAlive::new().interval(KEEPALIVE))
-        .into_response())
+    let stream = Sse::new(hello.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE));
+    // nginx would gather events until it has a page of them.
+    Ok(([("x-accel-buffering", "no")], stream).into_response())
 }
