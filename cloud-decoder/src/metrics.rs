@@ -217,7 +217,7 @@ impl Metrics {
             standing: gauges(r, "alarms", "Alarms that stand"),
             by_camera: {
                 let family = Family::default();
-                let help = "1 for each alarm that stands, by camera, the first 200";
+                let help = "1 for each alarm that stands, by camera, the first 200; 0 without a camera";
                 r.register("alarm_standing", help, family.clone());
                 family
             },
@@ -226,6 +226,7 @@ impl Metrics {
             registry,
         };
         metrics.decode_workers.set(config.decode.workers as i64);
+        metrics.none_by_camera();
         metrics
     }
 
@@ -237,6 +238,17 @@ impl Metrics {
         self.raised.get_or_create(&kind.into()).inc();
     }
 
+    /// The series that are there without any alarm.
+    fn none_by_camera(&self) {
+        for kind in AlarmKind::ALL {
+            let labels = Standing {
+                kind: kind.name(),
+                camera: String::new(),
+            };
+            drop(self.by_camera.get_or_create(&labels));
+        }
+    }
+
     /// Tells which alarms stand now.
     pub(crate) fn alarms_standing(&self, alarms: &[Alarm]) {
         for kind in AlarmKind::ALL {
@@ -244,6 +256,7 @@ impl Metrics {
             self.standing.get_or_create(&kind.into()).set(count as i64);
         }
         self.by_camera.clear();
+        self.none_by_camera();
         for alarm in alarms.iter().take(MAX_TOLD) {
             let labels = Standing {
                 kind: alarm.kind.name(),
