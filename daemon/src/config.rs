@@ -14,7 +14,10 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 
-use crate::{effective::Origins, links};
+use crate::{
+    effective::{Origin, Origins},
+    links,
+};
 
 /// Section `log`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +54,14 @@ pub enum ConfigError {
     /// A file, variable or flag does not parse, or names a key that does not exist.
     #[error("configuration cannot be read: {}", crate::one_line(.0))]
     Read(#[from] config::ConfigError),
+    /// A key does not exist.
+    #[error("configuration cannot be read: {}, and {origin} has it{}", crate::one_line(.told), hint(.origin))]
+    Unknown {
+        /// What is said of it.
+        told: config::ConfigError,
+        /// Where it came from.
+        origin: Origin,
+    },
     /// A value is out of range.
     #[error("{key} {reason}")]
     Value {
@@ -106,7 +117,28 @@ pub fn load<T: DeserializeOwned>(
         origins.flag(&key);
         builder = builder.set_override(key, value)?;
     }
-    Ok((builder.build()?.try_deserialize()?, origins))
+    let settings = builder.build()?.try_deserialize();
+    let settings = settings.map_err(|told| match unknown(&told, &origins) {
+        Some(origin) => ConfigError::Unknown { told, origin },
+        None => told.into(),
+    })?;
+    Ok((settings, origins))
+}
+
+/// Where a key came from that an error says is unknown. Only its last word is in the error.
+fn unknown(told: &config::ConfigError, origins: &Origins) -> Option<Origin> {
+    let told = told.to_string();
+    let (_, rest) = told.split_once("unknown field `")?;
+    origins.of_word(rest.split_once('`')?.0)
+}
+
+fn hint(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Environment(name) if !name.contains("__") => {
+            " (between a section and its key are two underscores)"
+        }
+        _ => "",
+    }
 }
 
 /// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as `localhost`. Of a

@@ -51,6 +51,13 @@ impl Origins {
         self.keys.get(key).unwrap_or(&Origin::Default)
     }
 
+    /// The origin of a value whose key is this word or ends with it.
+    pub(crate) fn of_word(&self, word: &str) -> Option<Origin> {
+        let mut keys = self.keys.iter();
+        let found = keys.find(|(key, _)| key.rsplit('.').next() == Some(word));
+        found.map(|(_, origin)| origin.clone())
+    }
+
     /// Variables that look like settings and tell of a service beside this one.
     pub fn ignored(&self) -> &[String] {
         &self.ignored

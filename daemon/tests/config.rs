@@ -114,6 +114,37 @@ fn what_kubernetes_says_of_services_is_no_setting() {
 }
 
 #[test]
+fn an_unknown_key_is_told_with_where_it_is() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, "[log]\nfiltr = 'info'\n").expect("file");
+    let told = |file: Option<&Path>, environment: &[(&str, &str)]| {
+        let read = load::<Settings>("TEST_DAEMON", file, owned(environment), []);
+        read.expect_err("an unknown key").to_string()
+    };
+    let of_file = told(Some(&file), &[]);
+    let place = format!("file {} has it", file.display());
+    assert!(
+        of_file.contains("`filtr`") && of_file.ends_with(&place),
+        "{of_file}"
+    );
+
+    let underscore = told(None, &[("TEST_DAEMON_LOG_FILTER", "info")]);
+    for part in [
+        "unknown field `log_filter`",
+        "environment TEST_DAEMON_LOG_FILTER has it",
+        "two underscores",
+    ] {
+        assert!(underscore.contains(part), "{underscore}");
+    }
+    let section = told(None, &[("TEST_DAEMON_LOG__FILTR", "info")]);
+    assert!(
+        section.ends_with("environment TEST_DAEMON_LOG__FILTR has it"),
+        "{section}"
+    );
+}
+
+#[test]
 fn an_address_to_listen_on_may_be_a_name_of_this_machine() {
     #[derive(Debug, Deserialize)]
     struct Door {
