@@ -280,7 +280,7 @@ async fn the_readme_does_as_it_says() {
     }
     let (shown, cloud, _shell, _folder) = run("README.md", "http").await;
     assert!(
-        shown.contains(r#""camera":"gate","task":"both""#),
+        shown.contains(r#""camera":"gate","task":"compress""#),
         "{shown}"
     );
     rebuilt(&cloud, &[("gate", 1)]).await;
@@ -296,7 +296,7 @@ async fn the_tutorial_does_as_it_says() {
     assert!(shown.contains("delivered"), "{shown}");
     rebuilt(
         &cloud,
-        &[("gate", 2), ("yard", 8), ("python", 1), ("inbox", 1)],
+        &[("gate", 2), ("yard", 9), ("python", 1), ("inbox", 1)],
     )
     .await;
     for made in ["rebuilt.png", "canyon.png"] {

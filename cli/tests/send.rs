@@ -148,7 +148,7 @@ fn motion_jpeg_on_standard_input_is_sent_frame_by_frame() {
     );
     for (post, jpeg) in asked.iter().zip(&two) {
         assert!(
-            post.starts_with("post /v1/frames?camera=pipe&task=both "),
+            post.starts_with("post /v1/frames?camera=pipe&task=compress "),
             "{post}"
         );
         assert!(

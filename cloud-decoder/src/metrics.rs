@@ -217,7 +217,8 @@ impl Metrics {
             standing: gauges(r, "alarms", "Alarms that stand"),
             by_camera: {
                 let family = Family::default();
-                let help = "1 for each alarm that stands, by camera, the first 200; 0 without a camera";
+                let help =
+                    "1 for each alarm that stands, by camera, the first 200; 0 without a camera";
                 r.register("alarm_standing", help, family.clone());
                 family
             },

@@ -126,7 +126,7 @@ let choose = () => {};
 
 /** How a camera fares: its state, and the state in a word. */
 function health(camera) {
-  if (camera.silent_since_ms !== null) return ["bad", `silent since ${ago(camera.silent_since_ms)}`];
+  if (camera.silent_since_ms !== null) return ["bad", `silent, ${ago(camera.silent_since_ms)}`];
   if (camera.failed > 0 && camera.decoded === 0 && camera.labelled === 0) return ["bad", "failing"];
   if (camera.changed_since_ms !== null) return ["warn", "scene changed"];
   if (camera.live) return ["live", "live"];

@@ -284,8 +284,8 @@ impl Drop for Told<'_> {
 
 fn changed(camera: &str, distance: f64) -> String {
     format!(
-        "{camera} sees something else: its newest {BLOCK} frames are {distance:.1} times as far from its usual scene as \
-         usual, allowed are {LIMIT}. Look for a moved, covered or dirty camera, lost focus or new light; if the new scene \
+        "{camera} sees something else: its newest {BLOCK} frames are {distance:.1} usual spreads away from its usual scene, \
+         and {LIMIT} are allowed. Look for a moved, covered or dirty camera, lost focus or new light; if the new scene \
          is right, acknowledge it."
     )
 }
