@@ -55,10 +55,10 @@ pub enum ConfigError {
     #[error("configuration cannot be read: {}", crate::one_line(.0))]
     Read(#[from] config::ConfigError),
     /// A key does not exist.
-    #[error("configuration cannot be read: {}, and {origin} has it{}", crate::one_line(.told), hint(.origin))]
+    #[error("configuration cannot be read: {told}, and {origin} has it{}", hint(.origin))]
     Unknown {
         /// What is said of it.
-        told: config::ConfigError,
+        told: String,
         /// Where it came from.
         origin: Origin,
     },
@@ -118,16 +118,18 @@ pub fn load<T: DeserializeOwned>(
         builder = builder.set_override(key, value)?;
     }
     let settings = builder.build()?.try_deserialize();
-    let settings = settings.map_err(|told| match unknown(&told, &origins) {
-        Some(origin) => ConfigError::Unknown { told, origin },
-        None => told.into(),
+    let settings = settings.map_err(|error| {
+        let told = crate::one_line(&error);
+        match unknown(&told, &origins) {
+            Some(origin) => ConfigError::Unknown { told, origin },
+            None => error.into(),
+        }
     })?;
     Ok((settings, origins))
 }
 
 /// Where a key came from that an error says is unknown. Only its last word is in the error.
-fn unknown(told: &config::ConfigError, origins: &Origins) -> Option<Origin> {
-    let told = told.to_string();
+fn unknown(told: &str, origins: &Origins) -> Option<Origin> {
     let (_, rest) = told.split_once("unknown field `")?;
     origins.of_word(rest.split_once('`')?.0)
 }
