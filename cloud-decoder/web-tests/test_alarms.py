@@ -65,3 +65,15 @@ def test_more_cameras_than_a_page_are_all_shown(fleet, open_page):
     expect(page.locator("#cameras .camera")).to_have_count(62)
     expect(page.get_by_role("button", name="Show more cameras")).not_to_be_visible()
     expect(page.locator("#camera option")).to_have_count(63)
+
+
+def test_a_node_that_leaves_with_an_empty_spool_is_told_so(fleet, open_page):
+    cloud, edge = fleet
+    page = open_page(cloud.url)
+    expect(page.locator("#nodes")).to_contain_text("0 frames wait")
+    page.goto(f"{cloud.url}/#/quality")
+    expect(page.locator("#alarm-list li").first).to_contain_text("gate")
+    accessible(page, "alarms of the past")
+    page.goto(f"{cloud.url}/#/")
+    edge.stop()
+    expect(page.locator("#alerts")).to_contain_text("Its spool was empty when it was last heard of")

@@ -1,8 +1,10 @@
 // Whether cameras see what they usually see.
 
 import * as api from "./api.js";
-import { $, byName, colourOf, dateTime, decibel, h, percent, renew } from "./dom.js";
+import { $, byName, colourOf, dateTime, decibel, h, millis, percent, renew } from "./dom.js";
 
+/** Newest alarms that are listed. */
+const ALARMS = 20;
 const STATES = { learning: ["quiet", "learning"], steady: ["live", "as usual"], drifting: ["warn", "changed"] };
 
 /** A bar for each 16 frames, and the line that the newest must not cross. */
@@ -39,10 +41,25 @@ function card(each) {
       change("bits set", each.latent_ones, percent)));
 }
 
+const KINDS = { drift: "scene changed", silent: "silent" };
+
+/** One alarm of the past or present: what, since when, for how long, and who has seen it. */
+function alarm({ id, kind, camera, begin_ms, end_ms, acknowledged_by }) {
+  const swatch = h("i", { class: "swatch" });
+  swatch.style.background = `var(${colourOf(camera)})`;
+  return h("li", { "data-id": id },
+    h("span", { class: "who" }, swatch, h("b", {}, camera)),
+    h("span", {}, KINDS[kind] ?? kind),
+    h("time", { datetime: new Date(begin_ms).toISOString() }, dateTime(begin_ms)),
+    h("span", {}, end_ms === null ? "stands" : `for ${millis(Math.max(0, end_ms - begin_ms))}`),
+    h("span", { class: "seen" }, acknowledged_by === null ? "" : `seen by ${acknowledged_by}`));
+}
+
 const order = { drifting: 0, steady: 1, learning: 2 };
 
 export async function load(camera) {
-  const list = await api.drift(camera);
+  const [list, { alarms }] = await Promise.all([api.drift(camera), api.alarms({ camera, limit: ALARMS })]);
+  renew($("alarm-list"), alarms.length > 0 ? alarms.map(alarm) : [h("li", { class: "note" }, "There was no alarm.")]);
   list.sort((a, b) => order[a.state] - order[b.state] || byName(a.camera, b.camera));
   renew($("drifts"), list.length > 0 ? list.map(card)
     : [h("p", { class: "note" }, "No camera has sent latents yet.")]);

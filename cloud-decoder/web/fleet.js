@@ -186,11 +186,12 @@ async function read() {
 }
 
 async function numbers(camera, common) {
-  const [{ sum }, known, list, standing, traffic] = await Promise.all([
-    common, api.nodes(), read(), api.alarms({ standing: true, limit: LISTED }), api.traffic({ by: "camera" }),
+  const [{ sum }, known, list, standing, traffic, byNode] = await Promise.all([
+    common, api.nodes(), read(), api.alarms({ standing: true, limit: LISTED }),
+    api.traffic({ by: "camera" }), api.traffic({ by: "node" }),
   ]);
   totals(sum, known);
-  nodes.show(known);
+  nodes.show(known, new Map(byNode.map((line) => [line.name, uplink(line)])));
   alerts(sum, known, standing.alarms);
   cards(list, camera, traffic);
 }

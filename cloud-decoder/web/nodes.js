@@ -46,7 +46,7 @@ export async function know() {
   if (programs.size === 0) remember(await api.nodes());
 }
 
-function card({ node, connected, changed_ms, version, spool, programs: loaded }) {
+function card({ node, connected, changed_ms, version, spool, programs: loaded }, sent) {
   const state = connected ? ["live", "connected"] : ["bad", `gone ${ago(changed_ms)}`];
   const bar = h("span", { class: "share", "aria-hidden": "true" }, h("i"));
   bar.firstChild.style.width = `${spool ? Math.min(100, fill(spool) * 100) : 0}%`;
@@ -58,11 +58,13 @@ function card({ node, connected, changed_ms, version, spool, programs: loaded })
     h("p", { class: "numbers" },
       spool ? h("span", {}, h("b", {}, count(spool.bits_per_patch)), " bits a patch") : null,
       h("span", {}, loaded.length > 0 ? loaded.map((each) => each.name).join(", ") : "programs unknown"),
+      sent === undefined ? null : h("span", {}, h("b", {}, bytes(sent)), " in 7 days"),
       h("span", {}, `v${version}`)));
 }
 
-export function show(list) {
+/** Shows the nodes, with the bytes that each has sent by its name. */
+export function show(list, sent) {
   remember(list);
-  renew($("nodes"), list.length > 0 ? list.map(card)
+  renew($("nodes"), list.length > 0 ? list.map((node) => card(node, sent.get(node.node)))
     : [h("p", { class: "note" }, "No edge node has called since this service started.")]);
 }
