@@ -123,8 +123,8 @@ run one down --volumes --timeout 20
 
 step "folders of two hosts, made in a container"
 provision() { # FOLDER ARGUMENT...
-    docker run --rm --network none --user "$(id -u):$(id -g)" --volume "$work:/work" --entrypoint /patchwire \
-        "patchwire/camera:$tag" provision "/work/$1" --cloud cloud.example "${@:2}" > /dev/null
+    docker run --rm --network none --user "$(id -u):$(id -g)" --volume "$work:/secrets" --entrypoint /patchwire \
+        "patchwire/camera:$tag" provision "/secrets/$1" --cloud cloud.example "${@:2}" > /dev/null
 }
 run one --profile demo build camera
 provision secrets

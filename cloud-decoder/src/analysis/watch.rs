@@ -1,6 +1,10 @@
 //! The watch over all cameras, kept by one process: learns their scenes and rhythms, raises alarms and ends them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::interval;
@@ -11,7 +15,7 @@ use super::{
     rhythm::{Rhythm, silent_after_ms},
 };
 use crate::{
-    catalogue::{AlarmKind, AlarmPage, CatalogueError, Learned, Watched, Watchlist},
+    catalogue::{Alarm, AlarmKind, AlarmPage, CatalogueError, Learned, Watched, Watchlist},
     clock::{DAY_MS, now_ms},
     config::Analysis,
     metrics::Metrics,
@@ -92,59 +96,62 @@ impl Watch {
         began_ms: i64,
         stop: &CancellationToken,
     ) -> Result<(), CatalogueError> {
-        let watched = self.cameras.watched().await?;
-        let standing = self
-            .cameras
-            .alarms(&AlarmPage::standing(MAX_STANDING))
-            .await?;
-        let of = |kind: AlarmKind| {
-            let alarms = standing.iter().filter(move |alarm| alarm.kind == kind);
-            alarms
-                .map(|alarm| (alarm.camera.as_str(), alarm))
-                .collect::<HashMap<_, _>>()
-        };
-        for (camera, alarm) in of(AlarmKind::Drift) {
-            if alarm.acknowledged_ms.is_some() {
-                self.accept_scene(camera, &watched).await?;
+        let cameras = self.cameras.watched().await?;
+        let cameras: HashMap<_, _> = (cameras.iter().map(|c| (c.camera_id.as_str(), c))).collect();
+        let standing = AlarmPage::standing(MAX_STANDING);
+        let alarms = self.cameras.alarms(&standing).await?;
+        for alarm in &alarms {
+            match cameras.get(alarm.camera.as_str()) {
+                // With its last frame, a camera goes, and so do its alarms.
+                None => self.end(alarm.kind, &alarm.camera, now_ms()).await?,
+                Some(camera) => self.settle(alarm, camera).await?,
             }
         }
-        for camera in &watched {
+        let silent = alarms.iter().filter(|a| a.kind == AlarmKind::Silent);
+        let silent: HashSet<_> = silent.map(|alarm| alarm.camera.as_str()).collect();
+        for (&name, camera) in &cameras {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            if looked.get(&camera.camera_id) != Some(&camera.last_seq) {
+            if looked.get(name) != Some(&camera.last_seq) {
                 self.see(camera).await?;
-                looked.insert(camera.camera_id.clone(), camera.last_seq);
+                looked.insert(name.to_owned(), camera.last_seq);
+            }
+            if !silent.contains(name) {
+                self.listen(camera, began_ms).await?;
             }
         }
-        looked.retain(|camera, _| {
-            watched
-                .binary_search_by(|w| w.camera_id.as_str().cmp(camera))
-                .is_ok()
-        });
-        let silent = of(AlarmKind::Silent);
-        let now = now_ms();
+        looked.retain(|name, _| cameras.contains_key(name.as_str()));
+        self.metrics
+            .alarms_standing(&self.cameras.alarms(&standing).await?);
+        Ok(())
+    }
+
+    /// Ends an alarm whose cause is gone.
+    async fn settle(&self, alarm: &Alarm, camera: &Watched) -> Result<(), CatalogueError> {
+        match alarm.kind {
+            AlarmKind::Drift if alarm.acknowledged_ms.is_some() => self.accept_scene(camera).await,
+            AlarmKind::Silent if camera.last_received_ms > alarm.begin_ms => {
+                let end_ms = camera.last_received_ms;
+                self.end(alarm.kind, &alarm.camera, end_ms).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises an alarm when a camera has been silent for too long. After a start, cameras get time to call again.
+    async fn listen(&self, camera: &Watched, began_ms: i64) -> Result<(), CatalogueError> {
+        let Some(expected_ms) = self.expected_ms(camera) else {
+            return Ok(());
+        };
+        let (name, since) = (&camera.camera_id, camera.last_received_ms);
         let least_ms = (self.settings.silence_s * 1000.0) as i64;
-        for camera in &watched {
-            let Some(expected_ms) = self.expected_ms(camera) else {
-                continue;
-            };
-            let since = camera.last_received_ms;
-            // After a start, cameras get time to call again.
-            let late = now - since.max(began_ms) > silent_after_ms(expected_ms, least_ms);
-            let name = camera.camera_id.as_str();
-            match (late, silent.get(name)) {
-                (true, None) => {
-                    self.raise(AlarmKind::Silent, name, since, &silence(name, expected_ms))
-                        .await?
-                }
-                (_, Some(alarm)) if since > alarm.begin_ms => {
-                    self.end(AlarmKind::Silent, name, since).await?
-                }
-                _ => {}
-            }
+        if now_ms() - since.max(began_ms) > silent_after_ms(expected_ms, least_ms) {
+            let sentence = silence(name, expected_ms);
+            self.raise(AlarmKind::Silent, name, since, &sentence)
+                .await?;
         }
-        self.count().await
+        Ok(())
     }
 
     /// The longest usual time between two frames of a camera: as configured, or as learned.
@@ -214,16 +221,15 @@ impl Watch {
     }
 
     /// Somebody has said that the new scene of a camera is right.
-    async fn accept_scene(&self, camera: &str, watched: &[Watched]) -> Result<(), CatalogueError> {
-        let at = watched.binary_search_by(|w| w.camera_id.as_str().cmp(camera));
-        let judged_seq = at.ok().and_then(|at| watched[at].judged_seq);
-        if let Some(judged_seq) = judged_seq {
-            let kept = self.cameras.model(camera).await?;
+    async fn accept_scene(&self, camera: &Watched) -> Result<(), CatalogueError> {
+        let name = &camera.camera_id;
+        if let Some(judged_seq) = camera.judged_seq {
+            let kept = self.cameras.model(name).await?;
             let mut model = Model::read(kept.as_deref());
             model.scenes.acknowledge();
-            self.keep(camera, judged_seq, &model).await?;
+            self.keep(name, judged_seq, &model).await?;
         }
-        self.end(AlarmKind::Drift, camera, now_ms()).await
+        self.end(AlarmKind::Drift, name, now_ms()).await
     }
 
     async fn keep(
@@ -259,16 +265,6 @@ impl Watch {
         if let Some(alarm) = self.cameras.end(kind, camera, end_ms).await? {
             tracing::info!(camera, alarm = alarm.id, kind = kind.name(), "alarm ended");
         }
-        Ok(())
-    }
-
-    /// Tells the metrics which alarms stand now.
-    async fn count(&self) -> Result<(), CatalogueError> {
-        let standing = self
-            .cameras
-            .alarms(&AlarmPage::standing(MAX_STANDING))
-            .await?;
-        self.metrics.alarms_standing(&standing);
         Ok(())
     }
 }

@@ -84,6 +84,19 @@ impl Sent {
         }
     }
 
+    /// In the order of the table's columns, after the day, the node and the camera.
+    pub(super) fn columns(&self) -> [i64; 7] {
+        [
+            self.frames,
+            self.told,
+            self.source,
+            self.latents,
+            self.label,
+            self.original,
+            self.overhead,
+        ]
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.frames += other.frames;
         self.told += other.told;

@@ -5,7 +5,10 @@ use sqlx::FromRow;
 use tonic::async_trait;
 use utoipa::ToSchema;
 
-use super::{CatalogueError, PostgresCatalogue, SqliteCatalogue, sums::saturate};
+use super::{
+    CatalogueError, PostgresCatalogue, SqliteCatalogue,
+    sums::{Sent, saturate},
+};
 
 /// Most cameras whose names or watches one answer has.
 pub(crate) const MAX_WATCHED: i64 = 100_000;
@@ -38,7 +41,7 @@ impl AlarmKind {
 pub struct Alarm {
     /// Counts up.
     pub id: i64,
-    /// What it is about.
+    /// Its kind.
     pub kind: AlarmKind,
     /// The camera.
     pub camera: String,
@@ -493,8 +496,12 @@ macro_rules! watchlist {
                 bytes: u64,
             ) -> Result<(), CatalogueError> {
                 let mut add = sqlx::query(ADD_TRAFFIC).bind(day).bind(node).bind(camera);
-                for bytes in [0, 0, 0, 0, 0, 0, saturate(bytes)] {
-                    add = add.bind(bytes);
+                let sent = Sent {
+                    overhead: saturate(bytes),
+                    ..Sent::default()
+                };
+                for sum in sent.columns() {
+                    add = add.bind(sum);
                 }
                 add.execute(&self.$write).await?;
                 Ok(())

@@ -168,19 +168,14 @@ async fn add_to_traffic(
     traffic: BTreeMap<(&str, &str), Sent>,
 ) -> Result<(), CatalogueError> {
     for ((node, camera), sent) in traffic {
-        sqlx::query(ADD_TRAFFIC)
+        let mut add = sqlx::query(ADD_TRAFFIC)
             .bind(sent.day)
             .bind(node)
-            .bind(camera)
-            .bind(sent.frames)
-            .bind(sent.told)
-            .bind(sent.source)
-            .bind(sent.latents)
-            .bind(sent.label)
-            .bind(sent.original)
-            .bind(sent.overhead)
-            .execute(&mut **tx)
-            .await?;
+            .bind(camera);
+        for sum in sent.columns() {
+            add = add.bind(sum);
+        }
+        add.execute(&mut **tx).await?;
     }
     Ok(())
 }

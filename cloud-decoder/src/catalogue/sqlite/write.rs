@@ -98,19 +98,14 @@ async fn insert_one(
     .execute(&mut **tx)
     .await?;
     let sent = Sent::of(&new);
-    sqlx::query(ADD_TRAFFIC)
+    let mut add = sqlx::query(ADD_TRAFFIC)
         .bind(sent.day)
         .bind(&new.node_id)
-        .bind(&new.camera_id)
-        .bind(sent.frames)
-        .bind(sent.told)
-        .bind(sent.source)
-        .bind(sent.latents)
-        .bind(sent.label)
-        .bind(sent.original)
-        .bind(sent.overhead)
-        .execute(&mut **tx)
-        .await?;
+        .bind(&new.camera_id);
+    for sum in sent.columns() {
+        add = add.bind(sum);
+    }
+    add.execute(&mut **tx).await?;
     Ok(Some(Frame {
         new,
         state,
