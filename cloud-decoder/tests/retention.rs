@@ -99,7 +99,7 @@ async fn what_is_too_old_goes() {
     assert_eq!(state["kept"], json!({ "frames": 0, "bytes": 0 }));
     assert_eq!(cloud.objects(), 0);
     let cameras = cloud.json("/api/v1/cameras").await;
-    assert_eq!(cameras, json!({ "cameras": [] }));
+    assert_eq!(cameras, json!({ "cameras": [], "total": 0, "next": null }));
     let metrics = cloud.http("/metrics").await.text().await.expect("text");
     assert!(
         metrics.contains("cloud_decoder_frames_removed_total 16"),
