@@ -80,6 +80,7 @@ async function open(name) {
 
 async function load() {
   const wanted = view;
+  const first = !connected;
   const mine = (missed = []);
   try {
     const all = common();
@@ -99,6 +100,8 @@ async function load() {
   }
   drawn();
   rest();
+  // Until the first view was there, no other was loaded.
+  if (first && connected && view !== wanted) load();
 }
 
 /** The other views are loaded a little later, so that they are there when they are called. */
