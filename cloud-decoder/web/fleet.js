@@ -111,7 +111,7 @@ function attention(sum, list, alarms) {
 /** Nothing needs attention: what was checked, and what cannot be yet. */
 function well(sum) {
   const checked = "All is well: nothing is parked, no node is lost, no camera is silent, and every camera sees what it usually sees";
-  const learning = sum.cameras_learning > 0 ? `, apart from ${plural(sum.cameras_learning, "camera")} whose scene is still being learned` : "";
+  const learning = sum.cameras_learning > 0 ? `, apart from ${plural(sum.cameras_learning, "camera")} still being learned` : "";
   return h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }), h("span", {}, `${checked}${learning}.`));
 }
 
