@@ -167,28 +167,25 @@ impl Watch {
     async fn see(&self, camera: &Watched) -> Result<(), CatalogueError> {
         let name = camera.camera_id.as_str();
         let mut judged_seq = camera.judged_seq.unwrap_or(0);
-        let mut model = None;
-        loop {
-            let frames = self.cameras.sightings(name, judged_seq, FRAMES).await?;
-            if frames.len() < BLOCK {
-                return Ok(());
-            }
-            if model.is_none() {
-                let kept = self.cameras.model(name).await?;
-                model = Some(Model::read(kept.as_deref()));
-            }
-            let model = model.as_mut().expect("read above");
-            let blocks = frames.chunks_exact(BLOCK);
-            for block in blocks {
+        let mut frames = self.cameras.sightings(name, judged_seq, FRAMES).await?;
+        if frames.len() < BLOCK {
+            return Ok(());
+        }
+        let kept = self.cameras.model(name).await?;
+        let mut model = Model::read(kept.as_deref());
+        while frames.len() >= BLOCK {
+            for block in frames.chunks_exact(BLOCK) {
                 for frame in block {
                     model.rhythm.beat(frame.captured_ms);
                 }
                 let sights: Vec<_> = block.iter().filter_map(Sight::of).collect();
-                self.judge(name, model, &sights).await?;
+                self.judge(name, &mut model, &sights).await?;
                 judged_seq = block[BLOCK - 1].seq;
             }
-            self.keep(name, judged_seq, model).await?;
+            self.keep(name, judged_seq, &model).await?;
+            frames = self.cameras.sightings(name, judged_seq, FRAMES).await?;
         }
+        Ok(())
     }
 
     /// Judges frames, which are of one view from the last change of the view on.
