@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{client, eventually};
+use crate::{client, eventually, proxy::Proxy};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -98,10 +98,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A PostgreSQL server, reached through a socket in its folder.
+/// A PostgreSQL server, reached through a socket in its folder, or at a port.
 pub struct Postgres {
     process: Option<Process>,
     folder: TempDir,
+    port: u16,
     user: Option<(u32, u32)>,
     databases: u32,
 }
@@ -123,6 +124,7 @@ impl Postgres {
         let mut server = Self {
             process: None,
             folder,
+            port: free_port(),
             user,
             databases: 0,
         };
@@ -149,7 +151,8 @@ impl Postgres {
         let folder = self.folder.path();
         let mut command = self.command("postgres");
         command
-            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "max_connections=200", "-p", &self.port.to_string()])
             .arg("-k")
             .arg(folder)
             .arg("-D")
@@ -176,7 +179,8 @@ impl Postgres {
     fn psql(&self, database: &str, sql: &str) -> std::process::Output {
         let mut psql = self.command("psql");
         psql.arg("-h").arg(self.folder.path());
-        psql.args(["-U", "postgres", "-q", "-d", database, "-c", sql]);
+        psql.args(["-p", &self.port.to_string(), "-U", "postgres", "-q"]);
+        psql.args(["-d", database, "-c", sql]);
         psql.output().expect("psql starts")
     }
 
@@ -192,8 +196,13 @@ impl Postgres {
         let name = format!("test{}", self.databases);
         let made = self.psql("postgres", &format!("CREATE DATABASE {name}"));
         assert!(made.status.success(), "{made:?}");
-        let folder = self.folder.path().display();
-        format!("postgres://postgres@localhost/{name}?host={folder}")
+        let (port, folder) = (self.port, self.folder.path().display());
+        format!("postgres://postgres@localhost:{port}/{name}?host={folder}")
+    }
+
+    /// Where it listens beside its socket.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 }
 
@@ -203,6 +212,16 @@ impl Drop for Postgres {
             self.kill();
         }
     }
+}
+
+/// The way from one server of a cluster to another.
+pub struct Route<'a> {
+    /// Number of the server that connects.
+    pub from: usize,
+    /// Number of the server that it connects to.
+    pub to: usize,
+    /// Between them.
+    pub proxy: &'a Proxy,
 }
 
 /// A NATS server with JetStream.
@@ -235,6 +254,35 @@ impl Nats {
             // The first ones only come up with the rest.
             started.push(Self::begin(free_port(), arguments.to_vec()));
         }
+        for server in &started {
+            server.answers().await;
+        }
+        started
+    }
+
+    /// The same with a proxy between each two servers, which know of no other way to each other, nor tell clients of one.
+    pub async fn cluster_through(servers: usize, ways: &[Route<'_>]) -> Vec<Self> {
+        let ports: Vec<_> = (0..servers).map(|_| free_port()).collect();
+        for way in ways {
+            let target = (Ipv4Addr::LOCALHOST, ports[way.to]);
+            way.proxy.set_targets(vec![target.into()]);
+        }
+        let begin = |number: usize| {
+            let routes = ways.iter().filter(|way| way.from == number);
+            let routes = routes.map(|way| format!("nats://{}", way.proxy.address));
+            let routes = routes.collect::<Vec<_>>().join(",");
+            let arguments = [
+                format!("--name=n{number}"),
+                "--cluster_name=test".to_owned(),
+                format!("--cluster=nats://127.0.0.1:{}", ports[number]),
+                format!("--routes={routes}"),
+                "--no_advertise=true".to_owned(),
+                // Nobody listens there.
+                "--cluster_advertise=127.0.0.1:1".to_owned(),
+            ];
+            Self::begin(free_port(), arguments.to_vec())
+        };
+        let started: Vec<_> = (0..servers).map(begin).collect();
         for server in &started {
             server.answers().await;
         }
@@ -314,7 +362,12 @@ impl Nats {
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 }
 

@@ -3,6 +3,7 @@
 mod day;
 mod kills;
 mod mixed;
+mod raids;
 mod scaled;
 
 pub(crate) use self::{
