@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// More than the bytes of any one frame: so much less than allowed may be left.
-const ONE_FRAME: u64 = 16 << 20;
+const ONE_FRAME: u64 = 8 << 20;
 /// Retention looks every ten seconds.
 const WITHIN: Duration = Duration::from_secs(40);
 

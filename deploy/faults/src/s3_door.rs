@@ -162,3 +162,54 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Response {
     *response.headers_mut() = headers;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECT: &[u8] = &[0; 1000];
+
+    /// A server that has one object, and a door in front of it.
+    async fn behind_door() -> (S3Door, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let app = Router::new().fallback(async || OBJECT);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let door = S3Door::start(&endpoint, 1).await.expect("a door");
+        let url = format!("http://{}/bucket/object", door.address);
+        (door, url)
+    }
+
+    async fn got(url: &str) -> (StatusCode, Vec<u8>) {
+        let answer = testing::client().get(url).send().await.expect("an answer");
+        (answer.status(), answer.bytes().await.expect("bytes").into())
+    }
+
+    #[tokio::test]
+    async fn the_door_corrupts_some_objects_by_one_bit_and_no_lists() {
+        let (door, url) = behind_door().await;
+        assert_eq!(got(&url).await, (StatusCode::OK, OBJECT.to_vec()));
+        door.set_mood(Mood::Corrupts);
+        for _ in 0..100 {
+            let list = format!("{url}?list-type=2");
+            assert_eq!(got(&list).await.1, OBJECT);
+            let (_, body) = got(&url).await;
+            let ones: u32 = body.iter().map(|byte| byte.count_ones()).sum();
+            assert!(ones <= 1, "{ones} bits are others");
+        }
+        assert!(door.corrupted() > 0, "nothing was corrupted");
+        door.set_mood(Mood::Well);
+        assert_eq!(got(&url).await.1, OBJECT);
+    }
+
+    #[tokio::test]
+    async fn the_door_fails_and_recovers() {
+        let (door, url) = behind_door().await;
+        door.set_mood(Mood::Fails);
+        for _ in 0..10 {
+            assert_eq!(got(&url).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        door.set_mood(Mood::Well);
+        assert_eq!(got(&url).await.0, StatusCode::OK);
+    }
+}

@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Name of both edge nodes of a pair.
 const PAIRED: &str = "edge-1";
 /// Bytes that the cloud of a guarded pair keeps.
-const RETENTION: u64 = 48 << 20;
+const RETENTION: u64 = 12 << 20;
 /// Seconds that the spool of its second edge node keeps a frame.
 const TWIN_TTL: u64 = 20;
 /// Share of frames whose originals travel where pictures vary.
