@@ -200,6 +200,36 @@ impl Postgres {
         format!("postgres://postgres@localhost:{port}/{name}?host={folder}")
     }
 
+    /// What `pg_dump` writes of the database that was made last.
+    pub fn dump(&self) -> Vec<u8> {
+        let mut dump = self.command("pg_dump");
+        dump.arg("-h").arg(self.folder.path());
+        dump.args(["-p", &self.port.to_string(), "-U", "postgres"]);
+        dump.arg(format!("test{}", self.databases));
+        let dumped = dump.output().expect("pg_dump starts");
+        assert!(dumped.status.success(), "{dumped:?}");
+        dumped.stdout
+    }
+
+    /// Drops the database that was made last, makes it anew, and puts what was dumped into it.
+    pub fn restore(&self, dump: &[u8]) {
+        let name = format!("test{}", self.databases);
+        for sql in [
+            format!("DROP DATABASE {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
+            let ran = self.psql("postgres", &sql);
+            assert!(ran.status.success(), "{ran:?}");
+        }
+        let sql = std::str::from_utf8(dump).expect("a dump is text");
+        let file = self.folder.path().join("dump.sql");
+        fs::write(&file, sql).expect("the dump is written");
+        let include = format!("\\i {}", file.display());
+        let ran = self.psql(&name, &include);
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && !told.contains("ERROR"), "{told}");
+    }
+
     /// Where it listens beside its socket.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -424,6 +454,52 @@ impl S3 {
         let made = made.await.expect("the S3 server answers");
         assert!(made.status().is_success(), "{made:?}");
         format!("s3://{name}/frames")
+    }
+
+    /// Keys of all objects in the bucket that was made last.
+    pub async fn keys(&self) -> Vec<String> {
+        let bucket = format!("{}/test{}", self.endpoint, self.buckets);
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let after = keys.last().map(String::as_str).unwrap_or_default();
+            let list = client().get(format!("{bucket}?list-type=2&start-after={after}"));
+            let list = list.send().await.expect("the S3 server answers").text();
+            let list = list.await.expect("a list");
+            let more = list.split("<Key>").skip(1);
+            let more = more.filter_map(|rest| rest.split_once('<'));
+            let before = keys.len();
+            keys.extend(more.map(|(key, _)| key.to_owned()));
+            if keys.len() == before {
+                return keys;
+            }
+        }
+    }
+
+    /// An object of that bucket.
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        let got = self.object(reqwest::Method::GET, key).send().await;
+        let got = got.expect("the S3 server answers");
+        assert!(got.status().is_success(), "{key}: {got:?}");
+        got.bytes().await.expect("its bytes").into()
+    }
+
+    /// Puts an object into that bucket, or deletes it.
+    pub async fn set(&self, key: &str, bytes: Option<Vec<u8>>) {
+        let method = match bytes {
+            Some(_) => reqwest::Method::PUT,
+            None => reqwest::Method::DELETE,
+        };
+        let set = self.object(method, key).body(bytes.unwrap_or_default());
+        let set = set.send().await.expect("the S3 server answers");
+        assert!(set.status().is_success(), "{key}: {set:?}");
+    }
+
+    fn object(&self, method: reqwest::Method, key: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/test{}/{key}", self.endpoint, self.buckets);
+        // It looks for a signature, and not at it.
+        client()
+            .request(method, url)
+            .header("authorization", "AWS test:test")
     }
 
     /// How the object whose key has `part` in it is encrypted, in the bucket that was made last.

@@ -67,6 +67,9 @@ pub(crate) async fn audit(site: &Site, cloud: SocketAddr, ledger: &mut Ledger) -
     ledger.accepted = pages.accepted.len() as u64;
     ledger.unanswered = pages.unanswered.len() as u64;
     ledger.refused = pages.refused.values().sum();
+    for (status, count) in &pages.refused {
+        ledger.note(format!("refused with {status}"), *count);
+    }
     changed_later(&known, ledger);
     presence(site, &pages, &known, ledger).await?;
     contents(site, &pages, &known, ledger);

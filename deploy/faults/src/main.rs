@@ -66,8 +66,10 @@ enum Scenario {
     KillAfter202,
     /// A day of fifty cameras with the cloud away, then the cloud comes back
     Day,
-    /// A scaled cloud on shared servers, any one process of which is killed at a time
+    /// A scaled cloud on shared servers: faults of processes, servers and the network between them, one at a time
     Scaled,
+    /// Backups are taken while it runs; then a half of what the cloud has is lost and restored
+    Restore,
     /// A scaled cloud, whose processes are restarted in turn as for an upgrade
     Rolling,
 }
@@ -80,6 +82,7 @@ async fn main() -> Result<ExitCode> {
         Scenario::KillAfter202 => scenarios::kills(args.kills, args.seed).await?,
         Scenario::Day => scenarios::day(args.seed, args.on_full).await?,
         Scenario::Scaled => scenarios::scaled(args.minutes, args.seed).await?,
+        Scenario::Restore => scenarios::restore(args.seed).await?,
         Scenario::Rolling => scenarios::rolling(args.minutes, args.seed).await?,
     };
     ledger.print();

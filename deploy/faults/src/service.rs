@@ -251,6 +251,19 @@ impl Service {
         self.peak_kib.swap(0, Ordering::Relaxed) >> 10
     }
 
+    /// Starts it once, and stops it again if it listens; whether it refused to.
+    pub(crate) async fn refuses_to_start(&self) -> Result<bool> {
+        let process = self.process.lock().await;
+        ensure!(process.child.is_none(), "it runs");
+        match self.spawn(&process.settings).await? {
+            Some((mut child, _)) => {
+                child.kill().await?;
+                Ok(false)
+            }
+            None => Ok(true),
+        }
+    }
+
     /// Runs the binary with the same settings and other arguments, to its end; gives its standard output.
     pub(crate) async fn ask(&self, args: &[&str]) -> Result<String> {
         let process = self.process.lock().await;

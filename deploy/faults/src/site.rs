@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures::future::select_all;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ const RETENTION: u64 = 12 << 20;
 /// Seconds that the spool of its second edge node keeps a frame.
 const TWIN_TTL: u64 = 20;
 /// Share of frames whose originals travel where pictures vary.
-const ORIGINALS: &str = "0.25";
+pub(crate) const ORIGINALS: &str = "0.25";
 
 /// The services, and the proxy through which edge nodes call the cloud.
 pub(crate) struct Site {
@@ -75,8 +75,12 @@ pub(crate) struct Site {
 impl Site {
     /// Two edge nodes of one name, of which the second is not to run at first, and one cloud, all with disks and clocks
     /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site needs.
-    pub(crate) async fn pair(seed: u64, edge: &[(&str, &str)]) -> Result<Arc<Self>> {
-        let mut site = Self::empty(seed, Shot::plain).await?;
+    pub(crate) async fn pair(
+        seed: u64,
+        shots: fn(u64, u64) -> Shot,
+        edge: &[(&str, &str)],
+    ) -> Result<Arc<Self>> {
+        let mut site = Self::empty(seed, shots).await?;
         let edge = owned(edge);
         site.add_pair([edge.clone(), edge, Settings::new()])?;
         Ok(Arc::new(site))
@@ -209,6 +213,14 @@ impl Site {
         if told.insert(what.to_owned()) {
             println!("{what}");
         }
+    }
+
+    /// The folder of the cloud of a pair.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf> {
+        let Vault::Folder(objects) = &self.vault else {
+            bail!("the cloud has none");
+        };
+        Ok(objects.parent().context("a folder")?.to_owned())
     }
 
     /// The first edge node.

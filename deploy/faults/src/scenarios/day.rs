@@ -15,7 +15,7 @@ use crate::{
     caller::Side,
     found::catalogue,
     ledger::Ledger,
-    scene::CAMERAS,
+    scene::{CAMERAS, Shot},
     site::{Site, listed},
 };
 
@@ -45,7 +45,7 @@ pub(crate) async fn day(seed: u64, on_full: OnFull) -> Result<Ledger> {
         ("SPOOL__MAX_BYTES", cap.as_str()),
         ("SPOOL__ON_FULL", policy),
     ];
-    let site = Site::pair(seed, &settings).await?;
+    let site = Site::pair(seed, Shot::plain, &settings).await?;
     let mut ledger = Ledger::default();
     site.edge().service.start().await?;
     let begun = Instant::now();

@@ -1,7 +1,7 @@
 //! Cloud decoders in roles over shared servers: one fault at a time among the processes, the servers and the network between
 //! them, or all restarted one after the other as an upgrade does.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures::future::try_join_all;
@@ -29,6 +29,9 @@ const FRAMES_PER_S: f64 = 8.0;
 /// Milliseconds between two faults.
 const BETWEEN: std::ops::Range<u64> = 500..3000;
 
+/// How long before the end of a run the queue is lost as a whole, which nothing else makes up for then.
+const LAST: Duration = Duration::from_secs(15);
+
 /// One fault after another, each mended before the next.
 pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
     let (mut engines, site) = start(seed).await?;
@@ -36,7 +39,7 @@ pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
     let mut rng = StdRng::seed_from_u64(seed);
     let faults = async |end| {
         let mut next: Vec<Raid> = Vec::new();
-        while Instant::now() < end {
+        while Instant::now() + LAST < end {
             // Each kind comes before one comes again.
             let Some(kind) = next.pop() else {
                 next = Raid::ALL.into();
@@ -47,7 +50,9 @@ pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
             raid(kind, &mut engines, &site, &mut rng).await?;
             pause(&mut rng, BETWEEN).await;
         }
-        Ok(())
+        let last = Raid::WipeAllNats;
+        tally.count(last.name());
+        raid(last, &mut engines, &site, &mut rng).await
     };
     let mut ledger = load(minutes, seed).run(&site, &tally, faults).await?;
     ledger.note("objects that S3 corrupted", engines.door.corrupted());
