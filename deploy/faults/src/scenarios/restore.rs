@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::copies::{Catalogue, Halves, Objects};
@@ -25,6 +25,8 @@ use crate::{
 const FRAMES: usize = 150;
 const BACKUP_AT: usize = 60;
 const BETWEEN: Duration = Duration::from_millis(40);
+/// Longest that the cloud may take to find out what is missing.
+const FINDS_OUT_WITHIN: Duration = Duration::from_secs(60);
 /// Processes where servers are shared.
 const FLEET: [(Kind, usize); 4] = [
     (Kind::Edge, 1),
@@ -138,6 +140,7 @@ impl Run<'_> {
         }
         try_join_all(self.cloud().map(|place| place.service.start())).await?;
         site.ready(all).await;
+        self.told(&kept).await?;
         site.settle(all).await;
         self.count(name, &known, &kept, all).await
     }
@@ -175,6 +178,21 @@ impl Run<'_> {
         let at = self.site.shown().context("the cloud is down")?;
         let rows = catalogue(&self.site.caller, at.http).await?;
         Ok(rows.iter().map(|row| row.record.id).collect())
+    }
+
+    /// Waits until the cloud has found out which frames have no latents, or does not.
+    async fn told(&self, objects: &BTreeSet<Uuid>) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < FINDS_OUT_WITHIN {
+            let at = self.site.shown().context("the cloud is down")?;
+            let rows = catalogue(&self.site.caller, at.http).await?;
+            let mut decoded = rows.iter().filter(|row| row.state == "decoded");
+            if decoded.all(|row| objects.contains(&row.record.id)) {
+                break;
+            }
+            sleep(BETWEEN).await;
+        }
+        Ok(())
     }
 
     /// Objects without their catalogue are not taken for orphans: the cloud does not start with another one.
