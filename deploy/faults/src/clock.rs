@@ -18,8 +18,8 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib64/faketime/libfaketime.so.1",
 ];
 
-/// A process reads its clock's file so often, in milliseconds, and a bit.
-const CACHED_MS: i64 = 1500;
+/// A process reads the file of its clock again after a second, counted in whole ones; and a bit, in milliseconds.
+const CACHED_MS: i64 = 2500;
 
 /// The clock of one service, across its restarts.
 pub(crate) struct Clock {
