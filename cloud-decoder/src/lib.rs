@@ -6,6 +6,7 @@
 //! quality; every change of a row reaches the watchers through [`changes`].
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod analysis;
 mod bus;
 pub mod catalogue;
@@ -21,6 +22,7 @@ pub mod frame;
 mod grpc;
 mod housekeeping;
 mod http;
+mod identity;
 mod metrics;
 mod nodes;
 pub mod objects;
@@ -31,6 +33,7 @@ mod retention;
 mod share;
 mod staged;
 mod store;
+pub mod stored;
 mod turn;
 mod uplink;
 
@@ -134,6 +137,54 @@ impl Running {
     }
 }
 
+/// Gives every frame its row whose object is there, in a catalogue that is new, or older than the objects; tells each thousand on the log.
+/// A service that keeps its catalogue in `data_dir` must not be running.
+///
+/// # Errors
+/// Catalogue and objects are of different stores, or cannot be used.
+pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
+    let metrics = Arc::new(Metrics::new(config));
+    let engines = Engines::open(config, &metrics, true).await?;
+    let adoption = adopt::Adoption {
+        catalogue: engines.catalogue.clone(),
+        objects: engines.objects,
+    };
+    let mut done = Adoptions::default();
+    let found = adoption
+        .survey(
+            std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(u32::MAX.into()),
+            &CancellationToken::new(),
+        )
+        .await?;
+    done.frames = found.frames;
+    for (n, id) in (1u64..).zip(found.orphans) {
+        match adoption.adopt(id, true).await? {
+            adopt::Adopted::Row(_) => done.adopted += 1,
+            adopt::Adopted::NotNeeded => {}
+            adopt::Adopted::Left(reason) => {
+                done.left += 1;
+                repair::left(id, &reason);
+            }
+        }
+        if n.is_multiple_of(1000) {
+            tracing::info!(frames = n, "looked at frames without a row");
+        }
+    }
+    engines.catalogue.close().await;
+    Ok(done)
+}
+
+/// What [`adopt`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adoptions {
+    /// Frames that the objects hold.
+    pub frames: u64,
+    /// Of these, those that have a row since.
+    pub adopted: u64,
+    /// Of these, those that are left without one.
+    pub left: u64,
+}
+
 /// Starts the service and returns once both addresses are bound.
 ///
 /// # Errors
@@ -167,7 +218,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         queue,
         bus,
         lock,
-    } = Engines::open(&config, &metrics).await?;
+    } = Engines::open(&config, &metrics, false).await?;
     let http_listener = bind("http", config.http.listen).await?;
     let grpc_listener = bind("gRPC", config.grpc.listen).await?;
     let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
@@ -230,6 +281,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         role,
         catalogue: catalogue.clone(),
         cameras: cameras.clone(),
+        queue: queue.clone(),
         objects: objects.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
@@ -253,6 +305,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         pool,
         max_attempts: config.decode.max_attempts,
         queue: queue.clone(),
+        company: decode::Company::default(),
     };
 
     let housekeeping = Housekeeping {
@@ -268,6 +321,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         repair,
         watch: analysis::Watch {
             cameras,
+            catalogue: catalogue.clone(),
             metrics: metrics.clone(),
             settings: config.analysis.clone(),
         },

@@ -7,8 +7,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-use cloud_decoder::Config;
+use clap::{Parser, Subcommand};
+use cloud_decoder::{Adoptions, Config};
 use daemon::{
     boot::{self, Command, key_value},
     config::ConfigError,
@@ -23,7 +23,7 @@ use daemon::{
 #[command(version)]
 struct Args {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CloudCommand>,
     /// TOML file; cloud-decoder.example.toml lists every key
     #[arg(long, global = true, env = "CLOUD_DECODER_CONFIG", value_name = "FILE", value_parser = boot::path())]
     config: Option<PathBuf>,
@@ -44,6 +44,14 @@ struct Args {
     set: Vec<(String, String)>,
 }
 
+#[derive(Subcommand)]
+enum CloudCommand {
+    #[command(flatten)]
+    Service(Command),
+    /// Give frames their rows again whose objects are there, in a catalogue that is new or was restored from a backup
+    Adopt,
+}
+
 fn main() -> ExitCode {
     boot::main(
         Args::config,
@@ -53,12 +61,28 @@ fn main() -> ExitCode {
                 origins.warn();
                 serve(config)
             }
-            Some(command) => {
+            Some(CloudCommand::Adopt) => adopt(&config),
+            Some(CloudCommand::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
                 command.run(&config, &origins, listen, tls, &cloud_decoder::TOKENS)
             }
         },
     )
+}
+
+#[tokio::main]
+async fn adopt(config: &Config) -> anyhow::Result<()> {
+    let done = cloud_decoder::adopt(config).await?;
+    let Adoptions {
+        frames,
+        adopted,
+        left,
+    } = done;
+    let told = format!(
+        "{frames} frames in the objects: {adopted} have their rows again, {left} are left as they are"
+    );
+    writeln!(io::stdout(), "{told}")?;
+    Ok(())
 }
 
 #[tokio::main]
@@ -77,7 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 impl Args {
-    fn config(self) -> Result<(Option<Command>, (Config, Origins)), ConfigError> {
+    fn config(self) -> Result<(Option<CloudCommand>, (Config, Origins)), ConfigError> {
         let named = [
             ("http.listen", self.http_listen),
             ("grpc.listen", self.grpc_listen),

@@ -108,7 +108,9 @@ pub(crate) struct Metrics {
     seam_ratio: Histogram,
     pub(crate) latent_ones: Histogram,
     pub(crate) removed: Counter,
-    pub(crate) orphans: Counter,
+    pub(crate) orphans: Gauge,
+    pub(crate) adopted: Counter,
+    pub(crate) damaged: Counter,
     pub(crate) requeued: Counter,
     pub(crate) stored_bytes: Gauge,
     pub(crate) originals_differ: Counter,
@@ -197,10 +199,20 @@ impl Metrics {
                 linear_buckets(0.1, 0.1, 9),
             ),
             removed: counter(r, "frames_removed", "Frames removed by retention"),
-            orphans: counter(
+            orphans: gauge(
                 r,
-                "orphans_deleted",
-                "Objects without a row that were deleted",
+                "orphans",
+                "Frames whose objects are there and whose rows are not, when that was last looked at",
+            ),
+            adopted: counter(
+                r,
+                "orphans_adopted",
+                "Frames that were stored whole but for their rows, and have them now",
+            ),
+            damaged: counter(
+                r,
+                "objects_damaged",
+                "Objects that were not read as they were written",
             ),
             requeued: counter(
                 r,

@@ -142,6 +142,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 }
 
 impl Running {
+    /// Waits until the node cannot go on by itself.
+    pub async fn ended(&self) -> anyhow::Error {
+        self.spool.damaged().await;
+        anyhow::anyhow!("the spool's file is damaged, the next start saves what can be read of it")
+    }
+
     /// Stops: no new connections, requests in progress are finished within the configured bound,
     /// the spool is closed. What was not delivered stays in it.
     pub async fn shutdown(self) {

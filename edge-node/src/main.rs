@@ -80,10 +80,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let termination = boot::termination()?;
     let node = edge_node::start(config).await?;
     writeln!(io::stdout(), "listening http={}", node.http_addr)?;
-    termination.await?;
+    let ended = tokio::select! {
+        asked = termination => asked.map_err(Into::into),
+        error = node.ended() => Err(error),
+    };
     tracing::info!("shutting down");
     node.shutdown().await;
-    Ok(())
+    ended
 }
 
 impl Args {

@@ -44,6 +44,7 @@ use crate::{
     metrics::Metrics,
     nodes::Nodes,
     objects::Objects,
+    queue::Queue,
     repair::Repair,
 };
 use error::ApiError;
@@ -112,6 +113,7 @@ pub(crate) struct App {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) cameras: Arc<dyn Watchlist>,
     pub(crate) objects: Objects,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) nodes: Nodes,

@@ -177,6 +177,9 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<&'static str,
     if node.stop.is_cancelled() {
         return not("the node is shutting down");
     }
+    if node.spool.is_damaged() {
+        return not("the spool's file is damaged");
+    }
     if let Err(error) = node.spool.probe().await {
         tracing::warn!(%error, "not ready");
         return not("the spool cannot be written");
