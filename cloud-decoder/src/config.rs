@@ -16,6 +16,7 @@ use daemon::{
     config::{rate_within, within},
     effective::Origins,
     exposure,
+    forwarded::Network,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -165,6 +166,9 @@ pub struct Http {
     /// Address to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
+    /// Proxies in front of it, `ADDRESS` or `ADDRESS/BITS`: requests that come from them count for the address in their
+    /// `X-Forwarded-For`.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Section `grpc`.
@@ -313,6 +317,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8090).into(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

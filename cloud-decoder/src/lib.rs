@@ -297,6 +297,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         limits: grpc::Limits {
             max_message_bytes: config.grpc.max_message_bytes,
             connection_age: Duration::from_secs(config.grpc.max_connection_age_s),
+            grace: Duration::from_secs(config.grpc.connection_grace_s),
             idle: Duration::from_secs(config.grpc.idle_timeout_s),
             max_streams: config.grpc.max_streams,
         },

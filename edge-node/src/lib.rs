@@ -100,6 +100,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let node = Arc::new(Node {
         link: uplink.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
+        bodies: http::Bodies::new(
+            config.http.max_body_bytes,
+            Duration::from_secs(config.http.request_timeout_s),
+        ),
         camera_rates: camera_rates(&config.http),
         sources: Board::new(&config.sources),
         originals: original::Budget::new(config.originals_bytes_per_hour),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     encode::{self, Encoded, Encoder, Task},
-    http::HttpError,
+    http::{Bodies, HttpError},
     intake::{self, Frame},
     metrics::{Metrics, Refusal},
     original,
@@ -41,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) bodies: Bodies,
     pub(crate) gate: Gate,
     pub(crate) camera_rates: Option<Rates>,
     pub(crate) sources: Board,

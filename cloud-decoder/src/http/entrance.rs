@@ -19,7 +19,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use daemon::tokens::{self, Gate, Holder, Kind, Refusal};
+use daemon::{
+    places::Pass,
+    tokens::{self, Gate, Holder, Kind, Refusal},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant, sleep_until};
 use utoipa::ToSchema;
@@ -154,6 +157,9 @@ impl Entrance {
 pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match app.door.visitor(request.method(), request.headers()) {
         Ok(visitor) => {
+            if let Some(pass) = request.extensions().get::<Pass>() {
+                pass.known();
+            }
             request.extensions_mut().insert(visitor);
             next.run(request).await
         }

@@ -3,6 +3,7 @@
 
 pub mod engines;
 pub mod proxy;
+pub mod storm;
 
 use std::time::Duration;
 

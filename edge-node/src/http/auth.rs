@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use daemon::tokens::Kind;
+use daemon::{places::Pass, tokens::Kind};
 
 use super::error::HttpError;
 use crate::node::Node;
@@ -21,7 +21,12 @@ pub(super) async fn needs(
 ) -> Response {
     let header = request.headers().get(AUTHORIZATION);
     match node.gate.check(header.map(|value| value.as_bytes()), kinds) {
-        Ok(_) => next.run(request).await,
+        Ok(_) => {
+            if let Some(pass) = request.extensions().get::<Pass>() {
+                pass.known();
+            }
+            next.run(request).await
+        }
         Err(refusal) => {
             node.metrics.unauthorized.inc();
             HttpError::from(refusal).into_response()
