@@ -21,7 +21,12 @@ const ROOM_PAUSE: Duration = Duration::from_millis(1);
 pub async fn next(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (stream, places.enter(address.ip())),
+            Ok((stream, address)) => {
+                // Without a place it is closed.
+                if let Some(place) = places.enter(address.ip()) {
+                    return (stream, place);
+                }
+            }
             Err(error) if places.turn_out() => {
                 tracing::debug!(%error, "accepting a connection failed");
                 time::sleep(ROOM_PAUSE).await;

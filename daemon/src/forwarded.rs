@@ -122,6 +122,7 @@ mod tests {
 
     fn counted(peer: &str, forwarded: &[&str]) -> String {
         let place = Places::new(1, 1).enter(peer.parse().expect("address"));
+        let place = place.expect("a place");
         let mut extensions = Extensions::new();
         extensions.insert(place.pass());
         let mut headers = HeaderMap::new();

@@ -2,7 +2,9 @@
 //!
 //! Whoever connects is a stranger until a request of theirs has been authorized. Strangers and those who are known have
 //! places of their own, so that strangers cannot take those of the known. A door never waits to accept: where all places of
-//! strangers are taken, a new one takes that of another, the oldest of those whose address has the most.
+//! strangers are taken, a new one takes that of another, the oldest of those whose address has the most. One more of that
+//! address is turned away instead where even its oldest has only just come, so that each has the time for a handshake, and a
+//! flood costs little more than its accepts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,6 +15,8 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+/// Age below which a stranger makes no room for one more of the same crowd.
+const YOUNG: Duration = Duration::from_secs(1);
 /// How often the log says that strangers are turned out.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -40,6 +44,7 @@ struct State {
 #[derive(Debug)]
 struct Stranger {
     address: IpAddr,
+    since: Instant,
     leave: CancellationToken,
 }
 
@@ -69,17 +74,20 @@ impl Places {
         }))
     }
 
-    /// A place for a stranger, if need be that of another.
-    pub fn enter(&self, address: IpAddr) -> Place {
+    /// A place for a stranger, if need be that of another; none where those who would have to leave have only just come and
+    /// are no larger a crowd.
+    pub fn enter(&self, address: IpAddr) -> Option<Place> {
         let leave = CancellationToken::new();
+        let now = Instant::now();
         let mut state = self.0.state();
-        while state.strangers.len() >= self.0.most_strangers {
-            state.turn_out();
+        if state.strangers.len() >= self.0.most_strangers && !state.make_room(group(address), now) {
+            return None;
         }
         let id = state.next;
         state.next += 1;
         let stranger = Stranger {
             address: group(address),
+            since: now,
             leave: leave.clone(),
         };
         let same = state.by_address.entry(stranger.address).or_default();
@@ -92,7 +100,7 @@ impl Places {
             address: address.to_canonical(),
             known: Arc::default(),
         };
-        Place { pass, leave }
+        Some(Place { pass, leave })
     }
 
     /// Turns out a stranger, as where the process may open no more files; whether there was one.
@@ -157,29 +165,44 @@ impl Shared {
 }
 
 impl State {
-    /// The oldest of those whose address has the most.
-    fn turn_out(&mut self) -> bool {
-        let crowd = self.by_address.values();
-        let crowd = crowd.max_by_key(|ids| (ids.len(), std::cmp::Reverse(ids.first())));
-        let Some(oldest) = crowd.and_then(|ids| ids.first().copied()) else {
-            return false;
+    /// The oldest of those whose address has the most, and how many these are.
+    fn crowd(&self) -> Option<(u64, usize)> {
+        let crowds = self.by_address.values();
+        let crowd = crowds.max_by_key(|ids| (ids.len(), std::cmp::Reverse(ids.first())))?;
+        Some((*crowd.first()?, crowd.len()))
+    }
+
+    /// Whether there is a place for one more of this address.
+    fn make_room(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.tell(now);
+        let Some((oldest, crowd)) = self.crowd() else {
+            return true;
         };
-        if let Some(stranger) = self.remove(oldest) {
+        let own = self.by_address.get(&address).map_or(0, BTreeSet::len);
+        let since = self.strangers.get(&oldest).map(|oldest| oldest.since);
+        let young = since.is_some_and(|since| now.duration_since(since) < YOUNG);
+        (crowd > own + 1 || !young) && self.turn_out()
+    }
+
+    fn turn_out(&mut self) -> bool {
+        let oldest = self.crowd().and_then(|(oldest, _)| self.remove(oldest));
+        let turned_out = oldest.is_some();
+        if let Some(stranger) = oldest {
             stranger.leave.cancel();
         }
-        let now = Instant::now();
-        let due = self
-            .told
-            .is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
-        if due {
+        turned_out
+    }
+
+    fn tell(&mut self, now: Instant) {
+        let told = self.told;
+        if told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY) {
             self.told = Some(now);
             tracing::warn!(
-                strangers = self.strangers.len() + 1,
+                strangers = self.strangers.len(),
                 known = self.known,
                 "all places for connections without a valid token are taken: the oldest are closed for new ones"
             );
         }
-        true
     }
 
     fn remove(&mut self, id: u64) -> Option<Stranger> {
@@ -217,11 +240,26 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
+    /// Everybody in there has been there for a while.
+    fn later(places: &Places) {
+        for stranger in places.0.state().strangers.values_mut() {
+            stranger.since -= YOUNG;
+        }
+    }
+
+    fn enter(places: &Places, last: u8) -> Place {
+        places.enter(address(last)).expect("a place")
+    }
+
     #[test]
     fn a_crowd_of_strangers_turns_out_its_own() {
         let places = Places::new(4, 4);
-        let alone = places.enter(address(1));
-        let crowd: Vec<_> = (0..9).map(|_| places.enter(address(2))).collect();
+        let alone = enter(&places, 1);
+        let crowd = (0..9).map(|_| {
+            later(&places);
+            enter(&places, 2)
+        });
+        let crowd: Vec<_> = crowd.collect();
         assert!(!out(&alone), "the only one of its address went");
         let left: Vec<_> = crowd.iter().map(|place| !out(place)).collect();
         let mut newest = [false; 9];
@@ -230,31 +268,48 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_that_has_just_come_makes_room_for_others_and_not_for_more_of_it() {
+        let places = Places::new(4, 4);
+        let crowd: Vec<_> = (0..4).map(|_| enter(&places, 2)).collect();
+        assert!(places.enter(address(2)).is_none(), "one more of the crowd");
+        let [first, second] = [1, 3].map(|last| enter(&places, last));
+        let gone = crowd.iter().filter(|place| out(place)).count();
+        assert_eq!((gone, out(&first), out(&second)), (2, false, false));
+        assert!(places.enter(address(1)).is_none(), "as many as the crowd");
+    }
+
+    #[test]
     fn addresses_that_have_as_many_lose_the_oldest() {
         let places = Places::new(2, 4);
-        let [first, second, third] = [1, 2, 3].map(|last| places.enter(address(last)));
+        let [first, second] = [1, 2].map(|last| enter(&places, last));
+        assert!(
+            places.enter(address(3)).is_none(),
+            "no time for a handshake"
+        );
+        later(&places);
+        let third = enter(&places, 3);
         assert_eq!([&first, &second, &third].map(out), [true, false, false]);
     }
 
     #[test]
     fn the_known_stay_and_free_the_places_of_strangers() {
         let places = Places::new(1, 2);
-        let known: Vec<_> = (0..2)
-            .map(|_| {
-                let place = places.enter(address(1));
-                place.pass().known();
-                place.pass().known();
-                place
-            })
-            .collect();
-        let third = places.enter(address(1));
+        let known = (0..2).map(|_| {
+            let place = enter(&places, 1);
+            place.pass().known();
+            place.pass().known();
+            place
+        });
+        let known: Vec<_> = known.collect();
+        let third = enter(&places, 1);
         third.pass().known();
-        let stranger = places.enter(address(1));
+        later(&places);
+        let stranger = enter(&places, 1);
         assert!(known.iter().all(|place| !out(place)), "a known one went");
         assert!(out(&third), "there are only two places for the known");
         drop(known);
         stranger.pass().known();
-        let next = places.enter(address(1));
+        let next = enter(&places, 1);
         assert!(!out(&stranger), "a place of the known was free again");
         drop((stranger, third, next));
         let state = places.0.state();

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub spool_frames: Gauge,
     /// Bytes of the frames in the spool.
     pub spool_bytes: Gauge,
+    /// Frames in the spool that are larger than the cloud takes.
+    pub spool_held: Gauge,
     /// Most bytes of the spool's file.
     spool_max_bytes: Gauge,
     /// Age of the oldest frame in the spool in seconds, set when the metrics are read.
@@ -213,6 +215,11 @@ impl Metrics {
             spool: Calls::register(r, "spool", "calls of the spool"),
             spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),
+            spool_held: gauge(
+                r,
+                "spool_held_frames",
+                "Frames in the spool that are larger than the cloud takes",
+            ),
             spool_max_bytes: gauge(r, "spool_max_bytes", "Most bytes of the spool's file"),
             spool_oldest_age_seconds: gauge(
                 r,

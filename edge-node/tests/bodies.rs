@@ -29,7 +29,10 @@ fn trickle(node: &edge_node::Running, camera: &str) -> JoinHandle<(StatusCode, s
         let sending = tokio::spawn(byte);
         let answered = answer(request.send().await.expect("an answer")).await;
         sending.abort();
-        (StatusCode::from_u16(answered.0).expect("a status"), answered.1)
+        (
+            StatusCode::from_u16(answered.0).expect("a status"),
+            answered.1,
+        )
     })
 }
 
@@ -69,13 +72,16 @@ async fn bytes_on_their_way_are_bounded_for_each_sender() {
     let first = tokio::spawn(request.body(held).send());
     send.send(Ok(vec![0; 60 << 10])).await.expect("room");
     let frame = || post_raw(&node, "camera=b", 64, 64, plain(64, 64, [0; 3])).send();
-    support::eventually("a sender is told that its bodies are too many", async || {
-        let refused = frame().await.expect("an answer");
-        refused.status() == 429 && refused.headers().contains_key("retry-after")
-    })
+    support::eventually(
+        "a sender is told that its bodies are too many",
+        async || {
+            let refused = frame().await.expect("an answer");
+            refused.status() == 429 && refused.headers().contains_key("retry-after")
+        },
+    )
     .await;
     drop(send);
-    assert_eq!(first.await.expect("task").expect("an answer").status(), 400);
+    assert_eq!(first.await.expect("task").expect("an answer").status(), 415);
     assert_eq!(frame().await.expect("an answer").status(), 202);
     node.shutdown().await;
 }

@@ -1,7 +1,8 @@
 //! A stranger who tries to take all connections of a door.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -29,7 +30,13 @@ pub struct Storm {
 
 impl Storm {
     /// Begins, and returns when each client has been connected or has tried for two seconds.
-    pub async fn start(door: SocketAddr, clients: usize, says: &'static [u8]) -> Self {
+    /// All of them come from one address of this machine.
+    pub async fn start(
+        door: SocketAddr,
+        from: IpAddr,
+        clients: usize,
+        says: &'static [u8],
+    ) -> Self {
         let mut running = JoinSet::new();
         let connects = Arc::new(AtomicU64::new(0));
         for number in 0..clients {
@@ -40,7 +47,7 @@ impl Storm {
             let connects = connects.clone();
             running.spawn(async move {
                 loop {
-                    if let Ok(mut stream) = TcpStream::connect(door).await {
+                    if let Ok(mut stream) = connect(from, door).await {
                         connects.fetch_add(1, Ordering::Relaxed);
                         stream.write_all(says).await.ok();
                         while let Ok(1..) = stream.read(&mut [0; 256]).await {}
@@ -65,6 +72,12 @@ impl Storm {
     pub fn connects(&self) -> u64 {
         self.connects.load(Ordering::Relaxed)
     }
+}
+
+async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
 }
 
 /// Does something again and again for a time, and gives the longest that it took until it was done once more.
