@@ -10,6 +10,7 @@ pub mod effective;
 pub mod exposure;
 pub mod files;
 pub mod forwarded;
+pub mod guesses;
 pub mod health;
 pub mod http;
 pub mod jpeg;

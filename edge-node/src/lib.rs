@@ -113,6 +113,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         encoder,
         metrics,
         gate,
+        guesses: daemon::guesses::Guesses::default(),
         config: config.clone(),
     });
     if config.insecure {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, metrics::Raised, rate::Rates, tokens::Gate};
+use daemon::{boot::SPANS, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -43,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) bodies: Bodies,
     pub(crate) gate: Gate,
+    pub(crate) guesses: Guesses,
     pub(crate) camera_rates: Option<Rates>,
     pub(crate) sources: Board,
     pub(crate) originals: original::Budget,

@@ -8,7 +8,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use daemon::{places::Pass, tokens::Kind};
+use daemon::{
+    forwarded::client,
+    places::Pass,
+    tokens::{Kind, Refusal},
+};
 
 use super::error::HttpError;
 use crate::node::Node;
@@ -29,6 +33,11 @@ pub(super) async fn needs(
         }
         Err(refusal) => {
             node.metrics.unauthorized.inc();
+            if matches!(refusal, Refusal::Unknown) {
+                let proxies = &node.config.http.trusted_proxies;
+                let client = client(request.extensions(), request.headers(), proxies);
+                node.guesses.wrong(client).await;
+            }
             HttpError::from(refusal).into_response()
         }
     }
