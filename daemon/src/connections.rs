@@ -1,9 +1,9 @@
 //! From a listener to connections whose handshake is done, for HTTP and gRPC alike.
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time,
 };
 
@@ -12,10 +12,27 @@ use crate::{
     tls::{Acceptor, Stream},
 };
 
+/// Connections that wait to be accepted; the system allows fewer by default, and drops what comes beyond them.
+const BACKLOG: u32 = 4096;
 /// Wait after an accept failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The same where a stranger left for the next one.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+/// Listens on an address, port 0 for a free one.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port whose last connections have just ended is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// The next connection and its place. An accept that fails turns out a stranger, is told in the log and tried again.
 pub async fn next(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {

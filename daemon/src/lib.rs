@@ -7,6 +7,7 @@ pub mod boot;
 pub mod config;
 pub mod connections;
 pub mod effective;
+pub mod expiry;
 pub mod exposure;
 pub mod files;
 pub mod forwarded;

@@ -27,12 +27,12 @@ use std::{
 
 use anyhow::Context as _;
 use daemon::{
+    expiry::Watched,
     rate::Rates,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
 use tokio::{
-    net::TcpListener,
     sync::Semaphore,
     task::{JoinHandle, spawn_blocking},
 };
@@ -40,7 +40,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, ConfigError};
 use self::{
-    encode::Encoder, metrics::Metrics, node::Node, sources::Board, spool::Spool, uplink::Uplink,
+    encode::Encoder,
+    metrics::{CertificateOf, Metrics},
+    node::Node,
+    sources::Board,
+    spool::Spool,
+    uplink::Uplink,
 };
 
 /// The kinds of tokens that a node knows.
@@ -80,8 +85,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let spool = Arc::new(spool);
     let acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
     let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
-    let listener = TcpListener::bind(config.http.listen)
-        .await
+    let listener = daemon::connections::bind(config.http.listen)
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
     let http_addr = listener.local_addr()?;
     let stop = CancellationToken::new();
@@ -97,7 +101,22 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         Arc::clone(&spool),
         metrics.clone(),
     )?;
+    let certificates = [
+        ("tls.cert", &config.tls.cert, CertificateOf::Http),
+        (
+            "uplink.tls.cert",
+            &config.uplink.tls.cert,
+            CertificateOf::Uplink,
+        ),
+    ]
+    .map(|(key, path, of)| {
+        let gauge = metrics.certificates.get_or_create(&of).clone();
+        let watched = Watched::new(key, path.clone(), gauge);
+        tokio::spawn(watched.clone().warn(stop.clone()));
+        watched
+    });
     let node = Arc::new(Node {
+        certificates,
         link: uplink.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
         bodies: http::Bodies::new(

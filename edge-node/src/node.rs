@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate};
+use daemon::{
+    boot::SPANS, expiry::Watched, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate,
+};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -44,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) bodies: Bodies,
     pub(crate) gate: Gate,
     pub(crate) guesses: Guesses,
+    /// Those of the HTTP side and of the uplink.
+    pub(crate) certificates: [Watched; 2],
     pub(crate) camera_rates: Option<Rates>,
     pub(crate) sources: Board,
     pub(crate) originals: original::Budget,

@@ -63,7 +63,7 @@ async fn strangers_keep_no_camera_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes two minutes and 20,000 open files"]
+#[ignore = "takes two minutes and 11,000 open files"]
 async fn ten_thousand_strangers_keep_no_camera_out() {
-    storm(ELSEWHERE, 9_500, Duration::from_secs(120)).await;
+    storm(ELSEWHERE, 10_000, Duration::from_secs(120)).await;
 }
