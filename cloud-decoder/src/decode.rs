@@ -56,6 +56,8 @@ enum DecodeError {
     Write(#[from] picture::WriteError),
     #[error("decoder panicked")]
     Panic,
+    #[error("the service is shutting down")]
+    Stopped,
     #[error("decoding was begun {0} times and never ended")]
     NeverEnds(u32),
 }
@@ -102,7 +104,7 @@ struct Rebuilt {
 }
 
 impl Worker {
-    /// Works until `stop`; the frame under way is finished first.
+    /// Works until `stop`; the frame under way is given back then, unless it is nearly done.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.work_off_one(&stop).await {
@@ -133,9 +135,11 @@ impl Worker {
         trace::continues(&span, &frame.new.traceparent);
         let outcome = match attempts > self.max_attempts.saturating_mul(BEGUN) {
             true => Err(DecodeError::NeverEnds(attempts - 1)),
-            false => self.decode(frame).instrument(span.clone()).await,
+            false => self.decode(frame, stop).instrument(span.clone()).await,
         };
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && !matches!(error, DecodeError::Stopped)
+        {
             self.metrics.attempts_failed.inc();
             span.record("otel.status_code", "ERROR");
             tracing::warn!(frame = %id, attempts, %error, "decoding failed");
@@ -173,6 +177,10 @@ impl Worker {
                 tracing::debug!(frame = %id, decode_ms = work.decode_ns / 1_000_000, "frame decoded");
                 row
             }
+            Err(DecodeError::Stopped) => {
+                self.queue.give_back(claim, Duration::ZERO, false).await?;
+                return Ok(false);
+            }
             Err(DecodeError::Objects(_)) => {
                 self.queue.give_back(claim, DISK, false).await?;
                 return Ok(false);
@@ -196,7 +204,11 @@ impl Worker {
     }
 
     /// Quality, time taken, and bytes written.
-    async fn decode(&self, frame: &Frame) -> Result<(Quality, Work, u64), DecodeError> {
+    async fn decode(
+        &self,
+        frame: &Frame,
+        stop: &CancellationToken,
+    ) -> Result<(Quality, Work, u64), DecodeError> {
         let id = frame.new.id;
         let latents = self.objects.get(Kind::Latents, id).await?;
         let latents = LatentFrame::decode(latents.ok_or(DecodeError::Missing("latents"))?)?;
@@ -212,9 +224,9 @@ impl Worker {
             }
         };
         let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
-        let span = Span::current();
+        let (span, stop) = (Span::current(), stop.clone());
         let work = move || {
-            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original));
+            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original, &stop));
             pool.install(rebuild)
         };
         let rebuilt = tokio::task::spawn_blocking(work)
@@ -246,12 +258,17 @@ fn rebuild(
     decoders: &Decoders,
     latents: &LatentFrame,
     original: Option<Original>,
+    stop: &CancellationToken,
 ) -> Result<Rebuilt, DecodeError> {
+    let go_on = || !stop.is_cancelled();
     let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
     let reconstructing = info_span!(target: SPANS, "reconstruct").entered();
-    let rgb = decoder.decode(&latents.payload, width, height)?;
+    let rgb = match decoder.decode_while(&latents.payload, width, height, &go_on) {
+        Err(purenet::DecodeError::Stopped) => return Err(DecodeError::Stopped),
+        decoded => decoded?,
+    };
     drop(reconstructing);
     let decode_ns = elapsed_ns(start);
 
@@ -277,6 +294,9 @@ fn rebuild(
         }
     };
     drop(measuring);
+    if !go_on() {
+        return Err(DecodeError::Stopped);
+    }
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let (png, thumbnail) = rayon::join(

@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use cloud_decoder::Config;
 use daemon::{
-    boot::{self, Command, key_value},
+    boot::{self, Command, Signals, key_value},
     config::ConfigError,
     effective::Origins,
 };
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                serve(config)
+                boot::block_on(serve(config))
             }
             Some(command) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
@@ -61,18 +61,21 @@ fn main() -> ExitCode {
     )
 }
 
-#[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let termination = boot::termination()?;
-    let mut cloud = cloud_decoder::start(config).await?;
+    let mut signals = Signals::catch()?;
+    let Some(mut cloud) = signals.or_start(cloud_decoder::start(config)).await? else {
+        return Ok(());
+    };
     let (http, grpc) = (cloud.http_addr, cloud.grpc_addr);
     writeln!(io::stdout(), "listening http={http} grpc={grpc}")?;
     let ended = tokio::select! {
-        asked = termination => asked.map_err(Into::into),
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
         error = cloud.ended() => Err(error),
     };
-    tracing::info!("shutting down");
-    cloud.shutdown().await;
+    signals.or_shut_down(cloud.shutdown()).await?;
     ended
 }
 

@@ -22,6 +22,7 @@ pub mod places;
 pub mod proxy;
 pub mod rate;
 pub mod reference;
+pub mod secrets;
 pub mod tls;
 pub mod tokens;
 pub mod trace;

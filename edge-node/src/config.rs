@@ -16,7 +16,7 @@ pub use daemon::{
     tokens::Auth,
     trace::Trace,
 };
-use daemon::{effective::Origins, exposure, forwarded::Network, tls};
+use daemon::{effective::Origins, exposure, forwarded::Network, secrets::hide, tls};
 use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
 use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use schemars::JsonSchema;
@@ -355,7 +355,7 @@ impl Config {
         let (Some(scheme @ ("http" | "https")), Some(host)) = (scheme, host) else {
             return Err(wrong(
                 "uplink.endpoint",
-                &uplink.endpoint,
+                hide(&uplink.endpoint),
                 "addresses of the form http://HOST:PORT and https://HOST:PORT",
             ));
         };
@@ -388,7 +388,7 @@ impl Config {
         let reason = format!(
             "is {:?}, which sends frames readable over the network: use https://, or set insecure = true if \
              something else protects the way",
-            uplink.endpoint
+            hide(&uplink.endpoint)
         );
         Err(ConfigError::Value {
             key: "uplink.endpoint",

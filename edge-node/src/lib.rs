@@ -35,6 +35,7 @@ use daemon::{
 use tokio::{
     sync::Semaphore,
     task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,9 @@ use self::{
 /// The kinds of tokens that a node knows.
 pub const TOKENS: [Kind; 2] = [Kind::Sender, Kind::Viewer];
 
+/// Longest that the last writes to the spool may take after the time for requests in progress.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
 /// A node that runs.
 #[must_use = "a node is stopped by `shutdown`"]
 pub struct Running {
@@ -62,6 +66,7 @@ pub struct Running {
     expiry: JoinHandle<()>,
     sources: JoinHandle<()>,
     spool: Arc<Spool>,
+    patience: Duration,
 }
 
 /// Loads the programs and runs a warm-up patch through each, opens the spool, binds HTTP and starts
@@ -140,7 +145,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             "insecure is set: who reaches the ports or the network may read and send frames"
         );
     }
-    tracing::info!(http = %http_addr, endpoint = config.uplink.endpoint, "edge node is up");
+    tracing::info!(http = %http_addr, endpoint = daemon::secrets::hide(&config.uplink.endpoint), "edge node is up");
     let router = http::router(Arc::clone(&node));
     let limits = daemon::http::Limits {
         max_connections: config.http.max_connections,
@@ -162,20 +167,28 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         expiry: tokio::spawn(node.expire()),
         stop,
         spool,
+        patience: config.shutdown(),
     })
 }
 
 impl Running {
     /// Stops: no new connections, requests in progress are finished within the configured bound,
-    /// the spool is closed. What was not delivered stays in it.
+    /// the spool is closed. What was not delivered stays in it; what is not done in time is cut off.
     pub async fn shutdown(self) {
         self.stop.cancel();
-        for task in [self.http, self.sources, self.uplink, self.expiry] {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task ended badly");
+        let mut tasks = [self.http, self.sources, self.uplink, self.expiry];
+        let drain = async {
+            for task in &mut tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a task ended badly");
+                }
             }
+            self.spool.close().await;
+        };
+        if timeout(self.patience + LAST_WRITES, drain).await.is_err() {
+            tracing::warn!("not everything ended in time");
+            tasks.iter().for_each(JoinHandle::abort);
         }
-        self.spool.close().await;
     }
 }
 

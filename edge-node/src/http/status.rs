@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use daemon::secrets::hide;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -152,7 +153,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
             .compress
             .bits(node.spool.fill()),
         spool_max_bytes: node.config.spool.max_bytes,
-        endpoint: node.config.uplink.endpoint.clone(),
+        endpoint: hide(&node.config.uplink.endpoint),
         uplink: node.link.borrow().status(),
         certificate_expires_ms: node.certificates[0].expires_soon_ms(),
         uplink_certificate_expires_ms: node.certificates[1].expires_soon_ms(),

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon::{files::Live, one_line};
+use daemon::{files::Live, one_line, secrets::hide};
 use patchwire_proto::{
     limits,
     v1::{
@@ -181,7 +181,7 @@ impl Uplink {
             if let Some(error) = &error
                 && self.link.borrow().last_error.as_ref() != Some(error)
             {
-                let endpoint = &self.config.endpoint;
+                let endpoint = hide(&self.config.endpoint);
                 tracing::warn!(endpoint, error, "uplink is down");
             }
             let drained = error.is_none();
@@ -193,7 +193,7 @@ impl Uplink {
                 self.metrics.failures.inc();
             } else {
                 self.metrics.drained.inc();
-                tracing::info!(endpoint = self.config.endpoint, "uplink is drained");
+                tracing::info!(endpoint = hide(&self.config.endpoint), "uplink is drained");
                 if proved {
                     continue;
                 }
@@ -238,7 +238,7 @@ impl Uplink {
             link.last_error = None;
         });
         tracing::info!(
-            endpoint = self.config.endpoint,
+            endpoint = hide(&self.config.endpoint),
             window = session.window,
             "uplink is up"
         );
