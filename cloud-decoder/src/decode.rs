@@ -72,6 +72,8 @@ pub(crate) enum DecodeError {
     Damaged,
     #[error("the process ended {0} times in a row while it decoded this frame alone")]
     Lethal(u32),
+    #[error("the service is shutting down")]
+    Stopped,
 }
 
 /// What every decode worker needs.
@@ -146,7 +148,7 @@ struct Rebuilt {
 }
 
 impl Worker {
-    /// Works until `stop`; the frame under way is finished first.
+    /// Works until `stop`; the frame under way is given back then, unless it is nearly done.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.work_off_one(&stop).await {
@@ -189,10 +191,12 @@ impl Worker {
         trace::continues(&span, &frame.new.traceparent);
         let outcome = match frame.deaths >= LETHAL {
             true => Err(DecodeError::Lethal(frame.deaths)),
-            false => self.decode(frame).instrument(span.clone()).await,
+            false => self.decode(frame, stop).instrument(span.clone()).await,
         };
         self.company.proven.store(true, Ordering::Relaxed);
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && !matches!(error, DecodeError::Stopped)
+        {
             self.metrics.attempts_failed.inc();
             span.record("otel.status_code", "ERROR");
             tracing::warn!(frame = %id, attempts, %error, "decoding failed");
@@ -229,6 +233,11 @@ impl Worker {
                 self.metrics.measured(quality);
                 tracing::debug!(frame = %id, decode_ms = work.decode_ns / 1_000_000, "frame decoded");
                 row
+            }
+            Err(DecodeError::Stopped) => {
+                let end = End::NotItsFault;
+                self.queue.give_back(claim, Duration::ZERO, end).await?;
+                return Ok(false);
             }
             Err(DecodeError::Objects(_)) => {
                 self.queue.give_back(claim, DISK, End::NotItsFault).await?;
@@ -274,13 +283,17 @@ impl Worker {
     }
 
     /// Quality, time taken, and bytes written.
-    async fn decode(&self, frame: &Frame) -> Result<(Quality, Work, u64), DecodeError> {
+    async fn decode(
+        &self,
+        frame: &Frame,
+        stop: &CancellationToken,
+    ) -> Result<(Quality, Work, u64), DecodeError> {
         let id = frame.new.id;
         let (latents, original) = self.read(frame).await?;
         let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
-        let span = Span::current();
+        let (span, stop) = (Span::current(), stop.clone());
         let work = move || {
-            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original));
+            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original, &stop));
             pool.install(rebuild)
         };
         let rebuilt = tokio::task::spawn_blocking(work)
@@ -350,12 +363,17 @@ fn rebuild(
     decoders: &Decoders,
     latents: &LatentFrame,
     original: Option<Original>,
+    stop: &CancellationToken,
 ) -> Result<Rebuilt, DecodeError> {
+    let go_on = || !stop.is_cancelled();
     let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
     let reconstructing = info_span!(target: SPANS, "reconstruct").entered();
-    let rgb = decoder.decode(&latents.payload, width, height)?;
+    let rgb = match decoder.decode_while(&latents.payload, width, height, &go_on) {
+        Err(purenet::DecodeError::Stopped) => return Err(DecodeError::Stopped),
+        decoded => decoded?,
+    };
     drop(reconstructing);
     let decode_ns = elapsed_ns(start);
 
@@ -381,6 +399,9 @@ fn rebuild(
         }
     };
     drop(measuring);
+    if !go_on() {
+        return Err(DecodeError::Stopped);
+    }
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let (png, thumbnail) = rayon::join(

@@ -41,6 +41,7 @@ use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use daemon::{
+    expiry::Watched,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
@@ -219,8 +220,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         bus,
         lock,
     } = Engines::open(&config, &metrics, false).await?;
-    let http_listener = bind("http", config.http.listen).await?;
-    let grpc_listener = bind("gRPC", config.grpc.listen).await?;
+    let http_listener = bind("http", config.http.listen)?;
+    let grpc_listener = bind("gRPC", config.grpc.listen)?;
     let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
 
     let stop = CancellationToken::new();
@@ -277,7 +278,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let health = Health { reporter, role };
     let (ready, readiness) = watch::channel(Readiness::WarmingUp);
     health.set(ServingStatus::NotServing).await;
+    let certificate = Watched::new(
+        "tls.cert",
+        config.tls.cert.clone(),
+        metrics.certificate_expires.clone(),
+    );
     let app = http::App {
+        certificate: certificate.clone(),
         role,
         catalogue: catalogue.clone(),
         cameras: cameras.clone(),
@@ -330,6 +337,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let mut tasks = JoinSet::new();
     let until = stop.clone();
     tasks.spawn(async move {
+        certificate.warn(until).await;
+        Ok(())
+    });
+    let until = stop.clone();
+    tasks.spawn(async move {
         housekeeping.run(until).await;
         Ok(())
     });
@@ -351,6 +363,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         limits: grpc::Limits {
             max_message_bytes: config.grpc.max_message_bytes,
             connection_age: Duration::from_secs(config.grpc.max_connection_age_s),
+            grace: Duration::from_secs(config.grpc.connection_grace_s),
             idle: Duration::from_secs(config.grpc.idle_timeout_s),
             max_streams: config.grpc.max_streams,
         },
@@ -452,8 +465,7 @@ impl Health {
     }
 }
 
-async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    daemon::connections::bind(address)
         .with_context(|| format!("{what} address {address} cannot be bound"))
 }

@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use cloud_decoder::{Adoptions, Config};
 use daemon::{
-    boot::{self, Command, key_value},
+    boot::{self, Command, Signals, key_value},
     config::ConfigError,
     effective::Origins,
 };
@@ -59,9 +59,9 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                serve(config)
+                boot::block_on(serve(config))
             }
-            Some(CloudCommand::Adopt) => adopt(&config),
+            Some(CloudCommand::Adopt) => boot::block_on(adopt(config)),
             Some(CloudCommand::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
                 command.run(&config, &origins, listen, tls, &cloud_decoder::TOKENS)
@@ -70,9 +70,8 @@ fn main() -> ExitCode {
     )
 }
 
-#[tokio::main]
-async fn adopt(config: &Config) -> anyhow::Result<()> {
-    let done = cloud_decoder::adopt(config).await?;
+async fn adopt(config: Config) -> anyhow::Result<()> {
+    let done = cloud_decoder::adopt(&config).await?;
     let Adoptions {
         frames,
         adopted,
@@ -85,18 +84,21 @@ async fn adopt(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let termination = boot::termination()?;
-    let mut cloud = cloud_decoder::start(config).await?;
+    let mut signals = Signals::catch()?;
+    let Some(mut cloud) = signals.or_start(cloud_decoder::start(config)).await? else {
+        return Ok(());
+    };
     let (http, grpc) = (cloud.http_addr, cloud.grpc_addr);
     writeln!(io::stdout(), "listening http={http} grpc={grpc}")?;
     let ended = tokio::select! {
-        asked = termination => asked.map_err(Into::into),
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
         error = cloud.ended() => Err(error),
     };
-    tracing::info!("shutting down");
-    cloud.shutdown().await;
+    signals.or_shut_down(cloud.shutdown()).await?;
     ended
 }
 

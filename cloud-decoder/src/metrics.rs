@@ -88,6 +88,7 @@ pub(crate) struct Metrics {
     pub(crate) ingest_failures: Counter,
     pub(crate) ingest_in_flight: Gauge,
     pub(crate) unauthorized: Counter,
+    pub(crate) certificate_expires: Gauge,
     pub(crate) uplinks: Gauge,
     pub(crate) drained: Counter,
     pub(crate) held_back: Counter,
@@ -142,6 +143,11 @@ impl Metrics {
                 r,
                 "unauthorized",
                 "Requests and calls without the right token",
+            ),
+            certificate_expires: gauge(
+                r,
+                "tls_certificate_expires_timestamp_seconds",
+                "When the certificate of tls.cert expires, in seconds since the Unix epoch; 0 without one",
             ),
             uplinks: gauge(r, "uplinks", "Open uplink streams"),
             drained: counter(

@@ -276,6 +276,7 @@ async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<Call, Sta
         window: shared.window,
         takes_status: true,
         takes_camera_originals: true,
+        max_pixels: shared.max_pixels,
     };
     let call = shared.nodes.called(hello);
     let body = Some(CloudBody::Welcome(welcome));

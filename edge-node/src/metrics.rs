@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 use daemon::{
     label,
     metrics::{
-        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, histogram, registry,
-        text,
+        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, gauges, histogram,
+        registry, text,
     },
 };
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -54,6 +54,8 @@ pub struct Metrics {
     pub encode_failures: Counter,
     /// Requests without the right token.
     pub unauthorized: Counter,
+    /// When certificates expire.
+    pub certificates: Family<CertificateOf, Gauge>,
     /// Bits a patch of the newest frame.
     pub rate_bits: Gauge,
     /// Bits of latents made.
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub spool_frames: Gauge,
     /// Bytes of the frames in the spool.
     pub spool_bytes: Gauge,
+    /// Frames in the spool that are larger than the cloud takes.
+    pub spool_held: Gauge,
     /// Most bytes of the spool's file.
     spool_max_bytes: Gauge,
     /// Age of the oldest frame in the spool in seconds, set when the metrics are read.
@@ -117,6 +121,14 @@ label! {
         SpoolBusy = "spool_busy",
         SpoolFull = "spool_full",
         Internal = "internal",
+    }
+}
+
+label! {
+    /// Whose certificate.
+    pub CertificateOf as "of" {
+        Http = "http",
+        Uplink = "uplink",
     }
 }
 
@@ -203,6 +215,11 @@ impl Metrics {
             ),
             encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
             unauthorized: counter(r, "unauthorized", "Requests without the right token"),
+            certificates: gauges(
+                r,
+                "certificate_expires_timestamp_seconds",
+                "When a certificate expires, in seconds since the Unix epoch; 0 without one",
+            ),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(
@@ -213,6 +230,11 @@ impl Metrics {
             spool: Calls::register(r, "spool", "calls of the spool"),
             spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),
+            spool_held: gauge(
+                r,
+                "spool_held_frames",
+                "Frames in the spool that are larger than the cloud takes",
+            ),
             spool_max_bytes: gauge(r, "spool_max_bytes", "Most bytes of the spool's file"),
             spool_oldest_age_seconds: gauge(
                 r,

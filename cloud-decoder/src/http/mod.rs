@@ -23,6 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use daemon::{
+    expiry::Watched,
     http::Limits,
     metrics::observe,
     reference::{self, Tokens},
@@ -127,6 +128,7 @@ pub(crate) struct App {
     pub(crate) repair: Arc<Repair>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) door: Entrance,
+    pub(crate) certificate: Watched,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -128,6 +128,8 @@ pub(super) struct Summary {
     mean_psnr_db: Option<f64>,
     /// Alarms that stand.
     alarms: u64,
+    /// When the certificate of this service expires, if that is within 14 days or past, milliseconds since the Unix epoch.
+    certificate_expires_ms: Option<i64>,
     /// Days over which `traffic` goes, today included, in UTC.
     traffic_days: u32,
     traffic: Bytes,
@@ -227,6 +229,7 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
         mean_bpp: ratio(totals.latent_bits as f64, totals.pixels),
         mean_psnr_db: ratio(totals.psnr_sum, totals.measured),
         alarms: app.cameras.alarms(&standing).await?.len() as u64,
+        certificate_expires_ms: app.certificate.expires_soon_ms(),
         traffic_days: TRAFFIC_DAYS,
         saved: ratio(traffic.uplink() as f64, traffic.source_bytes)
             .filter(|_| traffic.told_frames == traffic.frames)
