@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{client, eventually};
+use crate::{client, eventually, proxy::Proxy};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -98,10 +98,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A PostgreSQL server, reached through a socket in its folder.
+/// A PostgreSQL server, reached through a socket in its folder, or at a port.
 pub struct Postgres {
     process: Option<Process>,
     folder: TempDir,
+    port: u16,
     user: Option<(u32, u32)>,
     databases: u32,
 }
@@ -123,6 +124,7 @@ impl Postgres {
         let mut server = Self {
             process: None,
             folder,
+            port: free_port(),
             user,
             databases: 0,
         };
@@ -149,7 +151,8 @@ impl Postgres {
         let folder = self.folder.path();
         let mut command = self.command("postgres");
         command
-            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "max_connections=200", "-p", &self.port.to_string()])
             .arg("-k")
             .arg(folder)
             .arg("-D")
@@ -176,7 +179,8 @@ impl Postgres {
     fn psql(&self, database: &str, sql: &str) -> std::process::Output {
         let mut psql = self.command("psql");
         psql.arg("-h").arg(self.folder.path());
-        psql.args(["-U", "postgres", "-q", "-d", database, "-c", sql]);
+        psql.args(["-p", &self.port.to_string(), "-U", "postgres", "-q"]);
+        psql.args(["-d", database, "-c", sql]);
         psql.output().expect("psql starts")
     }
 
@@ -192,8 +196,43 @@ impl Postgres {
         let name = format!("test{}", self.databases);
         let made = self.psql("postgres", &format!("CREATE DATABASE {name}"));
         assert!(made.status.success(), "{made:?}");
-        let folder = self.folder.path().display();
-        format!("postgres://postgres@localhost/{name}?host={folder}")
+        let (port, folder) = (self.port, self.folder.path().display());
+        format!("postgres://postgres@localhost:{port}/{name}?host={folder}")
+    }
+
+    /// What `pg_dump` writes of the database that was made last.
+    pub fn dump(&self) -> Vec<u8> {
+        let mut dump = self.command("pg_dump");
+        dump.arg("-h").arg(self.folder.path());
+        dump.args(["-p", &self.port.to_string(), "-U", "postgres"]);
+        dump.arg(format!("test{}", self.databases));
+        let dumped = dump.output().expect("pg_dump starts");
+        assert!(dumped.status.success(), "{dumped:?}");
+        dumped.stdout
+    }
+
+    /// Drops the database that was made last, makes it anew, and puts what was dumped into it.
+    pub fn restore(&self, dump: &[u8]) {
+        let name = format!("test{}", self.databases);
+        for sql in [
+            format!("DROP DATABASE {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
+            let ran = self.psql("postgres", &sql);
+            assert!(ran.status.success(), "{ran:?}");
+        }
+        let sql = std::str::from_utf8(dump).expect("a dump is text");
+        let file = self.folder.path().join("dump.sql");
+        fs::write(&file, sql).expect("the dump is written");
+        let include = format!("\\i {}", file.display());
+        let ran = self.psql(&name, &include);
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && !told.contains("ERROR"), "{told}");
+    }
+
+    /// Where it listens beside its socket.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 }
 
@@ -203,6 +242,16 @@ impl Drop for Postgres {
             self.kill();
         }
     }
+}
+
+/// The way from one server of a cluster to another.
+pub struct Route<'a> {
+    /// Number of the server that connects.
+    pub from: usize,
+    /// Number of the server that it connects to.
+    pub to: usize,
+    /// Between them.
+    pub proxy: &'a Proxy,
 }
 
 /// A NATS server with JetStream.
@@ -235,6 +284,35 @@ impl Nats {
             // The first ones only come up with the rest.
             started.push(Self::begin(free_port(), arguments.to_vec()));
         }
+        for server in &started {
+            server.answers().await;
+        }
+        started
+    }
+
+    /// The same with a proxy between each two servers, which know of no other way to each other, nor tell clients of one.
+    pub async fn cluster_through(servers: usize, ways: &[Route<'_>]) -> Vec<Self> {
+        let ports: Vec<_> = (0..servers).map(|_| free_port()).collect();
+        for way in ways {
+            let target = (Ipv4Addr::LOCALHOST, ports[way.to]);
+            way.proxy.set_targets(vec![target.into()]);
+        }
+        let begin = |number: usize| {
+            let routes = ways.iter().filter(|way| way.from == number);
+            let routes = routes.map(|way| format!("nats://{}", way.proxy.address));
+            let routes = routes.collect::<Vec<_>>().join(",");
+            let arguments = [
+                format!("--name=n{number}"),
+                "--cluster_name=test".to_owned(),
+                format!("--cluster=nats://127.0.0.1:{}", ports[number]),
+                format!("--routes={routes}"),
+                "--no_advertise=true".to_owned(),
+                // Nobody listens there.
+                "--cluster_advertise=127.0.0.1:1".to_owned(),
+            ];
+            Self::begin(free_port(), arguments.to_vec())
+        };
+        let started: Vec<_> = (0..servers).map(begin).collect();
         for server in &started {
             server.answers().await;
         }
@@ -314,7 +392,12 @@ impl Nats {
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 }
 
@@ -371,6 +454,52 @@ impl S3 {
         let made = made.await.expect("the S3 server answers");
         assert!(made.status().is_success(), "{made:?}");
         format!("s3://{name}/frames")
+    }
+
+    /// Keys of all objects in the bucket that was made last.
+    pub async fn keys(&self) -> Vec<String> {
+        let bucket = format!("{}/test{}", self.endpoint, self.buckets);
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let after = keys.last().map(String::as_str).unwrap_or_default();
+            let list = client().get(format!("{bucket}?list-type=2&start-after={after}"));
+            let list = list.send().await.expect("the S3 server answers").text();
+            let list = list.await.expect("a list");
+            let more = list.split("<Key>").skip(1);
+            let more = more.filter_map(|rest| rest.split_once('<'));
+            let before = keys.len();
+            keys.extend(more.map(|(key, _)| key.to_owned()));
+            if keys.len() == before {
+                return keys;
+            }
+        }
+    }
+
+    /// An object of that bucket.
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        let got = self.object(reqwest::Method::GET, key).send().await;
+        let got = got.expect("the S3 server answers");
+        assert!(got.status().is_success(), "{key}: {got:?}");
+        got.bytes().await.expect("its bytes").into()
+    }
+
+    /// Puts an object into that bucket, or deletes it.
+    pub async fn set(&self, key: &str, bytes: Option<Vec<u8>>) {
+        let method = match bytes {
+            Some(_) => reqwest::Method::PUT,
+            None => reqwest::Method::DELETE,
+        };
+        let set = self.object(method, key).body(bytes.unwrap_or_default());
+        let set = set.send().await.expect("the S3 server answers");
+        assert!(set.status().is_success(), "{key}: {set:?}");
+    }
+
+    fn object(&self, method: reqwest::Method, key: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/test{}/{key}", self.endpoint, self.buckets);
+        // It looks for a signature, and not at it.
+        client()
+            .request(method, url)
+            .header("authorization", "AWS test:test")
     }
 
     /// How the object whose key has `part` in it is encrypted, in the bucket that was made last.

@@ -1,222 +1,242 @@
-//! Compares what the cameras were told with what the cloud has, through its HTTP API.
+//! Compares what the cameras were told with what the cloud has.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-};
+use std::collections::HashMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use image::ImageFormat;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use rayon::prelude::*;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use uuid::Uuid;
 
 use crate::{
-    book::{Accepted, Book, Pages},
+    book::{Accepted, Pages},
+    caller::Side,
+    found::{self, Found, catalogue},
+    judge::compare,
     ledger::Ledger,
-    models::Models,
-    scene,
+    retention,
+    site::Site,
+    strangers,
 };
 
 /// Reconstructions that are compared byte by byte.
 const SAMPLE: usize = 300;
-/// Frames of one page of the catalogue.
-const PAGE: usize = 500;
 
-/// A frame's record in the cloud.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) id: Uuid,
-    pub(crate) camera: String,
-    pub(crate) state: String,
-    failure: String,
-    latent_bits: u64,
-    latent_ones: Option<f64>,
-    program_id: Option<String>,
+/// Frames that the cloud has, or had and gave up.
+pub(crate) struct Known {
+    pub(crate) there: HashMap<Uuid, Found>,
+    /// As they were seen when they came, where the run looked.
+    pub(crate) seen: HashMap<Uuid, Found>,
 }
 
-/// What tells a frame's content: camera, program, bits, and the share of set bits.
-type Content = (String, String, u64, u64);
+impl Known {
+    /// What is known of a frame.
+    pub(crate) fn find(&self, id: Uuid) -> Option<&Found> {
+        self.there.get(&id).or_else(|| self.seen.get(&id))
+    }
 
-impl Record {
-    fn content(&self) -> Content {
-        let program = self.program_id.clone().unwrap_or_default();
-        let ones = self.latent_ones.unwrap_or_default().to_bits();
-        (self.camera.clone(), program, self.latent_bits, ones)
+    /// Every frame.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Uuid, &Found)> {
+        let gone = self
+            .seen
+            .iter()
+            .filter(|(id, _)| !self.there.contains_key(*id));
+        self.there.iter().chain(gone)
     }
 }
 
-/// All records, last arrival first.
-pub(crate) async fn catalogue(cloud: SocketAddr) -> Result<Vec<Record>> {
-    #[derive(Deserialize)]
-    struct Page {
-        frames: Vec<Record>,
-        next: Option<Uuid>,
+/// Counts what became of each accepted frame, and compares its content, and of some the picture.
+pub(crate) async fn audit(site: &Site, cloud: SocketAddr, ledger: &mut Ledger) -> Result<()> {
+    let pages = site.book.pages();
+    if let Some(watcher) = &site.watcher {
+        watcher.look(site).await?;
     }
-    let mut records = Vec::new();
-    let mut before = String::new();
-    loop {
-        let url = format!("http://{cloud}/api/v1/frames?limit={PAGE}{before}");
-        let page: Page = json(&url).await?;
-        records.extend(page.frames);
-        match page.next {
-            Some(next) => before = format!("&before={next}"),
-            None => return Ok(records),
-        }
-    }
-}
-
-/// Gets `url` as JSON.
-pub(crate) async fn json<T: serde::de::DeserializeOwned>(url: &str) -> Result<T> {
-    let response = testing::client()
-        .get(url)
-        .send()
-        .await?
-        .error_for_status()?;
-    Ok(response.json().await?)
-}
-
-/// Counts what became of each accepted frame, and checks its content: of all frames the latents, of some the picture.
-pub(crate) async fn audit(
-    book: &Book,
-    models: &Models,
-    cloud: SocketAddr,
-    ledger: &mut Ledger,
-) -> Result<()> {
-    let pages = book.pages();
-    let records = catalogue(cloud).await?;
-    let mut rows: HashMap<Uuid, &Record> = HashMap::new();
-    for record in &records {
-        if rows.insert(record.id, record).is_some() {
-            ledger.duplicated += 1;
-        }
-    }
+    retention::settle(site, cloud).await?;
+    let rows = catalogue(&site.caller, cloud).await?;
+    let count = rows.len();
+    let found = found::look(&site.vault, rows).await?;
+    let there: HashMap<_, _> = found.into_iter().map(|f| (f.row.record.id, f)).collect();
+    ledger.duplicated += (count - there.len()) as u64;
+    let seen = site.watcher.as_ref().map(|watcher| watcher.seen());
+    let known = Known {
+        there,
+        seen: seen.unwrap_or_default(),
+    };
     ledger.accepted = pages.accepted.len() as u64;
     ledger.unanswered = pages.unanswered.len() as u64;
     ledger.refused = pages.refused.values().sum();
-    let (stored, lost): (Vec<_>, Vec<_>) = pages
-        .accepted
-        .iter()
-        .partition(|(id, _)| rows.contains_key(*id));
-    ledger.stored = stored.len() as u64;
-    for (id, _) in &lost {
-        ledger.complain(format!("{id} is lost"));
+    for (status, count) in &pages.refused {
+        ledger.note(format!("refused with {status}"), *count);
     }
-    ledger.lost = lost.len() as u64;
-
-    let judged: Vec<_> = stored
-        .par_iter()
-        .map(|(id, accepted)| (**id, judge(book, models, accepted, rows[*id])))
-        .collect();
-    let mut right = Vec::new();
-    for (id, judgement) in judged {
-        match judgement {
-            Ok(()) => right.push(id),
-            Err(error) => ledger.complain(format!("{id}: {error:#}")),
-        }
-    }
-    ledger.reconstructed = right.len() as u64;
-
-    right.shuffle(&mut StdRng::seed_from_u64(book.seed));
-    for id in right.into_iter().take(SAMPLE) {
-        let same = same_picture(book, models, &pages.accepted[&id], cloud, id).await;
-        ledger.compared += 1;
-        if let Err(error) = same {
-            ledger.reconstructed -= 1;
-            ledger.complain(format!("{id}: {error:#}"));
-        }
-    }
-    strangers(book, models, &pages, &rows, ledger)
+    changed_later(&known, ledger);
+    presence(site, &pages, &known, ledger).await?;
+    contents(site, &pages, &known, ledger);
+    pictures(site, &pages, &known, cloud, ledger).await;
+    retention::check(site, cloud, &known, ledger).await?;
+    strangers::check(site, &pages, &known, ledger)
 }
 
-/// Whether a stored frame is decoded, and the one that was accepted.
-fn judge(book: &Book, models: &Models, accepted: &Accepted, record: &Record) -> Result<()> {
-    let (state, failure) = (&record.state, &record.failure);
-    ensure!(state == "decoded", "it is {state}: {failure}");
-    let (program, bits) = (&accepted.program, accepted.bits_per_patch);
-    let expected = content(book, models, accepted.number, program, bits)?;
-    let found = record.content();
-    ensure!(found == expected, "it is {found:?}, not {expected:?}");
+/// A frame is the one that it was when it came.
+fn changed_later(known: &Known, ledger: &mut Ledger) {
+    for (id, before) in &known.seen {
+        let Some(now) = known.there.get(id) else {
+            continue;
+        };
+        let same = before.row.record == now.row.record
+            && before.latents == now.latents
+            && before.original == now.original;
+        if !same {
+            ledger.altered += 1;
+            ledger.complain(format!("{id} was {before:?} and is {now:?}"));
+        }
+    }
+}
+
+/// Where each accepted frame is.
+async fn presence(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) -> Result<()> {
+    for (id, accepted) in &pages.accepted {
+        if known.there.contains_key(id) {
+            ledger.stored += 1;
+        } else if known.seen.contains_key(id) {
+            ledger.removed += 1;
+        } else if expired(site, accepted, *id).await? {
+            ledger.expired += 1;
+        } else {
+            ledger.lost += 1;
+            ledger.complain(format!("{id} is lost: {accepted:?}"));
+        }
+    }
     Ok(())
 }
 
-fn content(book: &Book, models: &Models, number: u64, program: &str, bits: u32) -> Result<Content> {
-    let latents = models.latents(book.seed, number, program, bits)?;
-    let ones: u32 = latents.payload.iter().map(|byte| byte.count_ones()).sum();
-    let share = f64::from(ones) / latents.total_bits() as f64;
-    let camera = scene::camera(number);
-    Ok((
-        camera,
-        program.to_owned(),
-        latents.total_bits(),
-        share.to_bits(),
-    ))
+/// Whether the edge node says that its spool's time to live took the frame, and has such a time.
+async fn expired(site: &Site, accepted: &Accepted, id: Uuid) -> Result<bool> {
+    let edge = &site.places[accepted.edge];
+    if edge.ttl.is_none() {
+        return Ok(false);
+    }
+    Ok(fate(site, accepted.edge, id).await?.has_expired())
 }
 
-/// Compares the cloud's picture with one decoded here.
-async fn same_picture(
-    book: &Book,
-    models: &Models,
-    accepted: &Accepted,
+/// What an edge node says of a frame that it took.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Fate {
+    state: String,
+    reason: String,
+}
+
+impl Fate {
+    /// Whether it was dropped because of its age.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.state == "dropped" && self.reason.contains("time to live")
+    }
+}
+
+/// Asks the edge node; nothing when it does not remember, or is not there.
+pub(crate) async fn fate(site: &Site, edge: usize, id: Uuid) -> Result<Fate> {
+    let Some(at) = site.places[edge].service.listening() else {
+        return Ok(Fate::default());
+    };
+    let path = format!("/v1/frames/{id}");
+    let answer = site.caller.get(Side::Edge, at.http, &path).send().await?;
+    match answer.status().is_success() {
+        true => Ok(answer.json().await?),
+        false => Ok(Fate::default()),
+    }
+}
+
+/// Whether each frame is what was accepted, and whether it is decoded.
+fn contents(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) {
+    let accepted: Vec<_> = pages.accepted.iter().collect();
+    let judged: Vec<_> = accepted
+        .par_iter()
+        .filter_map(|(id, accepted)| {
+            let found = known.find(**id)?;
+            let node = &site.places[accepted.edge].node;
+            let same = compare(&site.models, site, node, accepted, found);
+            Some((**id, *accepted, found, same))
+        })
+        .collect();
+    let (mut labels, mut originals) = (0, 0);
+    for (id, accepted, found, same) in judged {
+        let there = known.there.contains_key(&id);
+        labels += u64::from(found.row.record.label.is_some());
+        originals += u64::from(found.original.is_some());
+        match &same {
+            Ok(()) if there => match decoded(accepted, found) {
+                Ok(()) => ledger.reconstructed += 1,
+                Err(error) => ledger.complain(format!("{id}: {error:#}")),
+            },
+            Ok(()) => {}
+            Err(error) => {
+                ledger.altered += 1;
+                ledger.complain(format!("{id}: {error:#}"));
+            }
+        }
+    }
+    ledger.note("labels compared", labels);
+    ledger.note("originals compared", originals);
+}
+
+fn decoded(accepted: &Accepted, found: &Found) -> Result<()> {
+    let (state, failure) = (&found.row.state, &found.row.failure);
+    let wanted = match accepted.shot.task.compresses() {
+        true => "decoded",
+        false => "labelled",
+    };
+    ensure!(state == wanted, "it is {state}: {failure}");
+    Ok(())
+}
+
+/// Compares some of the cloud's pictures with ones decoded here.
+async fn pictures(
+    site: &Site,
+    pages: &Pages,
+    known: &Known,
     cloud: SocketAddr,
-    id: Uuid,
-) -> Result<()> {
-    let url = format!("http://{cloud}/api/v1/frames/{id}/reconstruction.png");
-    let png = testing::client()
-        .get(url)
-        .send()
-        .await?
-        .error_for_status()?;
-    let png = png.bytes().await?;
+    ledger: &mut Ledger,
+) {
+    let decoded = known.there.iter().filter(|(_, f)| f.row.state == "decoded");
+    let mut decoded: Vec<_> = decoded
+        .filter_map(|(id, _)| Some((*id, pages.accepted.get(id)?)))
+        .collect();
+    decoded.sort_by_key(|(id, _)| *id);
+    decoded.shuffle(&mut StdRng::seed_from_u64(site.book.seed));
+    for (id, accepted) in decoded.into_iter().take(SAMPLE) {
+        ledger.compared += 1;
+        if let Err(error) = same_picture(site, accepted, cloud, id).await {
+            ledger.altered += 1;
+            ledger.complain(format!("{id}: {error:#}"));
+        }
+    }
+}
+
+async fn same_picture(site: &Site, accepted: &Accepted, cloud: SocketAddr, id: Uuid) -> Result<()> {
+    let path = format!("/api/v1/frames/{id}/reconstruction.png");
+    let png = site.caller.get(Side::Cloud, cloud, &path).send().await?;
+    let png = png.error_for_status()?.bytes().await?;
     let found = image::load_from_memory_with_format(&png, ImageFormat::Png)?.into_rgb8();
-    let (number, bits) = (accepted.number, accepted.bits_per_patch);
-    let latents = models.latents(book.seed, number, &accepted.program, bits)?;
-    let expected = models.reconstruct(&latents)?;
+    let latents = site
+        .models
+        .latents(&accepted.shot, &accepted.program, accepted.bits)?;
+    let expected = site.models.reconstruct(&latents)?;
     ensure!(*found.as_raw() == expected, "its picture is another");
     Ok(())
 }
 
-/// Frames that the cloud has and nobody was told of: each must be one whose answer did not come, once.
-fn strangers(
-    book: &Book,
-    models: &Models,
-    pages: &Pages,
-    rows: &HashMap<Uuid, &Record>,
-    ledger: &mut Ledger,
-) -> Result<()> {
-    let mut open: HashSet<u64> = pages.unanswered.iter().copied().collect();
-    for (id, record) in rows {
-        if pages.accepted.contains_key(id) {
-            continue;
-        }
-        let found = record.content();
-        let program = found.1.as_str();
-        let known = open.iter().copied().find(|&number| {
-            let patches = u64::from(scene::side(number) / 32).pow(2);
-            let bits = (found.2 / patches) as u32;
-            scene::camera(number) == record.camera
-                && content(book, models, number, program, bits).is_ok_and(|c| c == found)
+impl crate::judge::Clocks for Site {
+    fn wrong(&self, edge: Option<usize>, from_ms: i64, to_ms: i64) -> Vec<i64> {
+        let places = self.places.iter().enumerate();
+        let meant = places.filter(|(index, place)| match edge {
+            Some(edge) => *index == edge,
+            None => place.kind != crate::place::Kind::Edge,
         });
-        match known {
-            Some(number) => {
-                open.remove(&number);
-                ledger.stored_unanswered += 1;
-            }
-            None => {
-                ledger.duplicated += 1;
-                ledger.complain(format!("{id} was never accepted: {record:?}"));
-            }
-        }
+        let clocks = meant.filter_map(|(_, place)| place.clock.as_ref());
+        clocks
+            .flat_map(|clock| clock.wrong_within(from_ms, to_ms))
+            .collect()
     }
-    Ok(())
-}
-
-/// Frames that are still in a spool, or in its quarantine, as `edge-node spool ls` prints them.
-pub(crate) fn listed(output: &str) -> Result<Vec<Uuid>> {
-    let ids = output.lines().map(|line| {
-        let id = line.split(' ').next().unwrap_or_default();
-        Uuid::try_parse(id).with_context(|| format!("no frame id in {line:?}"))
-    });
-    ids.collect()
 }

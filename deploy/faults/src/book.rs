@@ -2,41 +2,59 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use reqwest::{Client, header::CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use std::net::SocketAddr;
 use uuid::Uuid;
 
-use crate::scene;
+use crate::{
+    caller::Caller,
+    clock::now_ms,
+    models::Score,
+    scene::{Form, Shot},
+};
 
-/// Longest wait for the answer to a frame.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// The answer to an accepted frame.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Accepted {
+/// The answer to a frame.
+#[derive(Deserialize)]
+struct Answered {
     frame_id: Uuid,
     /// Id of the program in hexadecimal.
-    pub(crate) program: String,
+    program: String,
     /// Bits a patch.
-    pub(crate) bits_per_patch: u32,
-    /// The picture.
-    #[serde(skip)]
-    pub(crate) number: u64,
+    bits_per_patch: u32,
+    scores: Option<Vec<Score>>,
+    original_attached: bool,
+}
+
+/// An accepted frame.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) shot: Shot,
+    /// Index of the edge node among the places.
+    pub(crate) edge: usize,
+    /// Program of the latents, or else of the label.
+    pub(crate) program: String,
+    /// Bits a patch; 0 without latents.
+    pub(crate) bits: u32,
+    pub(crate) scores: Option<Vec<Score>>,
+    /// Whether the original travels along.
+    pub(crate) original: bool,
+    /// When it was sent, and when the answer came, in milliseconds since the Unix epoch.
+    pub(crate) sent_ms: i64,
+    pub(crate) answered_ms: i64,
 }
 
 /// Takes down every answer; shared by all cameras.
 pub(crate) struct Book {
     pub(crate) seed: u64,
-    client: Client,
+    shots: fn(u64, u64) -> Shot,
     next: AtomicU64,
     pages: Mutex<Pages>,
 }
@@ -47,7 +65,7 @@ pub(crate) struct Pages {
     /// By frame id, what was answered 202.
     pub(crate) accepted: HashMap<Uuid, Accepted>,
     /// Pictures that were sent and not answered: accepted or not, nobody knows.
-    pub(crate) unanswered: Vec<u64>,
+    pub(crate) unanswered: Vec<Shot>,
     /// Answers other than 202, by status.
     pub(crate) refused: BTreeMap<u16, u64>,
 }
@@ -64,13 +82,14 @@ pub(crate) enum Answer {
 }
 
 impl Book {
-    pub(crate) fn new(seed: u64) -> Result<Self> {
-        Ok(Self {
+    /// `shots` makes the picture of a seed and a number.
+    pub(crate) fn new(seed: u64, shots: fn(u64, u64) -> Shot) -> Self {
+        Self {
             seed,
-            client: Client::builder().timeout(PATIENCE).no_proxy().build()?,
+            shots,
             next: AtomicU64::default(),
             pages: Mutex::default(),
-        })
+        }
     }
 
     /// A copy of what was taken down so far.
@@ -87,6 +106,16 @@ impl Book {
         });
     }
 
+    /// Frames that an edge node accepted within the last milliseconds.
+    pub(crate) fn accepted_lately(&self, edge: usize, within_ms: i64) -> Vec<Uuid> {
+        let from = now_ms() - within_ms;
+        self.with(|pages| {
+            let accepted = pages.accepted.iter();
+            let lately = accepted.filter(|(_, frame)| frame.edge == edge && frame.sent_ms > from);
+            lately.map(|(id, _)| *id).collect()
+        })
+    }
+
     /// Accepted, refused and unanswered so far.
     pub(crate) fn counts(&self) -> [u64; 3] {
         self.with(|pages| {
@@ -99,38 +128,56 @@ impl Book {
     }
 
     /// Posts the next picture to an edge node and takes down the answer. No picture is ever sent twice.
-    pub(crate) async fn post(&self, edge: SocketAddr) -> Result<Answer> {
+    pub(crate) async fn post(
+        &self,
+        caller: &Caller,
+        edge: usize,
+        at: SocketAddr,
+    ) -> Result<Answer> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (camera, side) = (scene::camera(number), scene::side(number));
-        let request = self
-            .client
-            .post(format!("http://{edge}/v1/frames?camera={camera}"))
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header("x-frame-width", side)
-            .header("x-frame-height", side)
-            .body(scene::picture(self.seed, number));
+        let shot = (self.shots)(self.seed, number);
+        let (camera, task) = (&shot.camera, shot.task.name());
+        let mut request = caller
+            .post(at, &format!("/v1/frames?camera={camera}&task={task}"))
+            .header(CONTENT_TYPE, shot.form.content_type())
+            .body(shot.body()?);
+        if shot.form == Form::Raw {
+            request = request
+                .header("x-frame-width", shot.width)
+                .header("x-frame-height", shot.height);
+        }
+        let sent_ms = now_ms();
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => return Ok(Answer::Unsent),
-            Err(_) => return Ok(self.unanswered(number)),
+            Err(_) => return Ok(self.unanswered(shot)),
         };
         let status = response.status().as_u16();
         let Ok(body) = response.bytes().await else {
-            return Ok(self.unanswered(number));
+            return Ok(self.unanswered(shot));
         };
         if status != 202 {
             self.with(|pages| *pages.refused.entry(status).or_default() += 1);
             return Ok(Answer::Refused);
         }
-        let accepted: Accepted = serde_json::from_slice(&body).context("answer to a frame")?;
-        let id = accepted.frame_id;
-        let accepted = Accepted { number, ..accepted };
+        let answered: Answered = serde_json::from_slice(&body).context("answer to a frame")?;
+        let id = answered.frame_id;
+        let accepted = Accepted {
+            shot,
+            edge,
+            program: answered.program,
+            bits: answered.bits_per_patch,
+            scores: answered.scores,
+            original: answered.original_attached,
+            sent_ms,
+            answered_ms: now_ms(),
+        };
         self.with(|pages| pages.accepted.insert(id, accepted));
         Ok(Answer::Accepted(id))
     }
 
-    fn unanswered(&self, number: u64) -> Answer {
-        self.with(|pages| pages.unanswered.push(number));
+    fn unanswered(&self, shot: Shot) -> Answer {
+        self.with(|pages| pages.unanswered.push(shot));
         Answer::Unanswered
     }
 

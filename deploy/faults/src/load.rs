@@ -52,6 +52,7 @@ impl Load {
                 sender.await??;
             }
             println!("the faults are over, waiting for what is under way");
+            site.ready(&mut ledger).await;
             site.settle(&mut ledger).await;
             site.note_memory("second half", &mut ledger);
             site.audit(&mut ledger).await
@@ -59,6 +60,7 @@ impl Load {
         tokio::select! {
             result = run => result?,
             result = site.watch() => result?,
+            result = site.accompany(end) => result?,
             () = site.guide() => {}
             () = report(site, tally, begun) => {}
         }
@@ -78,13 +80,14 @@ impl Load {
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
         while Instant::now() < end {
             pace.tick().await;
-            let there = site.all(Kind::Edge);
-            let there = there.filter_map(|place| place.service.listening());
-            let Some(at) = there.choose(&mut rng) else {
+            let edges = site.places.iter().enumerate();
+            let edges = edges.filter(|(_, place)| place.kind == Kind::Edge);
+            let there = edges.filter_map(|(edge, place)| Some((edge, place.service.listening()?)));
+            let Some((edge, at)) = there.choose(&mut rng) else {
                 sleep(AWAY).await;
                 continue;
             };
-            if site.book.post(at.http).await? == Answer::Unanswered {
+            if site.book.post(&site.caller, edge, at.http).await? == Answer::Unanswered {
                 sleep(AWAY).await;
             }
         }

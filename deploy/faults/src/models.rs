@@ -12,21 +12,32 @@ use nqe::{Emulator, Program};
 use patchwire_proto::latent::LatentFrame;
 use purenet::Decoder;
 use safetensors::{SafeTensors, tensor::TensorView};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::scene;
+use crate::scene::Shot;
 
 /// Bytes of a program before its name's length, and of the digest at its end.
 const NAME_AT: usize = 12;
 const DIGEST: usize = 32;
 /// Bias of the decoder's last convolution.
 const BIAS: &str = "tail.bias";
+/// Most classes of a label.
+const MAX_LABELS: usize = 16;
+
+/// One class of a label.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Score {
+    pub(crate) label: String,
+    pub(crate) score: f32,
+}
 
 /// The shipped models and a later version of them.
 pub(crate) struct Models {
     /// The later version's program.
     pub(crate) program: PathBuf,
     pairs: HashMap<String, (Emulator, Decoder)>,
+    classifier: Emulator,
 }
 
 impl Models {
@@ -46,30 +57,51 @@ impl Models {
             let decoder = Decoder::from_safetensors(decoder).context("decoder")?;
             pairs.insert(id, (Emulator::new(Arc::new(program)), decoder));
         }
+        let classifier = Program::from_bytes(patchwire_models::CLASSIFY).context("program")?;
         Ok(Self {
             program: program_file,
             pairs,
+            classifier: Emulator::new(Arc::new(classifier)),
         })
     }
 
-    /// What the edge makes of picture `number` with a program, given as hexadecimal id, at a rate.
-    pub(crate) fn latents(
-        &self,
-        seed: u64,
-        number: u64,
-        program: &str,
-        bits: u32,
-    ) -> Result<LatentFrame> {
+    /// What the edge makes of a picture with a program, given as hexadecimal id, at a rate.
+    pub(crate) fn latents(&self, shot: &Shot, program: &str, bits: u32) -> Result<LatentFrame> {
         let (emulator, _) = self.pairs.get(program).context("a program of another")?;
-        let (rgb, side) = (scene::picture(seed, number), scene::side(number));
+        let (rgb, width, height) = (shot.pixels()?, shot.width, shot.height);
         let whole = LatentFrame {
             bits: emulator.program().latent_bits().unwrap_or_default(),
-            width: side,
-            height: side,
+            width,
+            height,
             program: *emulator.program().id().as_bytes(),
-            payload: emulator.encode_frame(&rgb, side, side)?.into(),
+            payload: emulator.encode_frame(&rgb, width, height)?.into(),
         };
         Ok(whole.prefix(bits)?)
+    }
+
+    /// Id of the program that classifies, in hexadecimal.
+    pub(crate) fn classifier(&self) -> String {
+        self.classifier.program().id().to_string()
+    }
+
+    /// What the edge sees on a picture, most likely class first.
+    pub(crate) fn label(&self, shot: &Shot) -> Result<Vec<Score>> {
+        let program = self.classifier.program();
+        let logits = self
+            .classifier
+            .classify_frame(&shot.pixels()?, shot.width, shot.height)?;
+        let scale = (-f64::from(program.score_shift())).exp2() as f32;
+        let top = i64::from(logits.iter().copied().max().unwrap_or_default());
+        let weight = |logit: i32| ((i64::from(logit) - top) as f32 * scale).exp();
+        let total: f32 = logits.iter().map(|&logit| weight(logit)).sum();
+        let mut ranked: Vec<_> = program.labels().iter().zip(logits).collect();
+        ranked.sort_by_key(|&(_, logit)| std::cmp::Reverse(logit));
+        ranked.truncate(MAX_LABELS);
+        let score = |(label, logit): (&String, i32)| Score {
+            label: label.clone(),
+            score: (weight(logit) / total).min(1.0),
+        };
+        Ok(ranked.into_iter().map(score).collect())
     }
 
     /// What the cloud makes of latents: interleaved RGB.

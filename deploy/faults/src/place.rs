@@ -10,6 +10,8 @@ use crate::{
     service::{Service, Settings},
 };
 
+pub(crate) const NODE_ID: &str = "EDGE_NODE_NODE_ID";
+pub(crate) const TTL: &str = "EDGE_NODE_SPOOL__TTL_S";
 /// File of an edge node's spool in its folder.
 const SPOOL: &str = "spool.sqlite";
 
@@ -51,7 +53,11 @@ impl Kind {
 /// A service and its folder.
 pub(crate) struct Place {
     pub(crate) kind: Kind,
+    /// The edge node's name in the cloud; empty of others.
+    pub(crate) node: String,
     pub(crate) service: Service,
+    /// Seconds after which its spool gives frames up, of an edge node.
+    pub(crate) ttl: Option<u64>,
     /// Of an edge node alone.
     pub(crate) spool: PathBuf,
     /// `None` where the run fills no disks, or mounting is not allowed.
@@ -92,8 +98,11 @@ impl Place {
             settings.extend(owned(&[("CLOUD_DECODER_ROLE", kind.name())]));
         }
         let log = folder.with_extension("log");
+        let ttl = settings.get(TTL).map(|seconds| seconds.parse());
         Ok(Self {
             kind,
+            node: settings.get(NODE_ID).cloned().unwrap_or_default(),
+            ttl: ttl.transpose()?,
             service: Service::new(binaries.join(binary), log, settings),
             spool,
             disk: None,
@@ -106,19 +115,31 @@ impl Place {
         kind: Kind,
         folder: &Path,
         binaries: &Path,
-        mut settings: Settings,
+        settings: Settings,
     ) -> Result<Self> {
         let disk = Disk::mount(folder);
         if let Err(error) = &disk {
             println!("no full disks in this run: {error:#}");
         }
+        Ok(Self {
+            disk: disk.ok(),
+            ..Self::make_with_clock(kind, folder, binaries, settings)?
+        })
+    }
+
+    /// The same with a clock of its own alone.
+    pub(crate) fn make_with_clock(
+        kind: Kind,
+        folder: &Path,
+        binaries: &Path,
+        mut settings: Settings,
+    ) -> Result<Self> {
         let clock = Clock::new(&folder.with_extension("clock"))?;
         match &clock {
             Some(clock) => settings.extend(clock.environment()?),
             None => println!("no wrong clocks in this run: libfaketime is not installed"),
         }
         Ok(Self {
-            disk: disk.ok(),
             clock,
             ..Self::make(kind, folder, binaries, settings)?
         })

@@ -1,13 +1,17 @@
 //! What a run does.
 
+mod copies;
 mod day;
 mod kills;
 mod mixed;
+mod raids;
+mod restore;
 mod scaled;
 
 pub(crate) use self::{
     day::{OnFull, day},
     kills::kills,
     mixed::mixed,
+    restore::restore,
     scaled::{rolling, scaled},
 };

@@ -4,8 +4,9 @@ use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     sync::{Mutex, watch},
     time::{Instant, sleep, timeout},
@@ -20,8 +22,14 @@ use tokio::{
 
 /// Longest that a service may take until it listens, on a busy machine and beside servers that have just started too.
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
-/// Longest that a service may take to end when it is asked to.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
+/// Longest that a service may take to end when it is asked to: its own bound is 10 seconds, and the machine may be busy.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// The same when it is asked twice.
+const ENDS_AT_ONCE_WITHIN: Duration = Duration::from_secs(3);
+/// Time in which a service that ends at a SIGHUP has begun to, at least.
+const HANGS_UP_WITHIN: Duration = Duration::from_secs(1);
+/// Exit code of a panic.
+const PANICKED: i32 = 101;
 /// Longest that a service may fail to start before the harness gives up.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(120);
 /// Pause after a start that failed, for example on a full disk.
@@ -44,9 +52,9 @@ pub(crate) struct Service {
     log: PathBuf,
     process: Mutex<Process>,
     listening: watch::Sender<Option<Addresses>>,
-    /// Ends that nobody asked for.
-    pub(crate) crashes: AtomicU64,
-    /// Starts that ended before the service listened.
+    /// Ends that nobody asked for, or that were not as asked.
+    pub(crate) unexpected_ends: AtomicU64,
+    /// Starts that ended before the service listened, with a reason.
     pub(crate) failed_starts: AtomicU64,
     /// Largest resident size of any process so far, in KiB.
     peak_kib: AtomicU64,
@@ -69,10 +77,16 @@ impl Service {
                 settings,
             }),
             listening: watch::Sender::default(),
-            crashes: AtomicU64::default(),
+            unexpected_ends: AtomicU64::default(),
             failed_starts: AtomicU64::default(),
             peak_kib: AtomicU64::default(),
         }
+    }
+
+    /// What its folder is called.
+    pub(crate) fn name(&self) -> String {
+        let name = self.log.file_stem().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// Where it listens now; `None` while it does not.
@@ -100,18 +114,111 @@ impl Service {
     /// SIGTERM. It has to end within a bound and say that all is well; then it stays down until it is started.
     pub(crate) async fn stop(&self) -> Result<()> {
         let mut process = self.process.lock().await;
-        let Some(mut child) = process.child.take() else {
+        let Some(child) = self.take(&mut process)? else {
             return Ok(());
         };
-        self.note_memory(&child);
-        let id = child.id().context("it runs")?.to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().await?;
-        ensure!(told.success(), "kill -TERM {id}: {told}");
-        let ended = timeout(ENDS_WITHIN, child.wait()).await;
-        let log = self.log.display();
-        let status = ended.with_context(|| format!("{log} does not end"))??;
+        signal(&child, "-TERM").await?;
+        self.ends(child, ENDS_WITHIN, ExitStatus::success).await
+    }
+
+    /// SIGTERM, and another, at which it ends at once, however.
+    pub(crate) async fn stop_at_once(&self, between: Duration) -> Result<()> {
+        let mut process = self.process.lock().await;
+        let Some(mut child) = self.take(&mut process)? else {
+            return Ok(());
+        };
+        signal(&child, "-TERM").await?;
+        sleep(between).await;
+        if child.try_wait()?.is_none() {
+            signal(&child, "-TERM").await?;
+        }
+        let any = |status: &ExitStatus| status.code() != Some(PANICKED);
+        self.ends(child, ENDS_AT_ONCE_WITHIN, any).await
+    }
+
+    /// SIGHUP. It goes on, or ends as at a SIGTERM and stays down until it is started.
+    pub(crate) async fn hang_up(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        let Some(mut child) = self.take(&mut process)? else {
+            return Ok(());
+        };
+        let listening = self.listening();
+        signal(&child, "-HUP").await?;
+        let ended = timeout(HANGS_UP_WITHIN, child.wait()).await;
+        if ended.is_err() && self.answers(listening).await {
+            process.child = Some(child);
+            return Ok(());
+        }
+        self.ends(child, ENDS_WITHIN, ExitStatus::success).await
+    }
+
+    /// SIGSTOP for a while, and SIGCONT: it is there and does nothing.
+    pub(crate) async fn freeze(&self, length: Duration) -> Result<()> {
+        let process = self.process.lock().await;
+        if let Some(child) = &process.child {
+            signal(child, "-STOP").await?;
+            sleep(length).await;
+            signal(child, "-CONT").await?;
+        }
+        Ok(())
+    }
+
+    /// Whether something takes connections where it listened.
+    async fn answers(&self, listening: Option<Addresses>) -> bool {
+        match listening {
+            Some(at) => TcpStream::connect(at.http).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// The running process, which will be ended; none that has ended by itself.
+    fn take(&self, process: &mut Process) -> Result<Option<Child>> {
+        self.note_end(process)?;
+        if let Some(child) = &process.child {
+            self.note_memory(child);
+        }
+        Ok(process.child.take())
+    }
+
+    /// Waits for an end that was asked for.
+    async fn ends(
+        &self,
+        mut child: Child,
+        within: Duration,
+        well: impl Fn(&ExitStatus) -> bool,
+    ) -> Result<()> {
+        let ended = timeout(within, child.wait()).await;
         self.listening.send_replace(None);
-        ensure!(status.success(), "{log} ended with {status}");
+        match ended {
+            Ok(status) => {
+                let status = status?;
+                if !well(&status) {
+                    self.unexpected(&format!("was asked to end and ended with {status}"));
+                }
+            }
+            Err(_) => {
+                self.unexpected(&format!("was asked to end and runs {within:?} later"));
+                child.kill().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unexpected(&self, what: &str) {
+        self.unexpected_ends.fetch_add(1, Ordering::Relaxed);
+        println!("{} {what}:\n{}", self.log.display(), tail(&self.log));
+    }
+
+    /// Notes a process that has ended by itself.
+    fn note_end(&self, process: &mut Process) -> Result<()> {
+        let Some(child) = &mut process.child else {
+            return Ok(());
+        };
+        if let Some(status) = child.try_wait()? {
+            self.unexpected(&format!("ended by itself: {status}"));
+            self.listening.send_replace(None);
+            process.child = None;
+        }
         Ok(())
     }
 
@@ -129,23 +236,32 @@ impl Service {
     /// Notes its memory, and starts it again if it ended by itself.
     pub(crate) async fn check(&self) -> Result<()> {
         let mut process = self.process.lock().await;
-        let Some(child) = &mut process.child else {
-            return Ok(());
-        };
-        if let Some(status) = child.try_wait()? {
-            self.crashes.fetch_add(1, Ordering::Relaxed);
-            println!("{} ended by itself: {status}", self.log.display());
-            self.listening.send_replace(None);
-            process.child = None;
-            return self.start_locked(&mut process).await;
+        let ran = process.child.is_some();
+        self.note_end(&mut process)?;
+        match &process.child {
+            Some(child) => self.note_memory(child),
+            None if ran => return self.start_locked(&mut process).await,
+            None => {}
         }
-        self.note_memory(child);
         Ok(())
     }
 
     /// Largest resident size so far, in MiB; starts anew.
     pub(crate) fn take_peak_mib(&self) -> u64 {
         self.peak_kib.swap(0, Ordering::Relaxed) >> 10
+    }
+
+    /// Starts it once, and stops it again if it listens; whether it refused to.
+    pub(crate) async fn refuses_to_start(&self) -> Result<bool> {
+        let process = self.process.lock().await;
+        ensure!(process.child.is_none(), "it runs");
+        match self.spawn(&process.settings).await? {
+            Some((mut child, _)) => {
+                child.kill().await?;
+                Ok(false)
+            }
+            None => Ok(true),
+        }
     }
 
     /// Runs the binary with the same settings and other arguments, to its end; gives its standard output.
@@ -165,8 +281,7 @@ impl Service {
 
     async fn kill_locked(&self, process: &mut Process) -> Result<()> {
         self.listening.send_replace(None);
-        if let Some(mut child) = process.child.take() {
-            self.note_memory(&child);
+        if let Some(mut child) = self.take(process)? {
             child.kill().await?;
         }
         Ok(())
@@ -210,7 +325,10 @@ impl Service {
             bail!("{} does not listen", self.binary.display());
         };
         let Some(first) = first? else {
-            child.wait().await?;
+            let status = child.wait().await?;
+            if status.signal().is_some() || status.code() == Some(PANICKED) {
+                self.unexpected(&format!("ended at its start: {status}"));
+            }
             return Ok(None);
         };
         let address = |key| {
@@ -236,6 +354,18 @@ impl Service {
         self.peak_kib
             .fetch_max(peak.unwrap_or(0), Ordering::Relaxed);
     }
+}
+
+async fn signal(child: &Child, which: &str) -> Result<()> {
+    // Not reaped yet, so that the id is still its own.
+    if let Some(id) = child.id() {
+        let told = Command::new("kill")
+            .args([which, &id.to_string()])
+            .status()
+            .await?;
+        ensure!(told.success(), "kill {which} {id}: {told}");
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> Result<File> {
@@ -265,7 +395,14 @@ pub(crate) fn binaries() -> Result<PathBuf> {
     // Tests have built the whole workspace before; with the features of two packages alone much were built anew.
     let which: &[_] = match profile {
         "dev" => &["--workspace", "--bins"],
-        _ => &["--package", "edge-node", "--package", "cloud-decoder"],
+        _ => &[
+            "--package",
+            "edge-node",
+            "--package",
+            "cloud-decoder",
+            "--package",
+            "patchwire",
+        ],
     };
     let built = std::process::Command::new(cargo)
         .arg("build")
@@ -278,4 +415,76 @@ pub(crate) fn binaries() -> Result<PathBuf> {
         bail!("the services do not build");
     }
     Ok(folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = "echo listening http=127.0.0.1:1";
+
+    /// A service that is a script.
+    fn scripted(folder: &Path, script: &str) -> Service {
+        use std::os::unix::fs::PermissionsExt as _;
+        let binary = folder.join("service");
+        let text = format!("#!/bin/sh\n{script}\n");
+        std::fs::write(&binary, text).expect("the script is written");
+        let mode = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&binary, mode).expect("the script may be run");
+        Service::new(binary, folder.join("log"), Settings::new())
+    }
+
+    async fn ends_by(script: &str, act: impl AsyncFnOnce(&Service) -> Result<()>) -> u64 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let service = scripted(folder.path(), script);
+        service.start().await.expect("it starts");
+        act(&service).await.expect("it can be done");
+        service.unexpected_ends.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the script has come to its end.
+    async fn ended(service: &Service) -> Result<()> {
+        loop {
+            let mut process = service.process.lock().await;
+            if process
+                .child
+                .as_mut()
+                .context("it was started")?
+                .try_wait()?
+                .is_some()
+            {
+                return Ok(());
+            }
+            drop(process);
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_by_itself_counts_also_if_it_would_have_been_killed() {
+        let killed = async |service: &Service| {
+            ended(service).await?;
+            service.kill().await
+        };
+        assert_eq!(ends_by(&format!("{TOLD}; exit 0"), killed).await, 1);
+        let stopped = async |service: &Service| {
+            ended(service).await?;
+            service.stop().await
+        };
+        assert_eq!(ends_by(&format!("{TOLD}; kill -ABRT $$"), stopped).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_was_asked_for_counts_only_if_it_is_not_a_good_one() {
+        let kill = async |service: &Service| service.kill().await;
+        let sleeps = format!("{TOLD}; exec sleep 1000");
+        assert_eq!(ends_by(&sleeps, kill).await, 0);
+        let stop = async |service: &Service| service.stop().await;
+        let well = format!("trap 'kill $!; exit 0' TERM; sleep 1000 & {TOLD}; wait");
+        assert_eq!(ends_by(&well, stop).await, 0);
+        let badly = format!("trap 'kill $!; exit 3' TERM; sleep 1000 & {TOLD}; wait");
+        assert_eq!(ends_by(&badly, stop).await, 1);
+        let hang_up = async |service: &Service| service.hang_up().await;
+        assert_eq!(ends_by(&sleeps, hang_up).await, 1);
+    }
 }

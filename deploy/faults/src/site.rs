@@ -1,116 +1,226 @@
 //! Everything that a run needs: edge nodes, a cloud of one process or more, and the link between them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures::future::select_all;
 use serde_json::Value;
 use tempfile::TempDir;
-use testing::proxy::Proxy;
+use testing::proxy::{Proxy, Weather};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::{
-    audit::{self, json, listed},
+    audit,
     book::Book,
+    caller::{Caller, Side},
+    engines::{Engines, Server},
+    feeds::Feeds,
     ledger::Ledger,
     models::Models,
-    place::{Kind, Place, owned},
+    place::{Kind, NODE_ID, Place, TTL, owned},
+    scene::{FOLDER, Shot},
+    secrets::Secrets,
     service::{Addresses, Settings, binaries},
+    vault::Vault,
+    watcher::Watcher,
 };
 
 /// A run that makes no progress for so long is not waited for.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
+/// Longest that services may take to be ready once all is mended.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often the services are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// Name of both edge nodes of a pair.
+const PAIRED: &str = "edge-1";
+/// Bytes that the cloud of a guarded pair keeps.
+const RETENTION: u64 = 12 << 20;
+/// Seconds that the spool of its second edge node keeps a frame.
+const TWIN_TTL: u64 = 20;
+/// Share of frames whose originals travel where pictures vary.
+pub(crate) const ORIGINALS: &str = "0.25";
 
 /// The services, and the proxy through which edge nodes call the cloud.
 pub(crate) struct Site {
     pub(crate) places: Vec<Place>,
     pub(crate) proxy: Proxy,
+    /// Between a process in a role, by its index, and a server.
+    pub(crate) wires: Vec<(usize, Server, Proxy)>,
     pub(crate) book: Book,
     pub(crate) models: Models,
+    pub(crate) caller: Caller,
+    pub(crate) vault: Vault,
+    /// Where doors ask for TLS and tokens.
+    pub(crate) secrets: Option<Secrets>,
+    /// What the first edge node fetches.
+    pub(crate) feeds: Option<Feeds>,
+    /// Where frames may be taken away again.
+    pub(crate) watcher: Option<Watcher>,
+    /// Bytes that the cloud may keep.
+    pub(crate) retention: Option<u64>,
     /// Folder of the later decoder, for the cloud.
     pub(crate) decoders: PathBuf,
     binaries: PathBuf,
+    told: Mutex<HashSet<String>>,
     /// After the disks: they are in it.
     folder: TempDir,
 }
 
 impl Site {
     /// Two edge nodes of one name, of which the second is not to run at first, and one cloud, all with disks and clocks
-    /// of their own; nothing runs yet. `edge` and `cloud` are settings beside those that a site needs.
+    /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site needs.
     pub(crate) async fn pair(
         seed: u64,
+        shots: fn(u64, u64) -> Shot,
         edge: &[(&str, &str)],
-        cloud: &[(&str, &str)],
     ) -> Result<Arc<Self>> {
-        let mut site = Self::empty(seed).await?;
-        for (kind, name, settings) in [
-            (Kind::Edge, "edge", edge),
-            (Kind::Edge, "twin", edge),
-            (Kind::Cloud, "cloud", cloud),
-        ] {
-            let mut all = site.settings(kind);
-            all.extend(owned(settings));
-            let folder = site.folder.path().join(name);
-            let place = Place::make_breakable(kind, &folder, &site.binaries, all)?;
-            site.places.push(place);
-        }
+        let mut site = Self::empty(seed, shots).await?;
+        let edge = owned(edge);
+        site.add_pair([edge.clone(), edge, Settings::new()])?;
         Ok(Arc::new(site))
     }
 
-    /// So many processes of each kind; nothing runs yet. `shared` are settings of all cloud decoders.
+    /// The same with TLS and tokens, pictures of all kinds, sources of the first edge node, retention in the cloud and a time to
+    /// live in the spool of the second edge node.
+    pub(crate) async fn guarded_pair(seed: u64) -> Result<Arc<Self>> {
+        let mut site = Self::empty(seed, Shot::varied).await?;
+        let (secrets, tokens) =
+            Secrets::make(&site.binaries, &site.folder.path().join("secrets"), PAIRED)?;
+        site.caller = Caller::secure(&secrets.ca()?, tokens)?;
+        let feeds = Feeds::start(seed, site.folder.path()).await?;
+        let endpoint = format!("https://{}", site.proxy.address);
+        let mut edge = secrets.of_edge();
+        edge.extend(owned(&[
+            ("EDGE_NODE_UPLINK__ENDPOINT", &endpoint),
+            ("EDGE_NODE_ORIGINALS_SHARE", ORIGINALS),
+        ]));
+        let mut twin = edge.clone();
+        twin.extend(owned(&[(TTL, &TWIN_TTL.to_string())]));
+        let config = feeds.config.to_str().context("UTF-8")?;
+        edge.extend(owned(&[("EDGE_NODE_CONFIG", config)]));
+        let mut cloud = secrets.of_cloud();
+        let most = RETENTION.to_string();
+        cloud.extend(owned(&[("CLOUD_DECODER_RETENTION__MAX_BYTES", &most)]));
+        site.secrets = Some(secrets);
+        site.feeds = Some(feeds);
+        site.watcher = Some(Watcher::default());
+        site.retention = Some(RETENTION);
+        site.add_pair([edge, twin, cloud])?;
+        Ok(Arc::new(site))
+    }
+
+    fn add_pair(&mut self, settings: [Settings; 3]) -> Result<()> {
+        let kinds = [
+            (Kind::Edge, "edge"),
+            (Kind::Edge, "twin"),
+            (Kind::Cloud, "cloud"),
+        ];
+        for ((kind, name), own) in kinds.into_iter().zip(settings) {
+            let mut all = self.settings(kind, PAIRED);
+            all.extend(own);
+            let folder = self.folder.path().join(name);
+            let place = Place::make_breakable(kind, &folder, &self.binaries, all)?;
+            self.places.push(place);
+        }
+        Ok(())
+    }
+
+    /// So many processes of each kind over shared servers, those of the cloud with clocks of their own; nothing runs yet.
     pub(crate) async fn fleet(
         seed: u64,
         kinds: &[(Kind, usize)],
-        shared: &Settings,
+        engines: &Engines,
     ) -> Result<Arc<Self>> {
-        let mut site = Self::empty(seed).await?;
+        let mut site = Self::empty(seed, Shot::varied).await?;
+        site.vault = engines.vault()?;
         let all = kinds.iter();
         for (kind, number) in all.flat_map(|&(kind, count)| (0..count).map(move |n| (kind, n))) {
             let name = format!("{}-{number}", kind.name());
-            let mut settings = site.settings(kind);
-            match kind {
-                Kind::Edge => settings.extend(owned(&[("EDGE_NODE_NODE_ID", &name)])),
-                _ => settings.extend(shared.clone()),
-            }
             let folder = site.folder.path().join(&name);
-            let place = Place::make(kind, &folder, &site.binaries, settings)?;
+            let mut settings = site.settings(kind, &name);
+            let place = match kind {
+                Kind::Edge => {
+                    settings.extend(owned(&[("EDGE_NODE_ORIGINALS_SHARE", ORIGINALS)]));
+                    Place::make(kind, &folder, &site.binaries, settings)?
+                }
+                _ => {
+                    let (told, wires) = engines.connect(seed).await?;
+                    settings.extend(told);
+                    let index = site.places.len();
+                    let wires = wires.into_iter().map(|(to, wire)| (index, to, wire));
+                    site.wires.extend(wires);
+                    Place::make_with_clock(kind, &folder, &site.binaries, settings)?
+                }
+            };
             site.places.push(place);
         }
         Ok(Arc::new(site))
     }
 
-    async fn empty(seed: u64) -> Result<Self> {
+    async fn empty(seed: u64, shots: fn(u64, u64) -> Shot) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("faults-").tempdir()?;
         let decoders = folder.path().join("decoders");
         std::fs::create_dir(&decoders)?;
         Ok(Self {
             places: Vec::new(),
             proxy: Proxy::start(seed).await?,
-            book: Book::new(seed)?,
+            wires: Vec::new(),
+            book: Book::new(seed, shots),
             models: Models::make(&decoders)?,
+            caller: Caller::plain()?,
+            vault: Vault::Folder(folder.path().join("cloud/objects")),
+            secrets: None,
+            feeds: None,
+            watcher: None,
+            retention: None,
             decoders,
             binaries: binaries()?,
+            told: Mutex::default(),
             folder,
         })
     }
 
     /// What a service of a kind needs at any site.
-    fn settings(&self, kind: Kind) -> Settings {
+    fn settings(&self, kind: Kind, name: &str) -> Settings {
         let endpoint = format!("http://{}", self.proxy.address);
         match kind {
             Kind::Edge => owned(&[
+                (NODE_ID, name),
                 ("EDGE_NODE_UPLINK__ENDPOINT", &endpoint),
                 ("EDGE_NODE_UPLINK__BACKOFF_MAX_MS", "1000"),
             ]),
             _ => Settings::new(),
         }
+    }
+
+    /// Sets the weather of the wires that `which` chooses by process and server.
+    pub(crate) fn set_wires(&self, which: impl Fn(usize, Server) -> bool, weather: Weather) {
+        let chosen = self.wires.iter().filter(|(from, to, _)| which(*from, *to));
+        for (_, _, wire) in chosen {
+            wire.set_weather(weather);
+        }
+    }
+
+    /// Prints something, once.
+    pub(crate) fn tell_once(&self, what: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(what.to_owned()) {
+            println!("{what}");
+        }
+    }
+
+    /// The folder of the cloud of a pair.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf> {
+        let Vault::Folder(objects) = &self.vault else {
+            bail!("the cloud has none");
+        };
+        Ok(objects.parent().context("a folder")?.to_owned())
     }
 
     /// The first edge node.
@@ -164,20 +274,73 @@ impl Site {
         }
     }
 
-    /// Frames in the spools and in the queue of the decoder; services that do not answer count as one frame.
+    /// Looks at what comes, and lets the sources bring something until `end`.
+    pub(crate) async fn accompany(&self, end: Instant) -> Result<()> {
+        let filling = async {
+            match &self.feeds {
+                // It ends between two files.
+                Some(feeds) => feeds.fill(end).await,
+                None => Ok(()),
+            }
+        };
+        let watching = async {
+            if let Some(watcher) = &self.watcher {
+                watcher.watch(self).await;
+            }
+        };
+        let (filled, ()) = tokio::join!(filling, watching);
+        filled?;
+        std::future::pending().await
+    }
+
+    /// Waits until every service that runs says that it is ready; notes the seconds that it took.
+    pub(crate) async fn ready(&self, ledger: &mut Ledger) {
+        let begun = Instant::now();
+        loop {
+            let mut waiting = Vec::new();
+            for place in &self.places {
+                if let Some(at) = place.service.listening()
+                    && !self.caller.is_ready(at.http).await
+                {
+                    waiting.push(place.service.name());
+                }
+            }
+            let took = begun.elapsed();
+            if waiting.is_empty() {
+                ledger.note("seconds until all were ready", took.as_secs());
+                return;
+            }
+            if took > READY_WITHIN {
+                ledger.complain(format!(
+                    "{waiting:?} are not ready {READY_WITHIN:?} after the last fault"
+                ));
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Frames in the spools and in the queue of the decoder, and files that are still to be taken; services that do not answer count as one frame.
     pub(crate) async fn under_way(&self) -> [u64; 2] {
         let mut spooled = 0;
         for edge in self.all(Kind::Edge) {
             if let Some(at) = edge.service.listening() {
-                let status: Result<Value> = json(&format!("http://{}/v1/status", at.http)).await;
+                let status: Result<Value> =
+                    self.caller.json(Side::Edge, at.http, "/v1/status").await;
                 spooled += status.map_or(1, |status| {
                     status["backlog"]["frames"].as_u64().unwrap_or(1)
                 });
             }
         }
+        if let (Some(feeds), Some(watcher)) = (&self.feeds, &self.watcher) {
+            spooled += feeds.count().saturating_sub(watcher.count(FOLDER));
+        }
         let mut queued = 1;
         if let Some(at) = self.shown() {
-            let summary: Result<Value> = json(&format!("http://{}/api/v1/summary", at.http)).await;
+            let summary: Result<Value> = self
+                .caller
+                .json(Side::Cloud, at.http, "/api/v1/summary")
+                .await;
             queued = summary.map_or(1, |summary| summary["queued"].as_u64().unwrap_or(1));
         }
         [spooled, queued]
@@ -218,17 +381,19 @@ impl Site {
                 }
             }
         }
-        ledger.acked = accepted.len() as u64 - held;
         let cloud = self.shown().context("the cloud is down")?;
-        audit::audit(&self.book, &self.models, cloud.http, ledger).await?;
+        audit::audit(self, cloud.http, ledger).await?;
+        ledger.acked = (accepted.len() as u64).saturating_sub(held + ledger.expired + ledger.lost);
         let mut ends: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         for place in &self.places {
-            let [crashes, failed] = ends.entry(place.kind.name()).or_default();
-            *crashes += place.service.crashes.load(Relaxed);
+            place.service.check().await?;
+            let [unexpected, failed] = ends.entry(place.kind.name()).or_default();
+            *unexpected += place.service.unexpected_ends.load(Relaxed);
             *failed += place.service.failed_starts.load(Relaxed);
         }
-        for (kind, [crashes, failed]) in ends {
-            ledger.note(format!("{kind} crashes"), crashes);
+        for (kind, [unexpected, failed]) in ends {
+            ledger.unexpected_ends += unexpected;
+            ledger.note(format!("{kind} unexpected ends"), unexpected);
             ledger.note(format!("{kind} failed starts"), failed);
         }
         Ok(())
@@ -245,4 +410,13 @@ impl Site {
             ledger.note(format!("{kind} memory peak in MiB, {when}"), peak);
         }
     }
+}
+
+/// Frames that are still in a spool, or in its quarantine, as `edge-node spool ls` prints them.
+pub(crate) fn listed(output: &str) -> Result<Vec<Uuid>> {
+    let ids = output.lines().map(|line| {
+        let id = line.split(' ').next().unwrap_or_default();
+        Uuid::try_parse(id).with_context(|| format!("no frame id in {line:?}"))
+    });
+    ids.collect()
 }

@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    audit::{catalogue, listed},
+    caller::Side,
+    found::catalogue,
     ledger::Ledger,
-    scene::CAMERAS,
-    site::Site,
+    scene::{CAMERAS, Shot},
+    site::{Site, listed},
 };
 
 /// A camera's frames a day: one every two minutes.
@@ -44,7 +45,7 @@ pub(crate) async fn day(seed: u64, on_full: OnFull) -> Result<Ledger> {
         ("SPOOL__MAX_BYTES", cap.as_str()),
         ("SPOOL__ON_FULL", policy),
     ];
-    let site = Site::pair(seed, &settings, &[]).await?;
+    let site = Site::pair(seed, Shot::plain, &settings).await?;
     let mut ledger = Ledger::default();
     site.edge().service.start().await?;
     let begun = Instant::now();
@@ -89,7 +90,7 @@ async fn one(
         .service
         .listening()
         .context("the edge is down")?;
-    site.book.post(at.http).await?;
+    site.book.post(&site.caller, 0, at.http).await?;
     let size = std::fs::metadata(&site.edge().spool)?.len();
     largest.fetch_max(size, Relaxed);
     let posted = posted.fetch_add(1, Relaxed) + 1;
@@ -154,7 +155,11 @@ async fn evening(
         .service
         .listening()
         .context("the cloud is down")?;
-    let mut arrived: Vec<_> = catalogue(cloud.http).await?.iter().map(|r| r.id).collect();
+    let mut arrived: Vec<_> = catalogue(&site.caller, cloud.http)
+        .await?
+        .iter()
+        .map(|row| row.record.id)
+        .collect();
     arrived.reverse();
     ledger.note("day: arrived in order", u64::from(arrived == spooled));
     if arrived != spooled {
@@ -187,8 +192,9 @@ async fn metric(site: &Site, series: &str) -> Result<u64> {
         .service
         .listening()
         .context("the edge is down")?;
-    let text = testing::client()
-        .get(format!("http://{}/metrics", at.http))
+    let text = site
+        .caller
+        .get(Side::Edge, at.http, "/metrics")
         .send()
         .await?
         .text()
@@ -199,6 +205,6 @@ async fn metric(site: &Site, series: &str) -> Result<u64> {
 
 fn fewest_bits(site: &Site) -> u32 {
     let accepted = site.book.pages().accepted;
-    let bits = accepted.values().map(|frame| frame.bits_per_patch);
+    let bits = accepted.values().map(|frame| frame.bits);
     bits.min().unwrap_or_default()
 }

@@ -8,7 +8,7 @@ const FRAMES_PER_S: f64 = 15.0;
 
 /// Runs for some minutes, waits until everything is through, and counts.
 pub(crate) async fn mixed(minutes: f64, seed: u64) -> Result<Ledger> {
-    let site = Site::pair(seed, &[], &[]).await?;
+    let site = Site::guarded_pair(seed).await?;
     let tally = Tally::default();
     tokio::try_join!(site.edge().service.start(), site.cloud().service.start())?;
     let load = Load {
@@ -17,5 +17,9 @@ pub(crate) async fn mixed(minutes: f64, seed: u64) -> Result<Ledger> {
         frames_per_s: FRAMES_PER_S,
     };
     let rage = async |end| storm::rage(&site, seed, end, &tally).await;
-    load.run(&site, &tally, rage).await
+    let mut ledger = load.run(&site, &tally, rage).await?;
+    for what in ["labels compared", "originals compared"] {
+        ledger.require(what, ledger.others[what]);
+    }
+    Ok(ledger)
 }

@@ -1,0 +1,158 @@
+//! Frames as the cloud has them: their records, and digests of their bytes.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use image::ImageFormat;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    caller::{Caller, Side},
+    clock::now_ms,
+    models::Score,
+    vault::{Kind, Vault},
+};
+
+/// Frames of one page of the catalogue.
+const PAGE: usize = 500;
+/// Frames whose objects are read at once.
+const AT_ONCE: usize = 8;
+
+/// SHA-256.
+pub(crate) type Sum = [u8; 32];
+
+/// SHA-256 of bytes.
+pub(crate) fn sum(bytes: &[u8]) -> Sum {
+    Sha256::digest(bytes).into()
+}
+
+/// What the cloud says of a label.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Label {
+    pub(crate) program_id: String,
+    pub(crate) scores: Vec<Score>,
+}
+
+/// A frame's record in the cloud, without what changes while it is decoded.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) id: Uuid,
+    pub(crate) node: String,
+    pub(crate) camera: String,
+    pub(crate) captured_ms: i64,
+    pub(crate) received_ms: i64,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) latent_bits: u64,
+    pub(crate) source_bytes: Option<u64>,
+    pub(crate) original_bytes: u64,
+    pub(crate) program_id: Option<String>,
+    pub(crate) label: Option<Label>,
+}
+
+impl Record {
+    /// Bits of one patch of 32 by 32 pixels.
+    pub(crate) fn bits_per_patch(&self) -> u32 {
+        let patches = u64::from(self.width.div_ceil(32)) * u64::from(self.height.div_ceil(32));
+        (self.latent_bits / patches.max(1)) as u32
+    }
+}
+
+/// A record and how far its frame is.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Row {
+    #[serde(flatten)]
+    pub(crate) record: Record,
+    pub(crate) state: String,
+    pub(crate) failure: String,
+    /// When it was decoded, by the cloud's clock.
+    pub(crate) finished_ms: Option<i64>,
+}
+
+/// Digests of an original.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Original {
+    pub(crate) file: Sum,
+    /// Of the pixels of a lossless one.
+    pub(crate) pixels: Option<Sum>,
+}
+
+/// A frame with digests of its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) row: Row,
+    /// Of the container.
+    pub(crate) latents: Option<Sum>,
+    pub(crate) original: Option<Original>,
+    /// When it was looked at, in milliseconds since the Unix epoch.
+    pub(crate) seen_ms: i64,
+}
+
+/// A page of rows, last arrival first, and where the next begins.
+pub(crate) async fn page(
+    caller: &Caller,
+    cloud: SocketAddr,
+    before: Option<Uuid>,
+) -> Result<(Vec<Row>, Option<Uuid>)> {
+    #[derive(Deserialize)]
+    struct Page {
+        frames: Vec<Row>,
+        next: Option<Uuid>,
+    }
+    let before = before.map_or(String::new(), |id| format!("&before={id}"));
+    let path = format!("/api/v1/frames?limit={PAGE}{before}");
+    let page: Page = caller.json(Side::Cloud, cloud, &path).await?;
+    Ok((page.frames, page.next))
+}
+
+/// All rows, last arrival first.
+pub(crate) async fn catalogue(caller: &Caller, cloud: SocketAddr) -> Result<Vec<Row>> {
+    let (mut rows, mut next) = page(caller, cloud, None).await?;
+    while let Some(before) = next {
+        let (more, after) = page(caller, cloud, Some(before)).await?;
+        rows.extend(more);
+        next = after;
+    }
+    Ok(rows)
+}
+
+/// Reads the objects of rows.
+pub(crate) async fn look(vault: &Vault, rows: Vec<Row>) -> Result<Vec<Found>> {
+    let all = stream::iter(rows).map(|row| look_at(vault, row));
+    all.buffered(AT_ONCE).try_collect().await
+}
+
+async fn look_at(vault: &Vault, row: Row) -> Result<Found> {
+    let id = row.record.id;
+    let latents = match row.record.program_id {
+        Some(_) => vault.get(Kind::Latents, id).await?,
+        None => None,
+    };
+    let original = match row.record.original_bytes {
+        0 => None,
+        _ => vault.get(Kind::Original, id).await?,
+    };
+    let original = original.map(|file| tokio::task::spawn_blocking(move || digests(&file)));
+    let original = match original {
+        Some(original) => Some(original.await.context("a digest")?),
+        None => None,
+    };
+    Ok(Found {
+        row,
+        latents: latents.map(|latents| sum(&latents)),
+        original,
+        seen_ms: now_ms(),
+    })
+}
+
+fn digests(file: &[u8]) -> Original {
+    // One that cannot be decoded has no pixels, which is not what was accepted.
+    let decoded = image::load_from_memory_with_format(file, ImageFormat::WebP);
+    Original {
+        file: sum(file),
+        pixels: decoded.ok().map(|image| sum(image.into_rgb8().as_raw())),
+    }
+}

@@ -1,0 +1,275 @@
+//! Whether a frame that the cloud has is the one that was accepted.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    book::Accepted,
+    found::{Found, Label, Record, Sum, sum},
+    models::Models,
+    scene::Shot,
+};
+
+/// Milliseconds by which two clocks that are right may differ.
+const SLACK_MS: i64 = 100;
+
+/// What a frame of a picture has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Content {
+    camera: String,
+    size: (u32, u32),
+    latents: Option<Sum>,
+    label: Option<Label>,
+}
+
+impl Content {
+    /// Of a picture, encoded by a program at a rate where it has latents.
+    pub(crate) fn expected(models: &Models, shot: &Shot, program: &str, bits: u32) -> Result<Self> {
+        let latents = match shot.task.compresses() {
+            true => Some(sum(&models.latents(shot, program, bits)?.encode())),
+            false => None,
+        };
+        let label = match shot.task.classifies() {
+            true => Some(Label {
+                program_id: models.classifier(),
+                scores: models.label(shot)?,
+            }),
+            false => None,
+        };
+        Ok(Self {
+            camera: shot.camera.clone(),
+            size: (shot.width, shot.height),
+            latents,
+            label,
+        })
+    }
+
+    /// Of a frame that is there.
+    pub(crate) fn of(found: &Found) -> Self {
+        let record = &found.row.record;
+        Self {
+            camera: record.camera.clone(),
+            size: (record.width, record.height),
+            latents: found.latents,
+            label: record.label.clone(),
+        }
+    }
+}
+
+/// What the clocks of the services may have said.
+pub(crate) trait Clocks {
+    /// By how many seconds that of an edge node, or that of the cloud, may have been wrong within these milliseconds.
+    fn wrong(&self, edge: Option<usize>, from_ms: i64, to_ms: i64) -> Vec<i64>;
+}
+
+/// How a frame differs from what was accepted. `node` is the name of the edge node.
+pub(crate) fn compare(
+    models: &Models,
+    clocks: &dyn Clocks,
+    node: &str,
+    accepted: &Accepted,
+    found: &Found,
+) -> Result<()> {
+    let record = &found.row.record;
+    let expected = Content::expected(models, &accepted.shot, &accepted.program, accepted.bits)?;
+    let content = Content::of(found);
+    ensure!(content == expected, "it is {content:?}, not {expected:?}");
+    let scores = record.label.as_ref().map(|label| &label.scores);
+    ensure!(
+        scores == accepted.scores.as_ref(),
+        "its label is {scores:?}, and {:?} was answered",
+        accepted.scores
+    );
+    ensure!(
+        record.node == node,
+        "its node is {}, not {node}",
+        record.node
+    );
+    ensure!(
+        found.original.is_some() == accepted.original,
+        "an original was attached: {}, and is there: {}",
+        accepted.original,
+        found.original.is_some()
+    );
+    original(&accepted.shot, found)?;
+    times(clocks, accepted, record, found.seen_ms)
+}
+
+/// Whether an original, if there is one, is the picture.
+pub(crate) fn original(shot: &Shot, found: &Found) -> Result<()> {
+    let Some(original) = found.original else {
+        return Ok(());
+    };
+    match shot.own_file()? {
+        Some(file) => ensure!(original.file == sum(&file), "its original is another file"),
+        None => {
+            let pixels = original.pixels.context("its original is no WebP")?;
+            ensure!(
+                pixels == sum(&shot.pixels()?),
+                "its original is another picture"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn times(clocks: &dyn Clocks, accepted: &Accepted, record: &Record, seen_ms: i64) -> Result<()> {
+    let (sent, answered) = (accepted.sent_ms, accepted.answered_ms);
+    let right = |at: i64, to: i64, wrong: Vec<i64>| {
+        // Right, where nobody has set it wrong.
+        let mut wrong = wrong.into_iter().chain([0]);
+        let within = sent - SLACK_MS..=to + SLACK_MS;
+        wrong.any(|seconds| within.contains(&(at - seconds * 1000)))
+    };
+    let (captured, received) = (record.captured_ms, record.received_ms);
+    ensure!(
+        right(
+            captured,
+            answered,
+            clocks.wrong(Some(accepted.edge), sent, answered)
+        ),
+        "it was captured at {captured}, and sent between {sent} and {answered}"
+    );
+    ensure!(
+        right(received, seen_ms, clocks.wrong(None, sent, seen_ms)),
+        "it was received at {received}, and is of the time between {sent} and {seen_ms}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        found::{Original, Row},
+        scene::{Form, Task},
+    };
+
+    const NODE: &str = "edge-1";
+    const SENT: i64 = 1_800_000_000_000;
+
+    /// Clocks that are right, but for one that was wrong by so many seconds.
+    struct Wrong(Option<i64>);
+
+    impl Clocks for Wrong {
+        fn wrong(&self, _: Option<usize>, _: i64, _: i64) -> Vec<i64> {
+            self.0.into_iter().collect()
+        }
+    }
+
+    /// A frame with latents, a label and an original, as it was accepted and as it came.
+    fn example(models: &Models) -> (Accepted, Found) {
+        let mut numbers = 0..;
+        let wanted = |shot: &Shot| shot.task == Task::Both && shot.form == Form::WebP;
+        let shots = numbers.by_ref().map(|number| Shot::varied(5, number));
+        let shot = shots.filter(wanted).next().expect("there are some");
+        let program = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("a program");
+        let program = program.id().to_string();
+        let latents = models.latents(&shot, &program, 256).expect("latents");
+        let scores = models.label(&shot).expect("a label");
+        let file = shot.own_file().expect("a file").expect("WebP has one");
+        let record = Record {
+            id: Uuid::now_v7(),
+            node: NODE.into(),
+            camera: shot.camera.clone(),
+            captured_ms: SENT + 5,
+            received_ms: SENT + 30,
+            width: shot.width,
+            height: shot.height,
+            latent_bits: latents.total_bits(),
+            source_bytes: Some(file.len() as u64),
+            original_bytes: file.len() as u64,
+            program_id: Some(program.clone()),
+            label: Some(Label {
+                program_id: models.classifier(),
+                scores: scores.clone(),
+            }),
+        };
+        let accepted = Accepted {
+            shot,
+            edge: 0,
+            program,
+            bits: 256,
+            scores: Some(scores),
+            original: true,
+            sent_ms: SENT,
+            answered_ms: SENT + 20,
+        };
+        let found = Found {
+            row: Row {
+                record,
+                state: "decoded".into(),
+                failure: String::new(),
+                finished_ms: None,
+            },
+            latents: Some(sum(&latents.encode())),
+            original: Some(Original {
+                file: sum(&file),
+                pixels: None,
+            }),
+            seen_ms: SENT + 1000,
+        };
+        (accepted, found)
+    }
+
+    #[test]
+    fn a_frame_in_which_one_thing_differs_is_not_the_one_that_was_accepted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let models = Models::make(folder.path()).expect("models");
+        let (accepted, found) = example(&models);
+        let judged = |found: &Found| compare(&models, &Wrong(None), NODE, &accepted, found);
+        judged(&found).expect("it is the same");
+
+        let mut swapped = models
+            .latents(&accepted.shot, &accepted.program, 256)
+            .expect("latents");
+        let mut payload = swapped.payload.to_vec();
+        payload.reverse();
+        swapped.payload = payload.into();
+        let as_many_ones = sum(&swapped.encode());
+
+        let spoil: [(&str, &dyn Fn(&mut Found)); 9] = [
+            ("latents with as many ones", &|found| {
+                found.latents = Some(as_many_ones);
+            }),
+            ("no latents", &|found| found.latents = None),
+            ("the class", &|found| {
+                let label = found.row.record.label.as_mut().expect("one");
+                label.scores[0].label = "another".into();
+            }),
+            ("the score", &|found| {
+                let label = found.row.record.label.as_mut().expect("one");
+                label.scores[0].score -= f32::EPSILON;
+            }),
+            ("the original", &|found| {
+                found.original.as_mut().expect("one").file[0] ^= 1;
+            }),
+            ("no original", &|found| found.original = None),
+            ("the camera", &|found| {
+                found.row.record.camera = "gate".into()
+            }),
+            ("the node", &|found| found.row.record.node = "edge-2".into()),
+            ("the time", &|found| {
+                found.row.record.captured_ms += 3_600_000
+            }),
+        ];
+        for (what, spoil) in spoil {
+            let mut spoilt = found.clone();
+            spoil(&mut spoilt);
+            assert!(judged(&spoilt).is_err(), "{what} is not compared");
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_wrong_by_what_a_clock_was_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let models = Models::make(folder.path()).expect("models");
+        let (accepted, mut found) = example(&models);
+        found.row.record.captured_ms += 60_000;
+        let judged = |wrong| compare(&models, &Wrong(wrong), NODE, &accepted, &found);
+        judged(Some(60)).expect("the clock was a minute ahead");
+        assert!(judged(Some(59)).is_err(), "the clock was not");
+        assert!(judged(None).is_err(), "no clock was wrong");
+    }
+}
