@@ -26,6 +26,8 @@ pub struct Metrics {
     pub accepted: Counters<TaskKind>,
     /// Frames not accepted, by reason.
     pub refused: Counters<Refusal>,
+    /// Bodies of frames that are being read.
+    pub bodies: Gauge,
     /// Frames being handled.
     pub in_flight: Gauge,
     /// Most of them at once.
@@ -179,6 +181,11 @@ impl Metrics {
             http: Http::register(r, routes()),
             accepted: counters(r, "frames_accepted", "Frames accepted"),
             refused: counters(r, "frames_refused", "Frames not accepted"),
+            bodies: gauge(
+                r,
+                "bodies_in_flight",
+                "Bodies of frames that are being read",
+            ),
             in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
             in_flight_max: gauge(r, "frames_in_flight_max", "Most frames handled at once"),
             encode_wait_seconds: histogram(

@@ -45,8 +45,10 @@ async fn slow_senders_hold_up_no_other_camera_and_are_given_up() {
     let senders: Vec<_> = (0..slow)
         .map(|number| trickle(&node, &format!("slow-{number}")))
         .collect();
-    // All of them have begun: a node without room for one more would refuse.
-    sleep(Duration::from_millis(500)).await;
+    support::eventually("all of them to have begun", async || {
+        metric(&node, "edge_node_bodies_in_flight").await == slow as f64
+    })
+    .await;
     for _ in 0..3 {
         post_one(&node).await;
     }

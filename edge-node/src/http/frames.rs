@@ -12,6 +12,7 @@ use bytes::Bytes;
 use daemon::{
     boot::SPANS,
     forwarded::client,
+    metrics::Raised,
     trace::{self, TRACEPARENT},
 };
 use patchwire_proto::limits::{MAX_SIDE, check_id};
@@ -171,7 +172,9 @@ async fn accept(
         let permit = node.admit().ok_or_else(HttpError::overloaded)?;
         Ok((body, permit))
     };
+    let reading = Raised::new(&node.metrics.bodies);
     let (body, permit) = node.bodies.read(request, sender, admit).await?;
+    drop(reading);
     let submission = Submission {
         camera: camera.clone(),
         task,
