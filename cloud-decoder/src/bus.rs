@@ -8,6 +8,9 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 /// Longest that connecting may take, and a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the server is asked whether it is there. One that leaves two questions without an answer is given up for another one.
+const PING: Duration = Duration::from_secs(3);
+
 /// What processes tell each other. Clones share one connection, which is made anew for as long as it takes.
 #[derive(Clone)]
 pub(crate) struct Bus {
@@ -27,6 +30,7 @@ impl Bus {
             .name("cloud-decoder")
             .connection_timeout(PATIENCE)
             .request_timeout(Some(PATIENCE))
+            .ping_interval(PING)
             .event_callback(|event| async move {
                 match &event {
                     Event::Connected => tracing::info!("connected to NATS"),

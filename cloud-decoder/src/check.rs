@@ -10,12 +10,13 @@ use crate::{
     clock::now_ms,
     frame::{Label, NewFrame, Score},
     picture,
+    stored::{Record, StoredFrame},
 };
 
 /// Bytes that gRPC puts before each message.
 const GRPC_PREFIX: usize = 5;
 
-/// A frame's row, its latent container and its original; either of these may be empty.
+/// A frame's row, the object that holds it, and its original, which may be empty.
 pub type Parts = (NewFrame, Bytes, Bytes);
 
 /// Takes a frame of at most `max_pixels` apart, or says in one sentence why it will never be accepted. Whether there is
@@ -29,6 +30,7 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
         .label
         .as_ref()
         .map_or(0, |label| label.encoded_len() as u64);
+    let received_ms = now_ms();
     let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
     let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
     let pixels = u64::from(frame.width) * u64::from(frame.height);
@@ -37,6 +39,8 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
             "frame of {pixels} pixels is larger than the {max_pixels} that this service decodes"
         ));
     }
+    let (record, digest) = Record::new(node, received_ms, &frame);
+    let object = StoredFrame::encode(&record, &frame.latents);
     let mut original_crc32c = None;
     let (original_type, original) = match frame.original {
         Some(original) => {
@@ -70,13 +74,13 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
         node_id: node.to_owned(),
         camera_id: frame.camera_id,
         captured_ms: frame.captured_unix_ms,
-        received_ms: now_ms(),
+        received_ms,
         width: frame.width,
         height: frame.height,
         source_format: frame.source_format,
         latent_bits: latents.as_ref().map_or(0, |l| l.total_bits()),
         latent_ones: latents.as_ref().map(|l| ones(&l.payload)),
-        bytes: (frame.latents.len() + original.len()) as u64,
+        bytes: (object.len() + original.len()) as u64,
         program_id: latents.as_ref().map(|l| l.program),
         label,
         original_type,
@@ -91,8 +95,9 @@ pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, 
         original_bytes: original.len() as u64,
         label_bytes,
         original_crc32c,
+        digest: Some(digest),
     };
-    Ok((new, frame.latents, original))
+    Ok((new, object, original))
 }
 
 fn check_original_size(

@@ -16,9 +16,11 @@ use daemon::{
     config::{rate_within, within},
     effective::Origins,
     exposure,
+    forwarded::Network,
+    secrets::hide,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Everything that can be set; see `cloud-decoder.example.toml`.
@@ -98,7 +100,6 @@ impl Role {
 pub struct Catalogue {
     /// Address of a PostgreSQL database; SQLite in `data_dir` when absent. What it does not say, for example the
     /// password, is taken from the variables that libpq has for it, such as `PGPASSWORD`.
-    #[serde(serialize_with = "hidden")]
     pub url: Option<String>,
 }
 
@@ -107,7 +108,6 @@ pub struct Catalogue {
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
     /// Addresses of NATS servers with JetStream, with commas between them; the catalogue's own rows when absent.
-    #[serde(serialize_with = "hidden")]
     pub url: Option<String>,
     /// Frames in NATS at which no more are taken from edge nodes.
     pub max_frames: u64,
@@ -133,31 +133,6 @@ pub struct Objects {
     pub endpoint: Option<String>,
 }
 
-/// Writes an address without its password.
-#[expect(clippy::ref_option, reason = "as serde calls it")]
-fn hidden<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    url.as_deref().map(hide).serialize(serializer)
-}
-
-/// Addresses, with commas between them, without their passwords.
-fn hide(urls: &str) -> String {
-    let hide = |url: &str| {
-        let end = |begin: usize| url[begin..].find('/').map_or(url.len(), |at| begin + at);
-        let begin = url.find("://").map_or(0, |at| at + 3);
-        let Some(at) = url[begin..end(begin)].rfind('@').map(|at| begin + at) else {
-            return url.to_owned();
-        };
-        let (user, rest) = (&url[begin..at], &url[at..]);
-        match user.split_once(':') {
-            Some((user, _)) => format!("{}{user}:***{rest}", &url[..begin]),
-            // To NATS that is a token.
-            None if !url.starts_with("postgres") => format!("{}***{rest}", &url[..begin]),
-            None => url.to_owned(),
-        }
-    };
-    urls.split(',').map(hide).collect::<Vec<_>>().join(",")
-}
-
 /// Section `http`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -165,6 +140,9 @@ pub struct Http {
     /// Address to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
+    /// Proxies in front of it, `ADDRESS` or `ADDRESS/BITS`: requests that come from them count for the address in their
+    /// `X-Forwarded-For`.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Section `grpc`.
@@ -313,6 +291,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8090).into(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Decode workers: claim a queued frame, rebuild it, measure it, store it, say so.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,12 +13,15 @@ use crc32c::crc32c;
 use daemon::{boot::SPANS, metrics::Raised, trace};
 use patchwire_proto::latent::LatentFrame;
 use rayon::ThreadPool;
-use tokio::time::timeout;
+use tokio::{
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use crate::{
-    catalogue::{Catalogue, CatalogueError},
+    catalogue::{Catalogue, CatalogueError, End},
     changes::Changes,
     clock::now_ms,
     decoders::{Decoders, NoDecoder},
@@ -24,6 +30,7 @@ use crate::{
     objects::{Kind, ObjectError, Objects},
     picture,
     queue::{Claim, Queue, QueueError},
+    stored::StoredFrame,
 };
 
 /// Pause of a worker after the queue or the catalogue failed.
@@ -32,18 +39,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(250);
 /// Pause after the disk failed, which is not the frame's fault.
 const DISK: Duration = Duration::from_secs(1);
-/// Times `max_attempts` that a frame is begun: one whose process dies each time is given up, too.
-const BEGUN: u32 = 4;
+/// Times in a row that the process may end while it decodes a frame and nothing else, having decoded others before.
+const LETHAL: u32 = 5;
+/// Pause before a frame whose decoding was cut short is looked at again, where others wait.
+const OTHERS_FIRST: Duration = Duration::from_secs(5);
+/// Times that an object is read that is damaged, and the pause before the second, doubled for each further one.
+const READS: u32 = 3;
+const READ_AGAIN: Duration = Duration::from_millis(100);
+/// Why a frame fails whose objects are damaged. They are kept, and looked at again.
+pub(crate) const DAMAGED: &str = "its objects are damaged where they are kept";
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
-enum DecodeError {
+pub(crate) enum DecodeError {
     #[error(transparent)]
     Objects(#[from] ObjectError),
     #[error("the {0} object is missing")]
     Missing(&'static str),
-    #[error(transparent)]
-    Latents(#[from] patchwire_proto::latent::LatentError),
     #[error(transparent)]
     NoDecoder(#[from] NoDecoder),
     #[error(transparent)]
@@ -56,8 +68,12 @@ enum DecodeError {
     Write(#[from] picture::WriteError),
     #[error("decoder panicked")]
     Panic,
-    #[error("decoding was begun {0} times and never ended")]
-    NeverEnds(u32),
+    #[error("{DAMAGED}")]
+    Damaged,
+    #[error("the process ended {0} times in a row while it decoded this frame alone")]
+    Lethal(u32),
+    #[error("the service is shutting down")]
+    Stopped,
 }
 
 /// What every decode worker needs.
@@ -71,10 +87,40 @@ pub(crate) struct Worker {
     pub(crate) pool: Arc<ThreadPool>,
     pub(crate) max_attempts: u32,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) company: Company,
+}
+
+/// Which decodings of this process run beside others. One that was cut short by the end of a process runs alone, so that it is known
+/// which frame ends a process, should one do so.
+#[derive(Clone, Default)]
+pub(crate) struct Company {
+    rooms: Arc<RwLock<()>>,
+    /// Whether this process has decoded a frame to its end.
+    proven: Arc<AtomicBool>,
+}
+
+/// Held by a decoding.
+enum Room<'a> {
+    Shared { _room: RwLockReadGuard<'a, ()> },
+    Alone { _room: RwLockWriteGuard<'a, ()> },
+}
+
+impl Company {
+    /// Waits until a decoding may begin.
+    async fn room(&self, alone: bool) -> Room<'_> {
+        match alone {
+            true => Room::Alone {
+                _room: self.rooms.write().await,
+            },
+            false => Room::Shared {
+                _room: self.rooms.read().await,
+            },
+        }
+    }
 }
 
 /// A frame to compare with.
-struct Original {
+pub(crate) struct Original {
     media_type: String,
     data: Bytes,
     /// Of its pixels, where the edge node told.
@@ -102,7 +148,7 @@ struct Rebuilt {
 }
 
 impl Worker {
-    /// Works until `stop`; the frame under way is finished first.
+    /// Works until `stop`; the frame under way is given back then, unless it is nearly done.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.work_off_one(&stop).await {
@@ -118,6 +164,18 @@ impl Worker {
             return Ok(());
         };
         let frame = &claim.frame;
+        let cut_short = frame.begun > 1;
+        let proven = self.company.proven.load(Ordering::Relaxed);
+        if cut_short && !proven && self.catalogue.untried().await? {
+            return self
+                .queue
+                .give_back(&claim, OTHERS_FIRST, End::NotBegun)
+                .await;
+        }
+        let _room = self.company.room(cut_short).await;
+        if cut_short && proven {
+            self.catalogue.risk(frame.new.id).await?;
+        }
         let _busy = Raised::new(&self.metrics.decode_busy);
         if frame.attempts == 1 {
             let waited_ms = (now_ms() - frame.new.received_ms).max(0);
@@ -131,11 +189,14 @@ impl Worker {
             otel.status_code = Empty,
         );
         trace::continues(&span, &frame.new.traceparent);
-        let outcome = match attempts > self.max_attempts.saturating_mul(BEGUN) {
-            true => Err(DecodeError::NeverEnds(attempts - 1)),
-            false => self.decode(frame).instrument(span.clone()).await,
+        let outcome = match frame.deaths >= LETHAL {
+            true => Err(DecodeError::Lethal(frame.deaths)),
+            false => self.decode(frame, stop).instrument(span.clone()).await,
         };
-        if let Err(error) = &outcome {
+        self.company.proven.store(true, Ordering::Relaxed);
+        if let Err(error) = &outcome
+            && !matches!(error, DecodeError::Stopped)
+        {
             self.metrics.attempts_failed.inc();
             span.record("otel.status_code", "ERROR");
             tracing::warn!(frame = %id, attempts, %error, "decoding failed");
@@ -173,15 +234,23 @@ impl Worker {
                 tracing::debug!(frame = %id, decode_ms = work.decode_ns / 1_000_000, "frame decoded");
                 row
             }
+            Err(DecodeError::Stopped) => {
+                let end = End::NotItsFault;
+                self.queue.give_back(claim, Duration::ZERO, end).await?;
+                return Ok(false);
+            }
             Err(DecodeError::Objects(_)) => {
-                self.queue.give_back(claim, DISK, false).await?;
+                self.queue.give_back(claim, DISK, End::NotItsFault).await?;
                 return Ok(false);
             }
             Err(error) => {
-                let parked = matches!(error, DecodeError::NoDecoder(_));
-                if !parked && attempts < self.max_attempts {
+                let final_now = matches!(
+                    error,
+                    DecodeError::NoDecoder(_) | DecodeError::Damaged | DecodeError::Lethal(_)
+                );
+                if !final_now && attempts < self.max_attempts {
                     let delay = RETRY * (1 << (attempts - 1).min(10));
-                    self.queue.give_back(claim, delay, true).await?;
+                    self.queue.give_back(claim, delay, End::Failed).await?;
                     return Ok(false);
                 }
                 let row = self.catalogue.failed(id, &error.to_string()).await?;
@@ -195,26 +264,36 @@ impl Worker {
         Ok(true)
     }
 
+    /// Reads a frame's objects; those that are damaged more than once, for a server may have sent something else.
+    async fn read(&self, frame: &Frame) -> Result<(LatentFrame, Option<Original>), DecodeError> {
+        let mut pause = READ_AGAIN;
+        for _ in 1..READS {
+            match read_stored(&self.objects, frame).await {
+                Err(DecodeError::Damaged) => self.metrics.damaged.inc(),
+                read => return read,
+            };
+            sleep(pause).await;
+            pause *= 2;
+        }
+        let read = read_stored(&self.objects, frame).await;
+        if matches!(read, Err(DecodeError::Damaged)) {
+            self.metrics.damaged.inc();
+        }
+        read
+    }
+
     /// Quality, time taken, and bytes written.
-    async fn decode(&self, frame: &Frame) -> Result<(Quality, Work, u64), DecodeError> {
+    async fn decode(
+        &self,
+        frame: &Frame,
+        stop: &CancellationToken,
+    ) -> Result<(Quality, Work, u64), DecodeError> {
         let id = frame.new.id;
-        let latents = self.objects.get(Kind::Latents, id).await?;
-        let latents = LatentFrame::decode(latents.ok_or(DecodeError::Missing("latents"))?)?;
-        let original = match &frame.new.original_type {
-            None => None,
-            Some(media_type) => {
-                let data = self.objects.get(Kind::Original, id).await?;
-                Some(Original {
-                    media_type: media_type.clone(),
-                    data: data.ok_or(DecodeError::Missing("original"))?,
-                    crc32c: frame.new.original_crc32c,
-                })
-            }
-        };
+        let (latents, original) = self.read(frame).await?;
         let (decoders, pool) = (self.decoders.clone(), self.pool.clone());
-        let span = Span::current();
+        let (span, stop) = (Span::current(), stop.clone());
         let work = move || {
-            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original));
+            let rebuild = || span.in_scope(|| rebuild(&decoders, &latents, original, &stop));
             pool.install(rebuild)
         };
         let rebuilt = tokio::task::spawn_blocking(work)
@@ -242,16 +321,59 @@ impl Worker {
     }
 }
 
+/// A frame's latents, and its original where it has one.
+pub(crate) async fn read_stored(
+    objects: &Objects,
+    frame: &Frame,
+) -> Result<(LatentFrame, Option<Original>), DecodeError> {
+    let id = frame.new.id;
+    let object = objects.get(Kind::Latents, id).await?;
+    let object = object.ok_or(DecodeError::Missing("latents"))?;
+    let damaged = |error: String| {
+        tracing::warn!(frame = %id, error, "an object is not as it was written");
+        DecodeError::Damaged
+    };
+    let stored = StoredFrame::decode(object).map_err(|error| damaged(error.to_string()))?;
+    // Checked before it was stored.
+    let latents =
+        LatentFrame::decode(stored.latents).map_err(|error| damaged(error.to_string()))?;
+    let Some(media_type) = &frame.new.original_type else {
+        return Ok((latents, None));
+    };
+    let Some(data) = objects.get(Kind::Original, id).await? else {
+        tracing::warn!(frame = %id, "the original is gone: it measures nothing");
+        return Ok((latents, None));
+    };
+    let whole = stored
+        .record
+        .is_none_or(|record| record.has_original(&data));
+    if !whole {
+        tracing::warn!(frame = %id, "the original is not as it was written");
+        return Err(DecodeError::Damaged);
+    }
+    let original = Original {
+        media_type: media_type.clone(),
+        data,
+        crc32c: frame.new.original_crc32c,
+    };
+    Ok((latents, Some(original)))
+}
+
 fn rebuild(
     decoders: &Decoders,
     latents: &LatentFrame,
     original: Option<Original>,
+    stop: &CancellationToken,
 ) -> Result<Rebuilt, DecodeError> {
+    let go_on = || !stop.is_cancelled();
     let decoder = decoders.of(latents)?;
     let (width, height) = (latents.width, latents.height);
     let start = Instant::now();
     let reconstructing = info_span!(target: SPANS, "reconstruct").entered();
-    let rgb = decoder.decode(&latents.payload, width, height)?;
+    let rgb = match decoder.decode_while(&latents.payload, width, height, &go_on) {
+        Err(purenet::DecodeError::Stopped) => return Err(DecodeError::Stopped),
+        decoded => decoded?,
+    };
     drop(reconstructing);
     let decode_ns = elapsed_ns(start);
 
@@ -277,6 +399,9 @@ fn rebuild(
         }
     };
     drop(measuring);
+    if !go_on() {
+        return Err(DecodeError::Stopped);
+    }
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let (png, thumbnail) = rayon::join(

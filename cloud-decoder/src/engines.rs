@@ -14,6 +14,7 @@ use crate::{
     bus::Bus,
     catalogue::{Catalogue, Measured, PostgresCatalogue, SqliteCatalogue, Watchlist},
     config::Config,
+    identity,
     metrics::Metrics,
     objects::Objects,
     queue::{JetStreamQueue, Queue, RowQueue},
@@ -33,11 +34,15 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// Opens what the configuration says.
+    /// Opens what the configuration says. Only one who is `adopting` may open a catalogue and objects that were not together before.
     ///
     /// # Errors
     /// What cannot be used, and why.
-    pub(crate) async fn open(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        adopting: bool,
+    ) -> anyhow::Result<Self> {
         let shared = config
             .catalogue
             .url
@@ -83,6 +88,7 @@ impl Engines {
                 objects
             }
         };
+        identity::pair(&*catalogue, &objects, adopting).await?;
         Ok(Self {
             catalogue: Arc::new(Measured {
                 inner: catalogue,

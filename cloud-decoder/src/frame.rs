@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalogue::Place;
+use crate::{catalogue::Place, stored::ContentDigest};
 
 /// Where a frame is on its way from ingest to reconstruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -128,6 +128,8 @@ pub struct NewFrame {
     pub label_bytes: u64,
     /// CRC-32C of the original's RGB pixels as the edge node decoded them, where it told.
     pub original_crc32c: Option<u32>,
+    /// SHA-256 of the frame's content; absent for a frame from before it was kept.
+    pub digest: Option<ContentDigest>,
     /// W3C traceparent of the frame's trace, empty when it has none.
     pub traceparent: String,
 }
@@ -159,6 +161,7 @@ impl NewFrame {
             original_bytes: 0,
             label_bytes: 0,
             original_crc32c: None,
+            digest: None,
             traceparent: String::new(),
         }
     }
@@ -201,8 +204,12 @@ pub struct Frame {
     pub state: FrameState,
     /// Why decoding failed, empty otherwise.
     pub failure: String,
-    /// Times that decoding was begun.
+    /// Decodings that came to an end, well or not; of a claimed frame, the one under way included.
     pub attempts: u32,
+    /// Times that a decoding was begun and has not ended, the one under way included.
+    pub begun: u32,
+    /// Of these, times that it was the only one under way in a process that had decoded other frames.
+    pub deaths: u32,
     /// Set once decoded.
     pub quality: Option<Quality>,
     /// All 0 until decoded.
@@ -210,6 +217,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// As a worker has it, whose attempt counts.
+    pub(crate) fn under_way(mut self) -> Self {
+        self.attempts = self.attempts.saturating_add(1);
+        self
+    }
+
     /// Latent bits over width * height; 0 for a frame without latents.
     pub fn bits_per_pixel(&self) -> f64 {
         let pixels = f64::from(self.new.width) * f64::from(self.new.height);

@@ -6,6 +6,7 @@
 //! quality; every change of a row reaches the watchers through [`changes`].
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod analysis;
 mod bus;
 pub mod catalogue;
@@ -21,6 +22,7 @@ pub mod frame;
 mod grpc;
 mod housekeeping;
 mod http;
+mod identity;
 mod metrics;
 mod nodes;
 pub mod objects;
@@ -31,6 +33,7 @@ mod retention;
 mod share;
 mod staged;
 mod store;
+pub mod stored;
 mod turn;
 mod uplink;
 
@@ -38,6 +41,7 @@ use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use daemon::{
+    expiry::Watched,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
@@ -134,6 +138,54 @@ impl Running {
     }
 }
 
+/// Gives every frame its row whose object is there, in a catalogue that is new, or older than the objects; tells each thousand on the log.
+/// A service that keeps its catalogue in `data_dir` must not be running.
+///
+/// # Errors
+/// Catalogue and objects are of different stores, or cannot be used.
+pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
+    let metrics = Arc::new(Metrics::new(config));
+    let engines = Engines::open(config, &metrics, true).await?;
+    let adoption = adopt::Adoption {
+        catalogue: engines.catalogue.clone(),
+        objects: engines.objects,
+    };
+    let mut done = Adoptions::default();
+    let found = adoption
+        .survey(
+            std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(u32::MAX.into()),
+            &CancellationToken::new(),
+        )
+        .await?;
+    done.frames = found.frames;
+    for (n, id) in (1u64..).zip(found.orphans) {
+        match adoption.adopt(id, true).await? {
+            adopt::Adopted::Row(_) => done.adopted += 1,
+            adopt::Adopted::NotNeeded => {}
+            adopt::Adopted::Left(reason) => {
+                done.left += 1;
+                repair::left(id, &reason);
+            }
+        }
+        if n.is_multiple_of(1000) {
+            tracing::info!(frames = n, "looked at frames without a row");
+        }
+    }
+    engines.catalogue.close().await;
+    Ok(done)
+}
+
+/// What [`adopt`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adoptions {
+    /// Frames that the objects hold.
+    pub frames: u64,
+    /// Of these, those that have a row since.
+    pub adopted: u64,
+    /// Of these, those that are left without one.
+    pub left: u64,
+}
+
 /// Starts the service and returns once both addresses are bound.
 ///
 /// # Errors
@@ -167,9 +219,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         queue,
         bus,
         lock,
-    } = Engines::open(&config, &metrics).await?;
-    let http_listener = bind("http", config.http.listen).await?;
-    let grpc_listener = bind("gRPC", config.grpc.listen).await?;
+    } = Engines::open(&config, &metrics, false).await?;
+    let http_listener = bind("http", config.http.listen)?;
+    let grpc_listener = bind("gRPC", config.grpc.listen)?;
     let (http_addr, grpc_addr) = (http_listener.local_addr()?, grpc_listener.local_addr()?);
 
     let stop = CancellationToken::new();
@@ -226,10 +278,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let health = Health { reporter, role };
     let (ready, readiness) = watch::channel(Readiness::WarmingUp);
     health.set(ServingStatus::NotServing).await;
+    let certificate = Watched::new(
+        "tls.cert",
+        config.tls.cert.clone(),
+        metrics.certificate_expires.clone(),
+    );
     let app = http::App {
+        certificate: certificate.clone(),
         role,
         catalogue: catalogue.clone(),
         cameras: cameras.clone(),
+        queue: queue.clone(),
         objects: objects.clone(),
         changes: changes.clone(),
         metrics: metrics.clone(),
@@ -253,6 +312,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         pool,
         max_attempts: config.decode.max_attempts,
         queue: queue.clone(),
+        company: decode::Company::default(),
     };
 
     let housekeeping = Housekeeping {
@@ -268,12 +328,18 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         repair,
         watch: analysis::Watch {
             cameras,
+            catalogue: catalogue.clone(),
             metrics: metrics.clone(),
             settings: config.analysis.clone(),
         },
     };
 
     let mut tasks = JoinSet::new();
+    let until = stop.clone();
+    tasks.spawn(async move {
+        certificate.warn(until).await;
+        Ok(())
+    });
     let until = stop.clone();
     tasks.spawn(async move {
         housekeeping.run(until).await;
@@ -297,6 +363,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         limits: grpc::Limits {
             max_message_bytes: config.grpc.max_message_bytes,
             connection_age: Duration::from_secs(config.grpc.max_connection_age_s),
+            grace: Duration::from_secs(config.grpc.connection_grace_s),
             idle: Duration::from_secs(config.grpc.idle_timeout_s),
             max_streams: config.grpc.max_streams,
         },
@@ -398,8 +465,7 @@ impl Health {
     }
 }
 
-async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    daemon::connections::bind(address)
         .with_context(|| format!("{what} address {address} cannot be bound"))
 }

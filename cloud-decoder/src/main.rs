@@ -7,10 +7,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-use cloud_decoder::Config;
+use clap::{Parser, Subcommand};
+use cloud_decoder::{Adoptions, Config};
 use daemon::{
-    boot::{self, Command, key_value},
+    boot::{self, Command, Signals, key_value},
     config::ConfigError,
     effective::Origins,
 };
@@ -23,7 +23,7 @@ use daemon::{
 #[command(version)]
 struct Args {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CloudCommand>,
     /// TOML file; cloud-decoder.example.toml lists every key
     #[arg(long, global = true, env = "CLOUD_DECODER_CONFIG", value_name = "FILE", value_parser = boot::path())]
     config: Option<PathBuf>,
@@ -44,6 +44,14 @@ struct Args {
     set: Vec<(String, String)>,
 }
 
+#[derive(Subcommand)]
+enum CloudCommand {
+    #[command(flatten)]
+    Service(Command),
+    /// Give frames their rows again whose objects are there, in a catalogue that is new or was restored from a backup
+    Adopt,
+}
+
 fn main() -> ExitCode {
     boot::main(
         Args::config,
@@ -51,9 +59,10 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                serve(config)
+                boot::block_on(serve(config))
             }
-            Some(command) => {
+            Some(CloudCommand::Adopt) => boot::block_on(adopt(config)),
+            Some(CloudCommand::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
                 command.run(&config, &origins, listen, tls, &cloud_decoder::TOKENS)
             }
@@ -61,23 +70,40 @@ fn main() -> ExitCode {
     )
 }
 
-#[tokio::main]
+async fn adopt(config: Config) -> anyhow::Result<()> {
+    let done = cloud_decoder::adopt(&config).await?;
+    let Adoptions {
+        frames,
+        adopted,
+        left,
+    } = done;
+    let told = format!(
+        "{frames} frames in the objects: {adopted} have their rows again, {left} are left as they are"
+    );
+    writeln!(io::stdout(), "{told}")?;
+    Ok(())
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let termination = boot::termination()?;
-    let mut cloud = cloud_decoder::start(config).await?;
+    let mut signals = Signals::catch()?;
+    let Some(mut cloud) = signals.or_start(cloud_decoder::start(config)).await? else {
+        return Ok(());
+    };
     let (http, grpc) = (cloud.http_addr, cloud.grpc_addr);
     writeln!(io::stdout(), "listening http={http} grpc={grpc}")?;
     let ended = tokio::select! {
-        asked = termination => asked.map_err(Into::into),
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
         error = cloud.ended() => Err(error),
     };
-    tracing::info!("shutting down");
-    cloud.shutdown().await;
+    signals.or_shut_down(cloud.shutdown()).await?;
     ended
 }
 
 impl Args {
-    fn config(self) -> Result<(Option<Command>, (Config, Origins)), ConfigError> {
+    fn config(self) -> Result<(Option<CloudCommand>, (Config, Origins)), ConfigError> {
         let named = [
             ("http.listen", self.http_listen),
             ("grpc.listen", self.grpc_listen),

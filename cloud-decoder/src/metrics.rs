@@ -88,6 +88,7 @@ pub(crate) struct Metrics {
     pub(crate) ingest_failures: Counter,
     pub(crate) ingest_in_flight: Gauge,
     pub(crate) unauthorized: Counter,
+    pub(crate) certificate_expires: Gauge,
     pub(crate) uplinks: Gauge,
     pub(crate) drained: Counter,
     pub(crate) held_back: Counter,
@@ -108,7 +109,9 @@ pub(crate) struct Metrics {
     seam_ratio: Histogram,
     pub(crate) latent_ones: Histogram,
     pub(crate) removed: Counter,
-    pub(crate) orphans: Counter,
+    pub(crate) orphans: Gauge,
+    pub(crate) adopted: Counter,
+    pub(crate) damaged: Counter,
     pub(crate) requeued: Counter,
     pub(crate) stored_bytes: Gauge,
     pub(crate) originals_differ: Counter,
@@ -140,6 +143,11 @@ impl Metrics {
                 r,
                 "unauthorized",
                 "Requests and calls without the right token",
+            ),
+            certificate_expires: gauge(
+                r,
+                "tls_certificate_expires_timestamp_seconds",
+                "When the certificate of tls.cert expires, in seconds since the Unix epoch; 0 without one",
             ),
             uplinks: gauge(r, "uplinks", "Open uplink streams"),
             drained: counter(
@@ -197,10 +205,20 @@ impl Metrics {
                 linear_buckets(0.1, 0.1, 9),
             ),
             removed: counter(r, "frames_removed", "Frames removed by retention"),
-            orphans: counter(
+            orphans: gauge(
                 r,
-                "orphans_deleted",
-                "Objects without a row that were deleted",
+                "orphans",
+                "Frames whose objects are there and whose rows are not, when that was last looked at",
+            ),
+            adopted: counter(
+                r,
+                "orphans_adopted",
+                "Frames that were stored whole but for their rows, and have them now",
+            ),
+            damaged: counter(
+                r,
+                "objects_damaged",
+                "Objects that were not read as they were written",
             ),
             requeued: counter(
                 r,

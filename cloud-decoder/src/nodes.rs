@@ -90,6 +90,9 @@ struct SpoolJson {
     max_bytes: u64,
     bits_per_patch: u32,
     dropped: u64,
+    /// Of the frames, those that are larger than the cloud takes.
+    #[serde(default)]
+    held: u64,
 }
 
 /// A program that a node has loaded.
@@ -287,6 +290,7 @@ impl From<(&String, &Entry)> for NodeJson {
                 max_bytes: status.spool_max_bytes,
                 bits_per_patch: status.bits_per_patch,
                 dropped: status.dropped_frames,
+                held: status.held_frames,
             }),
         }
     }

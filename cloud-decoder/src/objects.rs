@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use object_store::{
-    ObjectStore, ObjectStoreExt, RetryConfig,
+    ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3Builder, Checksum},
     local::LocalFileSystem,
     path::Path,
@@ -34,10 +34,13 @@ const S3_PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of the parts in which larger objects go to S3, which takes no smaller ones than 5 MiB.
 const S3_PART: usize = 16 << 20;
 
+/// Name of the object that tells which store the objects belong to.
+const STORE_ID: &str = "store-id";
+
 /// What an object holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The latent container.
+    /// The frame itself: what its row needs, and its latents ([`stored`](crate::stored)).
     Latents,
     /// The camera's own pixels, PNG or WebP.
     Original,
@@ -69,8 +72,14 @@ impl Kind {
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("object store: {0}")]
-pub struct ObjectError(#[from] object_store::Error);
+pub enum ObjectError {
+    /// The store failed.
+    #[error("object store: {0}")]
+    Store(#[from] object_store::Error),
+    /// The object that names the store holds no id.
+    #[error("object store: the object \"{STORE_ID}\" holds no id")]
+    StoreId,
+}
 
 /// An object that is being read.
 pub struct Opened {
@@ -205,6 +214,61 @@ impl Objects {
         self.time(ObjectCall::Put, put).await
     }
 
+    /// Writes an object unless there is one; `false` when there is.
+    ///
+    /// # Errors
+    /// The store failed; nothing or the whole object was written.
+    pub async fn create(&self, kind: Kind, frame: Uuid, bytes: Bytes) -> Result<bool, ObjectError> {
+        let key = key(kind, frame);
+        let mode = PutOptions::from(PutMode::Create);
+        let create = async {
+            match self.store.put_opts(&key, bytes.clone().into(), mode).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.time(ObjectCall::Put, create).await
+    }
+
+    /// The id of the store that these objects belong to; `None` when they have never been told.
+    ///
+    /// # Errors
+    /// The store failed, or holds something else in its place.
+    pub async fn store_id(&self) -> Result<Option<Uuid>, ObjectError> {
+        let Some(object) = found(self.store.get(&Path::from(STORE_ID)).await)? else {
+            return Ok(None);
+        };
+        let text = object.bytes().await?;
+        let id = std::str::from_utf8(&text).ok();
+        let id = id.and_then(|text| Uuid::try_parse(text.trim()).ok());
+        id.map(Some).ok_or(ObjectError::StoreId)
+    }
+
+    /// Writes the id of the store that these objects belong to.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn name_store(&self, id: Uuid) -> Result<(), ObjectError> {
+        let text = Bytes::from(format!("{id}\n"));
+        self.store.put(&Path::from(STORE_ID), text.into()).await?;
+        Ok(())
+    }
+
+    /// The time by the store's own clock.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn now(&self) -> Result<SystemTime, ObjectError> {
+        let key = Path::from(format!("startup-checks/{}", Uuid::now_v7()));
+        self.store
+            .put(&key, Bytes::from_static(b"ok").into())
+            .await?;
+        let written = self.store.head(&key).await?.last_modified;
+        self.store.delete(&key).await?;
+        Ok(written.into())
+    }
+
     async fn put_parts(&self, key: &Path, mut bytes: Bytes) -> Result<(), ObjectError> {
         let mut upload = self.store.put_multipart(key).await?;
         let parts = async {
@@ -256,9 +320,9 @@ impl Objects {
         self.time(ObjectCall::Stat, head).await
     }
 
-    /// All objects of a kind, in no order: the frame, and when the object was last written, in milliseconds since the
-    /// Unix epoch. What is named otherwise is left out.
-    pub fn list(&self, kind: Kind) -> BoxStream<'static, Result<(Uuid, i64), ObjectError>> {
+    /// All objects of a kind, in no order: the frame, and when the object was last written, by the store's clock. What is named
+    /// otherwise is left out.
+    pub fn list(&self, kind: Kind) -> BoxStream<'static, Result<(Uuid, SystemTime), ObjectError>> {
         let objects = self.store.list(Some(&Path::from(kind.place().0)));
         let named = objects.filter_map(async |meta| {
             let meta = match meta {
@@ -267,7 +331,7 @@ impl Objects {
             };
             let stem = meta.location.filename()?.split('.').next()?;
             let frame = Uuid::try_parse(stem).ok()?;
-            Some(Ok((frame, meta.last_modified.timestamp_millis())))
+            Some(Ok((frame, meta.last_modified.into())))
         });
         named.boxed()
     }

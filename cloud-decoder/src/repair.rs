@@ -1,23 +1,22 @@
 //! Brings rows and objects together again after a crash or a mishap on the disk.
 //!
-//! An object without a row, left by a crash before the row was written and never sent again, is deleted once it is
-//! a day old, and so is a file whose write was cut short. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
-//! that as its reason. A frame that failed for want of a decoder is decoded once there is one.
+//! An object is never deleted because no row knows it: the catalogue may be older than the objects. A frame that was stored whole
+//! but for its row, by a process that ended just then, gets its row. Where more than a few frames have none, something else is the matter,
+//! and nothing is changed. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
+//! that as its reason. A frame that failed for want of a decoder is decoded once there is one, and one whose object was read damaged
+//! once it is read whole.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use futures::TryStreamExt as _;
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    adopt::{AdoptError, Adopted, Adoption, Left},
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
-    clock::now_ms,
+    decode::{DAMAGED, read_stored},
     decoders::{Decoders, NoDecoder},
     frame::{Frame, FrameState},
     metrics::Metrics,
@@ -27,8 +26,15 @@ use crate::{
 
 /// Time between passes.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
-/// Age in milliseconds at which an object without a row is deleted.
-const GRACE_MS: i64 = 24 * 60 * 60 * 1000;
+/// Time between looks at frames whose objects were read damaged.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Age at which an object without a row is not one that is being stored.
+const ADOPTED_AT: Duration = Duration::from_secs(60 * 60);
+/// Age at which a file is deleted that a write that was cut short has left.
+const STAGED_UNTIL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Frames without a row that crashes explain: so many, or one in so many of all.
+const FEW: u64 = 16;
+const FEW_OF: u64 = 100;
 /// Rows looked at at once.
 const PAGE: u32 = 500;
 
@@ -41,6 +47,8 @@ pub(crate) enum RepairError {
     Objects(#[from] ObjectError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
 }
 
 /// What a repair needs.
@@ -59,12 +67,14 @@ impl Repair {
     /// Looks for what does not belong together, at once and then every hour, until `stop`.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(PERIOD);
+        let mut looks = tokio::time::interval(LOOK_AGAIN);
         loop {
-            tokio::select! {
+            let done = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            if let Err(error) = self.pass(stop).await {
+                _ = ticks.tick() => self.pass(stop).await,
+                _ = looks.tick() => self.requeue_damaged(stop).await,
+            };
+            if let Err(error) = done {
                 tracing::error!(%error, "repair");
             }
         }
@@ -90,10 +100,8 @@ impl Repair {
 
     async fn pass(&self, stop: &CancellationToken) -> Result<(), RepairError> {
         self.requeue_parked(stop).await?;
-        for kind in Kind::ALL {
-            self.delete_orphans(kind, stop).await?;
-        }
-        self.delete_staged().await;
+        self.adopt_orphans(stop).await?;
+        self.delete_staged().await?;
         self.requeue_without_pictures(stop).await
     }
 
@@ -123,49 +131,73 @@ impl Repair {
         Ok(())
     }
 
-    async fn delete_orphans(
-        &self,
-        kind: Kind,
-        stop: &CancellationToken,
-    ) -> Result<(), RepairError> {
-        let oldest = now_ms() - GRACE_MS;
-        let mut objects = self.objects.list(kind);
-        while let Some((id, written_ms)) = objects.try_next().await? {
+    /// Queues frames again whose objects were read damaged and are whole now: a server may have sent something else.
+    async fn requeue_damaged(&self, stop: &CancellationToken) -> Result<(), RepairError> {
+        for id in self.catalogue.failed_for(DAMAGED, PAGE).await? {
             if stop.is_cancelled() {
                 break;
             }
-            if written_ms >= oldest || self.catalogue.get(id).await?.is_some() {
-                continue;
-            }
-            let _apart = self.together.write().await;
-            let Some(bytes) = self.objects.get(kind, id).await? else {
+            let Some(frame) = self.catalogue.get(id).await? else {
                 continue;
             };
-            if self.catalogue.get(id).await?.is_some() {
-                continue;
+            if read_stored(&self.objects, &frame).await.is_ok() && self.requeue(id).await?.is_some()
+            {
+                self.metrics.requeued.inc();
+                tracing::info!(frame = %id, "its objects are whole again, decoding it");
             }
-            self.objects.delete_one(kind, id).await?;
-            if self.catalogue.get(id).await?.is_some() {
-                // Another process stored the frame just now, and saw the object that is deleted.
-                self.objects.put(kind, id, bytes).await?;
-                continue;
-            }
-            self.metrics.orphans.inc();
-            tracing::warn!(frame = %id, ?kind, "deleted an object without a row");
         }
         Ok(())
     }
 
-    async fn delete_staged(&self) {
-        let oldest = SystemTime::now() - Duration::from_millis(GRACE_MS as u64);
+    async fn adopt_orphans(&self, stop: &CancellationToken) -> Result<(), RepairError> {
+        let adoption = Adoption {
+            catalogue: self.catalogue.clone(),
+            objects: self.objects.clone(),
+        };
+        let newest = self.objects.now().await? - ADOPTED_AT;
+        let found = adoption.survey(newest, stop).await?;
+        let mut orphans = found.orphans.len() as u64;
+        self.metrics.orphans.set(orphans as i64);
+        if orphans > FEW.max(found.frames / FEW_OF) {
+            tracing::error!(
+                orphans,
+                frames = found.frames,
+                "the objects hold frames that the catalogue does not know, which may be older than they are: nothing is changed, \
+                 `cloud-decoder adopt` brings them back"
+            );
+            return Ok(());
+        }
+        for id in found.orphans {
+            if stop.is_cancelled() {
+                break;
+            }
+            let _together = self.together.read().await;
+            match adoption.adopt(id, false).await? {
+                Adopted::NotNeeded => orphans -= 1,
+                Adopted::Row(frame) => {
+                    orphans -= 1;
+                    self.metrics.adopted.inc();
+                    tracing::warn!(frame = %id, "a stored frame had no row, it has one now");
+                    self.queue
+                        .offer(std::slice::from_ref(&*frame), true)
+                        .await?;
+                    self.changes.publish(*frame).await;
+                }
+                Adopted::Left(reason) => left(id, &reason),
+            }
+        }
+        self.metrics.orphans.set(orphans as i64);
+        Ok(())
+    }
+
+    async fn delete_staged(&self) -> Result<(), RepairError> {
+        let oldest = self.objects.now().await? - STAGED_UNTIL;
         match self.objects.delete_staged(oldest).await {
             Ok(0) => {}
-            Ok(files) => {
-                self.metrics.orphans.inc_by(files);
-                tracing::warn!(files, "deleted what unfinished writes had left");
-            }
+            Ok(files) => tracing::warn!(files, "deleted what unfinished writes had left"),
             Err(error) => tracing::error!(%error, "deleting what unfinished writes had left"),
         }
+        Ok(())
     }
 
     async fn requeue_without_pictures(&self, stop: &CancellationToken) -> Result<(), RepairError> {
@@ -200,4 +232,9 @@ impl Repair {
         }
         Ok(())
     }
+}
+
+/// Says why an orphan stays without a row.
+pub(crate) fn left(id: Uuid, reason: &Left) {
+    tracing::warn!(frame = %id, %reason, "an object without a row is left as it is");
 }

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     catalogue::{Catalogue, CatalogueError, Kept},
-    clock::now_ms,
     config::Retention,
     metrics::Metrics,
     objects::{ObjectError, Objects},
@@ -72,7 +71,7 @@ impl Keeper {
     }
 
     async fn remove_some(&self, kept: Kept) -> Result<Kept, Failed> {
-        let (before_ms, excess) = bounds(&self.policy, kept);
+        let (before_ms, excess) = bounds(&self.policy, kept, self.catalogue.now_ms().await?);
         if before_ms == i64::MIN && excess == 0 {
             return Ok(Kept::default());
         }
@@ -95,9 +94,9 @@ impl Keeper {
 }
 
 /// The time before which frames go, in milliseconds since the Unix epoch, and the bytes that must be freed.
-pub(crate) fn bounds(policy: &Retention, kept: Kept) -> (i64, u64) {
+pub(crate) fn bounds(policy: &Retention, kept: Kept, now_ms: i64) -> (i64, u64) {
     let before_ms = policy.max_age_s.map_or(i64::MIN, |age| {
-        now_ms() - i64::try_from(age * 1000).unwrap_or(i64::MAX)
+        now_ms - i64::try_from(age * 1000).unwrap_or(i64::MAX)
     });
     let excess = policy
         .max_bytes

@@ -1,26 +1,38 @@
 //! Makes frames durable: objects first, then one row each, many frames' rows in one transaction.
+//!
+//! A frame's id stands for one content. The object that holds a frame is only ever created, so that of two frames with the same id
+//! the first one is kept, whole, and the other is refused.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use patchwire_proto::latent::LatentFrame;
 use tokio::sync::{RwLock, mpsc, oneshot};
-use uuid::Uuid;
 
 use crate::{
     catalogue::{Catalogue, CatalogueError, Watchlist},
     changes::Changes,
-    clock::{DAY_MS, now_ms},
+    clock::DAY_MS,
     frame::{Frame, FrameState, NewFrame},
     objects::{Kind, ObjectError, Objects},
     queue::{Queue, QueueError},
+    stored::StoredFrame,
     turn::{Broken, Turn},
 };
 
 /// Most rows in one transaction, and most frames waiting for the next.
 const BATCH: usize = 64;
-/// Age of a frame in seconds, far below that at which [`Repair`](crate::repair::Repair) deletes orphans.
-const OLD_S: u64 = 3600;
+
+/// What became of a frame that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insertion {
+    /// It is durable now.
+    New,
+    /// It was durable already.
+    Duplicate,
+    /// Another content is kept under its id.
+    Conflict,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -39,7 +51,7 @@ pub(crate) enum StoreError {
     Closed,
 }
 
-type Reply = oneshot::Sender<Result<bool, Arc<StoreError>>>;
+type Reply = oneshot::Sender<Result<Insertion, Arc<StoreError>>>;
 
 /// The way into objects and catalogue. Clones share one writer.
 #[derive(Clone)]
@@ -80,19 +92,22 @@ impl Store {
         }
     }
 
-    /// Whether the frame is durable already; its bytes count as overhead then. It is offered to the decoder if it waits for
-    /// it: the process that stored it may have ended before it could.
-    pub(crate) async fn contains(&self, new: &NewFrame) -> Result<bool, StoreError> {
+    /// Whether the frame is durable already, or another one of its id; `None` when neither is. The bytes of a duplicate count as overhead. It
+    /// is offered to the decoder if it waits for it: the process that stored it may have ended before it could.
+    pub(crate) async fn find(&self, new: &NewFrame) -> Result<Option<Insertion>, StoreError> {
         let Some(frame) = self.catalogue.get(new.id).await? else {
-            return Ok(false);
+            return Ok(None);
         };
-        let day = new.received_ms / DAY_MS;
+        if !same_content(&frame, new) {
+            return Ok(Some(Insertion::Conflict));
+        }
+        let day = frame.new.received_ms / DAY_MS;
         let again = self
             .cameras
             .came_again(day, &new.node_id, &new.camera_id, new.wire_bytes);
         again.await?;
         offer(&*self.queue, &[frame]).await?;
-        Ok(true)
+        Ok(Some(Insertion::Duplicate))
     }
 
     /// Returns once there is room for one more frame in the queue.
@@ -100,22 +115,22 @@ impl Store {
         self.queue.room().await;
     }
 
-    /// Returns once the frame is durable; `false` when it was there already. Its row is written after those of earlier
-    /// turns.
+    /// Returns once the frame is durable, or is known not to be kept. Its row is written after those of earlier turns.
     pub(crate) async fn put(
         &self,
         frame: NewFrame,
-        latents: Bytes,
+        object: Bytes,
         original: Bytes,
         turn: &mut Turn,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Insertion, StoreError> {
         let _together = self.together.read().await;
         let id = frame.id;
-        let kept = [(Kind::Latents, latents), (Kind::Original, original)];
-        let kept = kept.into_iter().filter(|(_, bytes)| !bytes.is_empty());
-        let kept: Vec<_> = kept.collect();
-        let put = |(kind, bytes): &(Kind, Bytes)| self.objects.put(*kind, id, bytes.clone());
-        try_join_all(kept.iter().map(put)).await?;
+        if !self.hold(&frame, object).await? {
+            return Ok(Insertion::Conflict);
+        }
+        if !original.is_empty() {
+            self.objects.put(Kind::Original, id, original).await?;
+        }
         let (reply, stored) = oneshot::channel();
         turn.wait().await?;
         self.rows
@@ -123,28 +138,41 @@ impl Store {
             .await
             .map_err(|_| StoreError::Closed)?;
         turn.pass();
-        let new = stored
+        stored
             .await
             .map_err(|_| StoreError::Closed)?
-            .map_err(StoreError::Together)?;
-        if new && is_old(id) {
-            // What was put may have replaced an orphan that another process was about to delete.
-            for object in &kept {
-                if self.objects.size(object.0, id).await?.is_none() {
-                    put(object).await?;
-                }
-            }
+            .map_err(StoreError::Together)
+    }
+
+    /// Creates the frame's object; `false` when that of another content is there. One that was sent before and never got its row
+    /// has its object already.
+    async fn hold(&self, frame: &NewFrame, object: Bytes) -> Result<bool, StoreError> {
+        let (kind, id) = (Kind::Latents, frame.id);
+        if self.objects.create(kind, id, object.clone()).await? {
+            return Ok(true);
         }
-        Ok(new)
+        let there = self.objects.get(kind, id).await?;
+        let there = there.map(StoredFrame::decode).and_then(Result::ok);
+        let kept = match &there {
+            Some(stored) if stored.record.is_some() => stored.digest() == frame.digest,
+            // Of an earlier version, which never wrote its row. One that is damaged or gone by now stands for nothing.
+            Some(stored) if LatentFrame::decode(stored.latents.clone()).is_ok() => {
+                let new = StoredFrame::decode(object.clone());
+                new.is_ok_and(|new| new.latents == stored.latents)
+            }
+            _ => true,
+        };
+        let replace = there.is_none_or(|stored| stored.record.is_none());
+        if kept && replace {
+            self.objects.put(kind, id, object).await?;
+        }
+        Ok(kept)
     }
 }
 
-/// Whether a frame may have been sent before so long ago that its objects are orphans.
-fn is_old(id: Uuid) -> bool {
-    let made = id.get_timestamp().map_or(0, |time| time.to_unix().0);
-    let now = u64::try_from(now_ms() / 1000).unwrap_or_default();
-    // Or its edge's clock is wrong.
-    now.abs_diff(made) > OLD_S
+/// Whether a frame is the one that is kept, as far as is known of one from before digests were kept.
+fn same_content(kept: &Frame, new: &NewFrame) -> bool {
+    kept.new.digest.is_none() || kept.new.digest == new.digest
 }
 
 /// Offers those frames that wait for the decoder.
@@ -186,24 +214,37 @@ impl Writer {
         }
     }
 
-    /// Writes rows and offers what they hold to the decoder: whether each was new.
-    async fn write(&self, frames: Vec<NewFrame>) -> Result<Vec<bool>, StoreError> {
-        let ids: Vec<_> = frames.iter().map(|frame| frame.id).collect();
-        let rows = self.catalogue.insert(frames).await?;
-        let new = rows.iter().map(Option::is_some).collect();
+    /// Writes rows and offers what they hold to the decoder.
+    async fn write(&self, mut frames: Vec<NewFrame>) -> Result<Vec<Insertion>, StoreError> {
+        // One clock for all processes.
+        let now = self.catalogue.now_ms().await?;
+        for frame in &mut frames {
+            frame.received_ms = now;
+        }
+        let rows = self.catalogue.insert(frames.clone()).await?;
+        let mut outcomes = Vec::with_capacity(rows.len());
         let mut there = Vec::with_capacity(rows.len());
-        for (row, id) in rows.iter().zip(ids) {
-            // Another process may have stored it just now, and not live to offer it.
-            match row {
-                Some(frame) => there.push(frame.clone()),
-                None => there.extend(self.catalogue.get(id).await?),
+        for (row, new) in rows.iter().zip(&frames) {
+            if let Some(frame) = row {
+                there.push(frame.clone());
+                outcomes.push(Insertion::New);
+                continue;
             }
+            // Another process may have stored it just now, and not live to offer it.
+            let kept = self.catalogue.get(new.id).await?;
+            outcomes.push(
+                match kept.as_ref().is_none_or(|kept| same_content(kept, new)) {
+                    true => Insertion::Duplicate,
+                    false => Insertion::Conflict,
+                },
+            );
+            there.extend(kept);
         }
         let offered = offer(&*self.queue, &there).await;
         for frame in rows.into_iter().flatten() {
             self.changes.publish(frame).await;
         }
         offered?;
-        Ok(new)
+        Ok(outcomes)
     }
 }

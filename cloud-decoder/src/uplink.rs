@@ -29,7 +29,7 @@ use crate::{
     metrics::{Metrics, Outcome},
     nodes::{Call, Nodes},
     share::{self, Shares},
-    store::Store,
+    store::{Insertion, Store},
     turn::{Order, Turn},
 };
 
@@ -276,6 +276,7 @@ async fn welcome(shared: &Shared, hello: Hello, acks: &Acks) -> Result<Call, Sta
         window: shared.window,
         takes_status: true,
         takes_camera_originals: true,
+        max_pixels: shared.max_pixels,
     };
     let call = shared.nodes.called(hello);
     let body = Some(CloudBody::Welcome(welcome));
@@ -309,8 +310,12 @@ async fn accept(
         Ok(parts) => {
             let reason = undecodable(shared, &parts.0);
             match store(shared, parts, &mut turn).await? {
-                true => (Outcome::Accepted, AckStatus::Accepted, reason),
-                false => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
+                Insertion::New => (Outcome::Accepted, AckStatus::Accepted, reason),
+                Insertion::Duplicate => (Outcome::Duplicate, AckStatus::Duplicate, String::new()),
+                Insertion::Conflict => {
+                    let reason = "another frame of the same id is kept".to_owned();
+                    (Outcome::Rejected, AckStatus::Rejected, reason)
+                }
             }
         }
     };
@@ -344,17 +349,16 @@ fn unavailable(error: impl Display) -> Status {
 
 async fn store(
     shared: &Shared,
-    (frame, latents, original): check::Parts,
+    (frame, object, original): check::Parts,
     turn: &mut Turn,
-) -> Result<bool, Status> {
-    if shared.store.contains(&frame).await.map_err(unavailable)? {
-        return Ok(false);
+) -> Result<Insertion, Status> {
+    if let Some(found) = shared.store.find(&frame).await.map_err(unavailable)? {
+        return Ok(found);
     }
-    let bytes = (latents.len() + original.len()) as u64;
-    let ones = frame.latent_ones;
-    let stored = shared.store.put(frame, latents, original, turn).await;
+    let (bytes, ones) = (frame.bytes, frame.latent_ones);
+    let stored = shared.store.put(frame, object, original, turn).await;
     let stored = stored.map_err(unavailable)?;
-    if stored {
+    if stored == Insertion::New {
         shared.metrics.ingest_bytes.inc_by(bytes);
         if let Some(ones) = ones {
             shared.metrics.latent_ones.observe(ones);

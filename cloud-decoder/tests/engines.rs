@@ -216,10 +216,21 @@ async fn jetstream_as_queue() {
     let room = tokio::time::timeout(limit, queue.room()).await;
     room.expect("there is room again");
 
-    // A server that lost all it had: what waits by its row is offered again, once it is old enough.
-    nats.kill();
-    nats.wipe();
-    nats.restart().await;
+    // A server that lost all it had: a process that runs makes the queue again, and offers what waits by its row.
+    assert!(queue.ready().is_ok());
+    let wiped = async |nats: &mut Nats| {
+        nats.kill();
+        nats.wipe();
+        nats.restart().await;
+    };
+    wiped(&mut nats).await;
+    let refilled = async || queue.recover().await.ok().filter(|&offered| offered > 0);
+    let offered = testing::eventually("the queue is made again and filled", limit, refilled);
+    assert_eq!(offered.await, 9);
+    assert_eq!(queue.recover().await.expect("compared"), 0);
+
+    // One that starts after that offers what is old enough.
+    wiped(&mut nats).await;
     let queue = open_on(&catalogue, &nats, 1000).await;
     assert_eq!(queue.recover().await.expect("compared"), 0);
     let age = "UPDATE frames SET offered_ms = offered_ms - 600000";

@@ -40,6 +40,7 @@ async fn nodes_tell_their_programs_and_their_backlog() {
         spool_max_bytes: 1 << 30,
         bits_per_patch: 8,
         dropped_frames: 2,
+        held_frames: 1,
     };
     node.send(EdgeBody::Status(status)).await;
     let told = |answer: &Value| answer["nodes"][0]["spool"].is_object();

@@ -4,7 +4,10 @@ mod support;
 
 use std::io::Cursor;
 
-use cloud_decoder::objects::{Kind, Objects};
+use cloud_decoder::{
+    objects::{Kind, Objects},
+    stored::StoredFrame,
+};
 use patchwire_proto::{
     latent::LatentFrame,
     v1::{
@@ -133,7 +136,7 @@ async fn a_label_alone_is_kept_and_not_decoded() {
     let record = cloud.json(&format!("/api/v1/frames/{id}")).await;
     assert_eq!(record["state"], "labelled");
     assert_eq!(record["bpp"], 0.0);
-    assert_eq!(cloud.objects(), 0);
+    assert_eq!(cloud.objects(), 1, "the frame itself, without pictures");
 }
 
 #[tokio::test]
@@ -555,8 +558,58 @@ async fn an_object_left_by_a_crash_is_overwritten_by_the_resend() {
     let mut node = cloud.node().await;
     node.accepted(sent.clone()).await;
     let kept = objects.get(Kind::Latents, id).await.expect("get");
-    assert_eq!(kept, Some(sent.latents));
+    let kept = StoredFrame::decode(kept.expect("there")).expect("whole");
+    assert_eq!(kept.latents, sent.latents);
     cloud.until(id, "decoded").await;
+}
+
+#[tokio::test]
+async fn of_two_frames_with_one_id_the_first_is_kept_whole_and_the_other_refused() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let first = with_original(frame("gate", 64, 64));
+    let id = Uuid::from_slice(&first.frame_id).expect("id");
+    let other = EncodedFrame {
+        frame_id: first.frame_id.clone(),
+        ..with_original(frame("door", 96, 64))
+    };
+    let other = sealed(other);
+    node.accepted(first.clone()).await;
+    let reason = "another frame of the same id is kept".to_owned();
+    let refused = (AckStatus::Rejected, reason);
+    assert_eq!(node.ack(other.clone()).await, refused);
+    let record = cloud.until(id, "decoded").await;
+    assert_eq!(record["camera"], "gate");
+    let original = cloud.http(&format!("/api/v1/frames/{id}/original")).await;
+    let sent = first.original.as_ref().expect("original");
+    assert!(
+        original.bytes().await.expect("body") == sent.data,
+        "its original is its own"
+    );
+
+    // Streams that race with both.
+    for _ in 0..8 {
+        let mut first = with_original(frame("gate", 64, 64));
+        let mut other = with_original(frame("door", 96, 64));
+        other.frame_id = first.frame_id.clone();
+        (first, other) = (sealed(first), sealed(other));
+        let id = Uuid::from_slice(&first.frame_id).expect("id");
+        let mut rival = cloud.node().await;
+        let (own, theirs) = tokio::join!(node.ack(first.clone()), rival.ack(other.clone()));
+        let kept = match (own.0, theirs.0) {
+            (AckStatus::Accepted, AckStatus::Rejected) => first,
+            (AckStatus::Rejected, AckStatus::Accepted) => other,
+            answers => panic!("{answers:?}"),
+        };
+        let record = cloud.until(id, "decoded").await;
+        assert_eq!(record["camera"], kept.camera_id);
+        let original = cloud.http(&format!("/api/v1/frames/{id}/original")).await;
+        let sent = kept.original.as_ref().expect("original");
+        assert!(
+            original.bytes().await.expect("body") == sent.data,
+            "contents were mixed"
+        );
+    }
 }
 
 #[tokio::test]

@@ -2,14 +2,18 @@
 
 mod support;
 
-use patchwire_proto::v1::{ListFramesRequest, catalogue_client::CatalogueClient};
-use support::{Cloud, LIMIT, Node, frame};
+use patchwire_proto::v1::{
+    Hello, ListFramesRequest, Program, WatchFramesRequest, catalogue_client::CatalogueClient,
+    edge_message::Body as EdgeBody,
+};
+use support::{Cloud, LIMIT, Node, frame, hello};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 /// The client's preface and empty settings (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -160,4 +164,80 @@ async fn an_old_connection_takes_no_more_calls_and_the_client_gets_another() {
         .expect("in good order");
     drop(idle);
     answered(&mut client).await;
+}
+
+/// One who watches the service's health and nothing else.
+async fn watch_health(
+    client: &mut HealthClient<Channel>,
+) -> Result<Streaming<HealthCheckResponse>, Status> {
+    let watched = client.watch(HealthCheckRequest::default()).await?;
+    let mut watched = watched.into_inner();
+    let told = timeout(LIMIT, watched.message()).await;
+    assert!(told.expect("in time")?.is_some(), "no health was told");
+    Ok(watched)
+}
+
+#[tokio::test]
+async fn a_connection_that_only_watches_the_health_is_idle() {
+    let cloud = idle_cloud().await;
+    let mut client = HealthClient::new(cloud.channel().await);
+    let mut watched = watch_health(&mut client).await.expect("a watch");
+    let ended = timeout(LIMIT, watched.message()).await;
+    ended
+        .expect("a health watch holds its connection for good")
+        .expect_err("closed by the server");
+}
+
+#[tokio::test]
+async fn health_watches_on_one_connection_are_bounded() {
+    let cloud = Cloud::start().await;
+    let mut client = HealthClient::new(cloud.channel().await);
+    let mut watches = Vec::new();
+    for _ in 0..4 {
+        watches.push(watch_health(&mut client).await.expect("a watch"));
+    }
+    let refused = watch_health(&mut client).await.expect_err("one too many");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    watches.pop();
+    testing::eventually(
+        "a watch in the place of one that ended",
+        LIMIT,
+        async || watch_health(&mut client).await.ok(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_after_its_age_and_grace_whatever_is_open_on_it() {
+    let cloud = Cloud::start_with(|c| {
+        c.grpc.max_connection_age_s = 1;
+        c.grpc.connection_grace_s = 1;
+    })
+    .await;
+    let mut client = cloud.catalogue().await;
+    let watched = client.watch_frames(WatchFramesRequest::default()).await;
+    let mut watched = watched.expect("a watch").into_inner();
+    let ended = timeout(LIMIT, watched.message()).await;
+    ended
+        .expect("a connection outlives its age and grace")
+        .expect_err("closed by the server");
+}
+
+#[tokio::test]
+async fn a_hello_that_would_take_gigabytes_is_refused_before_it_is_decoded() {
+    let cloud = Cloud::start().await;
+    let mut node = Node::open(&cloud).await;
+    let hello = Hello {
+        programs: vec![Program::default(); 100_000],
+        ..hello()
+    };
+    node.send(EdgeBody::Hello(hello)).await;
+    let status = node.next().await.expect_err("refused");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert_eq!(
+        status.message(),
+        "a hello is 200048 bytes long, allowed are at most 16384",
+    );
+    let mut node = cloud.node().await;
+    node.accepted(frame("gate", 40, 40)).await;
 }

@@ -5,7 +5,8 @@ mod support;
 use std::{fs, path::PathBuf, time::SystemTime};
 
 use cloud_decoder::objects::{Kind, Objects};
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::Connection as _;
 use support::{Cloud, LIMIT, frame, label_only, with_original};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -28,56 +29,270 @@ fn file(cloud: &Cloud, folder: &str, frame: Uuid) -> PathBuf {
     panic!("no object of {frame} in {folder}");
 }
 
-async fn retry(cloud: &Cloud, id: Uuid) -> (u16, serde_json::Value) {
+async fn retry(cloud: &Cloud, id: Uuid) -> (u16, Value) {
     let url = cloud.url(&format!("/api/v1/frames/{id}/retry"));
     let response = testing::client().post(url).send().await.expect("HTTP");
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
 }
 
+/// Makes the file of an object one that was written long ago.
+fn age(file: &std::path::Path) {
+    let opened = fs::File::options().append(true).open(file).expect("file");
+    opened.set_modified(SystemTime::UNIX_EPOCH).expect("a time");
+}
+
+fn catalogue(cloud: &Cloud) -> PathBuf {
+    cloud.config.data_dir.join("catalogue.sqlite")
+}
+
+async fn database(cloud: &Cloud) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(catalogue(cloud));
+    sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("catalogue")
+}
+
+async fn metric(cloud: &Cloud, name: &str) -> f64 {
+    let text = cloud.http("/metrics").await.text().await.expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+    value.trim().parse().expect("number")
+}
+
+/// A frame of each kind, decoded, with their records.
+async fn kinds(cloud: &Cloud) -> Vec<(Uuid, Value)> {
+    let mut node = cloud.node().await;
+    let sent = [
+        (frame("gate", 64, 64), "decoded"),
+        (with_original(frame("gate", 200, 180)), "decoded"),
+        (label_only("door"), "labelled"),
+    ];
+    let mut records = Vec::new();
+    for (frame, state) in sent {
+        let id = node.accepted(frame).await;
+        records.push((id, cloud.until(id, state).await));
+    }
+    records
+}
+
+/// A record without what decoding it again changes.
+fn lasting(mut record: Value) -> Value {
+    let parts = record.as_object_mut().expect("record");
+    for name in [
+        "decode_ms",
+        "measure_ms",
+        "store_ms",
+        "finished_ms",
+        "received_ms",
+    ] {
+        parts.remove(name);
+    }
+    record
+}
+
 #[tokio::test]
-async fn an_object_that_no_row_knows_goes_after_a_day() {
+async fn a_lost_catalogue_is_noticed_and_made_again_from_the_objects() {
+    let cloud = Cloud::start().await;
+    let before = kinds(&cloud).await;
+    let kept = cloud.json("/api/v1/retention").await["kept"].clone();
+    let (config, folder) = (cloud.config.clone(), cloud.folder);
+    cloud.running.shutdown().await;
+    fs::remove_file(config.data_dir.join("catalogue.sqlite")).expect("lost");
+    let Err(refused) = cloud_decoder::start(config.clone()).await else {
+        panic!("a service with a new catalogue and old objects started");
+    };
+    assert!(refused.to_string().contains("adopt"), "{refused:#}");
+
+    let done = cloud_decoder::adopt(&config).await.expect("adopted");
+    assert_eq!((done.frames, done.adopted, done.left), (3, 3, 0));
+    let running = cloud_decoder::start(config.clone()).await.expect("start");
+    let cloud = Cloud {
+        running,
+        config,
+        folder,
+    };
+    for (id, record) in before {
+        let after = cloud
+            .until(id, record["state"].as_str().expect("state"))
+            .await;
+        assert_eq!(lasting(after), lasting(record));
+    }
+    assert_eq!(cloud.json("/api/v1/retention").await["kept"], kept);
+    cloud.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn catalogue_and_objects_of_different_stores_do_not_start() {
+    let (one, other) = (Cloud::start().await, Cloud::start().await);
+    let (first, second) = (one.config.data_dir.clone(), other.config.data_dir.clone());
+    one.running.shutdown().await;
+    other.running.shutdown().await;
+    fs::remove_dir_all(second.join("objects")).expect("removed");
+    let Err(refused) = cloud_decoder::start(other.config.clone()).await else {
+        panic!("a service without its objects started");
+    };
+    assert!(refused.to_string().contains("not here"), "{refused:#}");
+    fs::rename(first.join("objects"), second.join("objects")).expect("moved");
+    for refused in [
+        cloud_decoder::start(other.config.clone()).await.map(drop),
+        cloud_decoder::adopt(&other.config).await.map(drop),
+    ] {
+        let error = refused.expect_err("they are of different stores");
+        assert!(error.to_string().contains("belong together"), "{error:#}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_changed_while_many_frames_have_no_row() {
+    let cloud = Cloud::start().await;
+    kinds(&cloud).await;
+    let cloud = cloud.restart(|_| {}).await;
+    let copy = cloud.folder.path().join("copy");
+    fs::copy(catalogue(&cloud), &copy).expect("backup");
+    let mut node = cloud.node().await;
+    let mut later = Vec::new();
+    for _ in 0..20 {
+        later.push(node.accepted(frame("gate", 64, 64)).await);
+    }
+    for &id in &later {
+        cloud.until(id, "decoded").await;
+        age(&file(&cloud, "latents", id));
+    }
+    let objects_before = cloud.objects();
+    let (config, folder) = (cloud.config.clone(), cloud.folder);
+    cloud.running.shutdown().await;
+    // The backup in place of the catalogue.
+    for tail in ["", "-wal", "-shm"] {
+        fs::remove_file(config.data_dir.join(format!("catalogue.sqlite{tail}"))).ok();
+    }
+    fs::copy(&copy, config.data_dir.join("catalogue.sqlite")).expect("restored");
+    let running = cloud_decoder::start(config.clone()).await.expect("start");
+    let cloud = Cloud {
+        running,
+        config,
+        folder,
+    };
+    let counted = async || (metric(&cloud, "cloud_decoder_orphans ").await == 20.0).then_some(());
+    testing::eventually("the orphans are counted", LIMIT, counted).await;
+    assert_eq!(cloud.objects(), objects_before, "an object is gone");
+    let (config, folder) = (cloud.config.clone(), cloud.folder);
+    cloud.running.shutdown().await;
+
+    let done = cloud_decoder::adopt(&config).await.expect("adopted");
+    assert_eq!((done.frames, done.adopted, done.left), (23, 20, 0));
+    let running = cloud_decoder::start(config.clone()).await.expect("start");
+    let cloud = Cloud {
+        running,
+        config,
+        folder,
+    };
+    for id in later {
+        cloud.until(id, "decoded").await;
+    }
+    assert_eq!(metric(&cloud, "cloud_decoder_orphans ").await, 0.0);
+    cloud.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_a_crash_left_without_its_row_gets_it() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
-    let known = node.accepted(frame("gate", 64, 64)).await;
-    cloud.until(known, "decoded").await;
-    let (old, young) = (Uuid::now_v7(), Uuid::now_v7());
-    for id in [old, young] {
-        let objects = objects(&cloud);
-        let put = objects.put(Kind::Latents, id, vec![0; 10].into());
-        put.await.expect("put");
-    }
-    for id in [old, known] {
-        let file = fs::File::options()
-            .append(true)
-            .open(file(&cloud, "latents", id))
-            .expect("file");
-        file.set_modified(SystemTime::UNIX_EPOCH).expect("a time");
+    let id = node.accepted(with_original(frame("gate", 64, 64))).await;
+    let incomplete = node.accepted(with_original(frame("gate", 64, 64))).await;
+    let before = cloud.until(id, "decoded").await;
+    cloud.until(incomplete, "decoded").await;
+    // From a version that did not keep what a row needs.
+    let old = Uuid::now_v7();
+    let kept = objects(&cloud);
+    let put = kept.put(Kind::Latents, old, frame("gate", 64, 64).latents);
+    put.await.expect("put");
+    objects(&cloud)
+        .delete_one(Kind::Original, incomplete)
+        .await
+        .expect("deleted");
+    for id in [id, incomplete, old] {
+        age(&file(&cloud, "latents", id));
     }
     // As a process that was killed while it wrote leaves them.
-    let path = file(&cloud, "latents", known).with_extension("pwl#7");
-    let unfinished = fs::File::create(&path).expect("file");
-    unfinished
-        .set_modified(SystemTime::UNIX_EPOCH)
-        .expect("a time");
+    let path = file(&cloud, "latents", id).with_extension("pwl#7");
+    fs::File::create(&path).expect("file");
+    age(&path);
+    let mut rows = database(&cloud).await;
+    sqlx::query("DELETE FROM frames")
+        .execute(&mut rows)
+        .await
+        .expect("deleted");
+    drop(rows);
     let cloud = cloud.restart(|_| {}).await;
-    let gone = async {
-        while objects(&cloud)
-            .size(Kind::Latents, old)
-            .await
-            .expect("size")
-            .is_some()
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, gone).await.expect("deleted in time");
+    let path_of = format!("/api/v1/frames/{id}");
+    let there = async || (cloud.http(&path_of).await.status() == 200).then_some(());
+    testing::eventually("the row is there", LIMIT, there).await;
+    assert_eq!(lasting(cloud.until(id, "decoded").await), lasting(before));
     let swept = async || (!path.exists()).then_some(());
     testing::eventually("the unfinished file is deleted", LIMIT, swept).await;
-    for id in [young, known] {
+    for id in [incomplete, old] {
+        assert_eq!(
+            cloud.http(&format!("/api/v1/frames/{id}")).await.status(),
+            404
+        );
         let size = objects(&cloud).size(Kind::Latents, id).await;
         assert!(size.expect("size").is_some(), "{id} was deleted");
     }
+    assert_eq!(metric(&cloud, "cloud_decoder_orphans ").await, 2.0);
+    cloud.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_frame_whose_objects_are_damaged_is_parked_until_they_are_whole() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(with_original(frame("gate", 64, 64))).await;
+    cloud.until(id, "decoded").await;
+    for folder in ["latents", "originals"] {
+        let path = file(&cloud, folder, id);
+        let whole = fs::read(&path).expect("object");
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        fs::write(&path, &damaged).expect("damaged");
+        assert_eq!(retry(&cloud, id).await.0, 202);
+        let failed = cloud.until(id, "failed").await;
+        let reason = "its objects are damaged where they are kept";
+        assert_eq!(failed["failure"], reason, "{folder}");
+        assert_eq!(
+            fs::read(&path).expect("object"),
+            damaged,
+            "the object is kept"
+        );
+        fs::write(&path, &whole).expect("whole again");
+        cloud.until(id, "decoded").await;
+    }
+    cloud.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn processes_that_end_in_mid_decode_are_not_the_frames_fault() {
+    let cloud = Cloud::start_with(|config| config.decode.max_attempts = 1).await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(frame("gate", 64, 64)).await;
+    let lethal = node.accepted(frame("gate", 64, 64)).await;
+    cloud.until(id, "decoded").await;
+    cloud.until(lethal, "decoded").await;
+    let mut rows = database(&cloud).await;
+    // As after forty kills, and as after five of which it alone was under way in a process that had decoded others.
+    let was = "UPDATE frames SET state = 'queued', attempts = 0, begun = 40, deaths = $1 WHERE frame_id = $2";
+    for (frame, deaths) in [(id, 0), (lethal, 5)] {
+        let update = sqlx::query(was)
+            .bind(deaths)
+            .bind(frame.as_bytes().as_slice());
+        update.execute(&mut rows).await.expect("written");
+    }
+    drop(rows);
+    let cloud = cloud.restart(|_| {}).await;
+    cloud.until(id, "decoded").await;
+    let failed = cloud.until(lethal, "failed").await;
+    let reason = "the process ended 5 times in a row while it decoded this frame alone";
+    assert_eq!(failed["failure"], reason);
     cloud.running.shutdown().await;
 }
 

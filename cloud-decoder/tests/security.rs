@@ -501,6 +501,18 @@ async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
     };
     assert_eq!(retry("same-site").await, 401, "a page at another port");
     assert_eq!(retry("same-origin").await, 202);
+    let retry_of = async |origin: String| {
+        let request = client.post(url(&format!("/api/v1/frames/{id}/retry")));
+        let request = request.header(header::COOKIE, cookie);
+        let answer = request.header(header::ORIGIN, origin).send().await;
+        answer.expect("HTTP").status()
+    };
+    let addr = guarded.cloud.running.http_addr;
+    assert_eq!(retry_of("http://evil.example".into()).await, 401);
+    let beside = format!("http://{}:{}", addr.ip(), addr.port() ^ 1);
+    assert_eq!(retry_of(beside).await, 401, "a page at another port");
+    let own = retry_of(format!("http://{addr}")).await;
+    assert!([202, 409].contains(&own.as_u16()), "{own}: its own page");
 
     let logout = client.delete(url("/api/v1/session"));
     let logout = logout.header(header::COOKIE, cookie).send().await;
@@ -510,6 +522,42 @@ async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
     revoke(&guarded.file, "ops");
     let out = async { while get("/api/v1/summary", second).await.status() != 401 {} };
     timeout(LIMIT, out).await.expect("revoked");
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_answered_slowly_and_a_right_one_at_once() {
+    let guarded = Guarded::start_with(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
+    })
+    .await;
+    let client = testing::client();
+    let login = async |token: &str, from: &str| {
+        let request = client.post(guarded.cloud.url("/api/v1/session"));
+        let request = request.header("x-forwarded-for", from);
+        let request = request.json(&json!({ "token": token }));
+        request.send().await.expect("HTTP").status()
+    };
+    let (attacker, other) = ("192.0.2.1", "192.0.2.2");
+    let guess = || login("pw_0000", attacker);
+    let many = futures::stream::iter(0..200).map(|_| guess());
+    let guesses = many
+        .buffer_unordered(200)
+        .take_until(tokio::time::sleep(std::time::Duration::from_secs(2)));
+    let answered: Vec<_> = guesses.collect().await;
+    assert!(answered.iter().all(|status| *status == 401));
+    assert!(
+        answered.len() <= 40,
+        "{} guesses of one address were answered in two seconds",
+        answered.len()
+    );
+    let soon = std::time::Duration::from_secs(1);
+    for (token, from, status) in [
+        (guarded.viewer.as_str(), attacker, 204),
+        ("pw_0000", other, 401),
+    ] {
+        let answer = timeout(soon, login(token, from)).await;
+        assert_eq!(answer.expect("no wait"), status, "{from}");
+    }
 }
 
 #[tokio::test]

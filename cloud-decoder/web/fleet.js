@@ -94,6 +94,12 @@ function attention(sum, list, alarms) {
   const found = [];
   const told = alarms.map(alarmed);
   found.push(...told.filter(({ level }) => level === "bad"));
+  if (sum.certificate_expires_ms !== null) {
+    const over = sum.certificate_expires_ms <= Date.now();
+    const when = dateTime(sum.certificate_expires_ms);
+    found.push({ level: "bad", text: over ? `The certificate of this service expired at ${when}: edge nodes and browsers refuse it.`
+      : `The certificate of this service expires at ${when}. Exchange the files that tls.cert and tls.key name.` });
+  }
   if (sum.failed > 0) {
     found.push({ level: "bad", text: `${plural(sum.failed, "frame")} could not be decoded.`, more: link("#/parked", "See why") });
   }

@@ -32,6 +32,8 @@ export function attention(list) {
     !connected && ["bad", `${node} hung up ${ago(changed_ms)}. ${left(spool)}`],
     connected && spool && fill(spool) >= HALF && ["warn",
       `${node} has ${plural(spool.frames, "frame")} in its spool, ${percent(fill(spool))} of it: the link is too thin, so it sends ${count(spool.bits_per_patch)} bits a patch.`],
+    spool?.held > 0 && ["bad",
+      `${node} holds ${plural(spool.held, "frame")} that this cloud does not take: larger than decode.max_pixels or grpc.max_message_bytes. They wait in its spool.`],
     spool?.dropped > 0 && ["bad", `${node} lost ${plural(spool.dropped, "frame")}: its spool was full, they expired or were damaged.`],
   ].filter(Boolean));
 }

@@ -16,7 +16,10 @@ use clap::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{ParseError, filter_fn},
@@ -166,19 +169,77 @@ fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyho
     Ok(())
 }
 
-/// Waits for the operator to end the service, by SIGTERM or ctrl-c. SIGTERM is caught from the
-/// call on, not only from the first poll, so call it before the service starts.
+/// What an operator or the system sends to end the service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of
+/// tokens, certificates and programs are read again without a signal.)
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on, so make it before the service starts.
+    ///
+    /// # Errors
+    /// A signal cannot be caught.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one, and gives its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+
+    /// Starts a service; nothing if a signal comes before it has.
+    ///
+    /// # Errors
+    /// That of the start.
+    pub async fn or_start<T>(
+        &mut self,
+        start: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        tokio::select! {
+            started = start => started.map(Some),
+            signal = self.next() => {
+                tracing::info!(signal, "not started");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits for a shutdown, or for one more signal.
+    ///
+    /// # Errors
+    /// That came first.
+    pub async fn or_shut_down(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = shutdown => Ok(()),
+            signal = self.next() => {
+                anyhow::bail!("{signal} came during the shutdown, which was not waited for")
+            }
+        }
+    }
+}
+
+/// Runs a service on a runtime of its own. Work that does not end with it, as of a thread that computes, is left behind.
 ///
 /// # Errors
-/// The signal cannot be caught.
-pub fn termination() -> io::Result<impl Future<Output = io::Result<()>>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-        }
-    })
+/// No thread can be started, or that of the service.
+pub fn block_on(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().build()?;
+    let ended = runtime.block_on(service);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Lets this process open as many files, of which connections are the most, as the system lets it, and gives how many that

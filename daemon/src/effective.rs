@@ -12,7 +12,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, secrets};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,13 +115,15 @@ impl Origins {
     }
 }
 
-/// Prints the configuration as a TOML file that gives it again, with each value's origin behind it.
+/// Prints the configuration as a TOML file that gives it again, with each value's origin behind it. What may be
+/// secret in addresses is left out of it.
 ///
 /// # Errors
 /// Standard output is closed.
 pub fn print(config: &impl Serialize, origins: &Origins) -> anyhow::Result<()> {
     let mut text = String::new();
-    section("", &serde_json::to_value(config)?, origins, &mut text);
+    let shown = secrets::hidden(&serde_json::to_value(config)?);
+    section("", &shown, origins, &mut text);
     write!(io::stdout(), "{text}")?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{future::poll_fn, io, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderMap, header::CONTENT_ENCODING},
+    http::{HeaderMap, Request, header::CONTENT_ENCODING},
 };
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -24,7 +24,11 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{connections, lenient, tls::Acceptor};
+use crate::{
+    connections, lenient,
+    places::{Place, Places},
+    tls::Acceptor,
+};
 
 /// Longest that a client may go on sending after its last answer.
 const LINGER: Duration = Duration::from_secs(5);
@@ -32,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What clients can take of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections; further ones wait to be accepted.
+    /// Open connections of those whose requests were authorized, and as many of strangers; see [`places`](crate::places).
     pub max_connections: usize,
     /// Longest that a TLS handshake, and then a request's head, may take to arrive.
     pub head_timeout: Duration,
@@ -51,16 +55,22 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let places = Places::new(limits.max_connections, limits.max_connections);
     let mut open = JoinSet::new();
     loop {
-        let room = open.len() < limits.max_connections;
-        let stream = tokio::select! {
+        let (stream, place) = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            stream = connections::next(&listener), if room => stream,
+            accepted = connections::next(&listener, &places) => accepted,
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        open.spawn(connection(stream, acceptor, router, limits, stop));
+        open.spawn(async move {
+            let turned_out = place.turned_out();
+            tokio::select! {
+                () = turned_out => {}
+                () = connection(stream, place, acceptor, router, limits, stop) => {}
+            }
+        });
     }
     drop(listener);
     let drained = async { while open.join_next().await.is_some() {} };
@@ -85,15 +95,17 @@ pub fn compressed(headers: &HeaderMap) -> Option<String> {
 
 async fn connection(
     stream: TcpStream,
+    place: Place,
     acceptor: Acceptor,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let handshake = connections::handshake(&acceptor, stream, limits.head_timeout);
+    let handshake = connections::handshake(&acceptor, stream, &place, limits.head_timeout);
     let Some(Some(stream)) = stop.run_until_cancelled(handshake).await else {
         return;
     };
+    let pass = place.pass();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.stall_timeout));
     let mut serving = http1::Builder::new()
@@ -101,7 +113,10 @@ async fn connection(
         .header_read_timeout(limits.head_timeout)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router.map_request(lenient::plain::<Incoming>)),
+            TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(pass.clone());
+                lenient::plain::<Incoming>(request)
+            })),
         );
     let result = tokio::select! {
         result = poll_fn(|context| serving.poll_without_shutdown(context)) => result,

@@ -61,6 +61,17 @@ impl Rates {
         Err(Duration::from_secs_f64(wait))
     }
 
+    /// Takes a token of the key's bucket, be it one that has yet to flow in, and gives the time until then: `longest` at
+    /// most, for who waits that long stands at the end of the line.
+    pub fn in_line(&self, key: &str, now: Instant, longest: Duration) -> Duration {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = self.bucket(&mut buckets, key, now);
+        let most = longest.as_secs_f64() * self.per_second;
+        bucket.tokens = (self.level(bucket, now) - 1.0).max(-most);
+        bucket.at = now;
+        Duration::from_secs_f64((-bucket.tokens).max(0.0) / self.per_second)
+    }
+
     fn bucket<'a>(&self, buckets: &'a mut Buckets, key: &str, now: Instant) -> &'a mut Bucket {
         let full = Bucket {
             tokens: self.burst,
@@ -104,6 +115,18 @@ mod tests {
         assert_eq!(passed(start + wait), 1);
         assert_eq!(passed(start + 11 * SECOND), 3, "no more than the burst");
         assert!(rates.take("yard", start).is_ok(), "another has its own");
+    }
+
+    #[test]
+    fn those_in_line_wait_for_their_turn_and_no_longer_than_allowed() {
+        let rates = Rates::new(2.0, 2);
+        let start = Instant::now();
+        let wait = |at| rates.in_line("gate", at, 2 * SECOND);
+        let waits: Vec<_> = (0..8).map(|_| wait(start).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 500, 1000, 1500, 2000, 2000, 2000]);
+        assert_eq!(wait(start + SECOND), 3 * SECOND / 2);
+        assert_eq!(wait(start + 9 * SECOND), Duration::ZERO);
+        assert!(rates.in_line("yard", start, SECOND).is_zero(), "another");
     }
 
     #[test]

@@ -19,7 +19,10 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::config::{ConfigError, wrong};
+use crate::{
+    config::{ConfigError, wrong},
+    secrets::hide,
+};
 
 /// Header, and field of a frame, that carries a trace on.
 pub const TRACEPARENT: &str = "traceparent";
@@ -62,7 +65,7 @@ impl Trace {
             Some(_) => Ok(()),
             None => {
                 let allowed = "addresses of the form http://HOST:PORT";
-                Err(wrong("trace.otlp_endpoint", endpoint, allowed))
+                Err(wrong("trace.otlp_endpoint", hide(endpoint), allowed))
             }
         }
     }

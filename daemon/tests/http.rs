@@ -10,6 +10,7 @@ use axum::{
 use daemon::{
     http::{Limits, compressed, serve},
     lenient::Slashed,
+    places::Pass,
     tls::Acceptor,
 };
 use tokio::{
@@ -156,24 +157,46 @@ fn only_a_body_as_it_is_counts_as_uncompressed() {
 }
 
 #[tokio::test]
-async fn one_more_than_the_cap_waits_for_a_place() {
+async fn one_more_stranger_takes_the_place_of_the_oldest() {
     let limits = Limits {
         max_connections: 2,
         ..LIMITS
     };
     let server = Server::start(hello(), limits).await;
-    let (first, mut second) = (server.client().await, server.client().await);
-    let mut third = TcpStream::connect(server.addr).await.expect("connect");
-    ask(&mut third).await;
-    // The second's answers show that the server runs; the third's must not come.
-    for _ in 0..20 {
-        ask(&mut second).await;
-        answer(&mut second).await;
-        let early = timeout(Duration::from_millis(5), third.readable()).await;
-        assert!(early.is_err(), "a third connection was accepted");
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    // Not before the first one had the time for a request.
+    let mut hasty = TcpStream::connect(server.addr).await.expect("connect");
+    closed(&mut hasty).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut third = server.client().await;
+    closed(&mut first).await;
+    for stream in [&mut second, &mut third] {
+        ask(stream).await;
+        answer(stream).await;
     }
-    drop(first);
-    assert!(answer(&mut third).await.starts_with("HTTP/1.1 200"));
+    server.stop.cancel();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_of_those_who_are_known() {
+    let limits = Limits {
+        max_connections: 1,
+        ..LIMITS
+    };
+    let known = get(async |Extension(pass): Extension<Pass>| {
+        pass.known();
+        "hello"
+    });
+    let server = Server::start(Router::new().route("/", known), limits).await;
+    let mut known = server.client().await;
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        strangers.push(TcpStream::connect(server.addr).await.expect("connect"));
+    }
+    closed(&mut strangers[3]).await;
+    ask(&mut known).await;
+    answer(&mut known).await;
     server.stop.cancel();
     server.ended().await;
 }
@@ -190,10 +213,8 @@ async fn a_stop_is_heard_while_all_places_are_taken() {
     let mut only = TcpStream::connect(server.addr).await.expect("connect");
     ask(&mut only).await;
     timeout(PATIENCE, arrived.recv()).await.expect("it arrives");
-    let mut waiting = TcpStream::connect(server.addr).await.expect("connect");
     server.stop.cancel();
     closed(&mut only).await;
-    closed(&mut waiting).await;
     server.ended().await;
 }
 

@@ -16,7 +16,7 @@ pub use daemon::{
     tokens::Auth,
     trace::Trace,
 };
-use daemon::{effective::Origins, exposure, tls};
+use daemon::{effective::Origins, exposure, forwarded::Network, secrets::hide, tls};
 use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
 use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
 use schemars::JsonSchema;
@@ -80,10 +80,13 @@ pub struct Http {
     pub camera_rate: Option<f64>,
     /// Frames that one camera may post at once before `camera_rate` holds it back.
     pub camera_burst: u32,
-    /// Open connections; further ones wait to be accepted.
+    /// Open connections of clients with a valid token, and as many without one, of which the oldest are closed for new ones.
     pub max_connections: usize,
     /// Longest that a request may take to arrive, in seconds.
     pub request_timeout_s: u64,
+    /// Proxies in front of the node, `ADDRESS` or `ADDRESS/BITS`: requests that come from them count for the address in their
+    /// `X-Forwarded-For`.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Program files; the shipped program where none is named. They are read again when they change.
@@ -206,6 +209,7 @@ impl Default for Http {
             camera_burst: 20,
             max_connections: 256,
             request_timeout_s: 30,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -351,7 +355,7 @@ impl Config {
         let (Some(scheme @ ("http" | "https")), Some(host)) = (scheme, host) else {
             return Err(wrong(
                 "uplink.endpoint",
-                &uplink.endpoint,
+                hide(&uplink.endpoint),
                 "addresses of the form http://HOST:PORT and https://HOST:PORT",
             ));
         };
@@ -384,7 +388,7 @@ impl Config {
         let reason = format!(
             "is {:?}, which sends frames readable over the network: use https://, or set insecure = true if \
              something else protects the way",
-            uplink.endpoint
+            hide(&uplink.endpoint)
         );
         Err(ConfigError::Value {
             key: "uplink.endpoint",

@@ -27,24 +27,33 @@ use std::{
 
 use anyhow::Context as _;
 use daemon::{
+    expiry::Watched,
     rate::Rates,
     tls::{Acceptor, Protocol},
     tokens::{Gate, Kind},
 };
 use tokio::{
-    net::TcpListener,
     sync::Semaphore,
     task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, ConfigError};
 use self::{
-    encode::Encoder, metrics::Metrics, node::Node, sources::Board, spool::Spool, uplink::Uplink,
+    encode::Encoder,
+    metrics::{CertificateOf, Metrics},
+    node::Node,
+    sources::Board,
+    spool::Spool,
+    uplink::Uplink,
 };
 
 /// The kinds of tokens that a node knows.
 pub const TOKENS: [Kind; 2] = [Kind::Sender, Kind::Viewer];
+
+/// Longest that the last writes to the spool may take after the time for requests in progress.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// A node that runs.
 #[must_use = "a node is stopped by `shutdown`"]
@@ -57,6 +66,7 @@ pub struct Running {
     expiry: JoinHandle<()>,
     sources: JoinHandle<()>,
     spool: Arc<Spool>,
+    patience: Duration,
 }
 
 /// Loads the programs and runs a warm-up patch through each, opens the spool, binds HTTP and starts
@@ -80,8 +90,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let spool = Arc::new(spool);
     let acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
     let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
-    let listener = TcpListener::bind(config.http.listen)
-        .await
+    let listener = daemon::connections::bind(config.http.listen)
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
     let http_addr = listener.local_addr()?;
     let stop = CancellationToken::new();
@@ -97,9 +106,28 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         Arc::clone(&spool),
         metrics.clone(),
     )?;
+    let certificates = [
+        ("tls.cert", &config.tls.cert, CertificateOf::Http),
+        (
+            "uplink.tls.cert",
+            &config.uplink.tls.cert,
+            CertificateOf::Uplink,
+        ),
+    ]
+    .map(|(key, path, of)| {
+        let gauge = metrics.certificates.get_or_create(&of).clone();
+        let watched = Watched::new(key, path.clone(), gauge);
+        tokio::spawn(watched.clone().warn(stop.clone()));
+        watched
+    });
     let node = Arc::new(Node {
+        certificates,
         link: uplink.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
+        bodies: http::Bodies::new(
+            config.http.max_body_bytes,
+            Duration::from_secs(config.http.request_timeout_s),
+        ),
         camera_rates: camera_rates(&config.http),
         sources: Board::new(&config.sources),
         originals: original::Budget::new(config.originals_bytes_per_hour),
@@ -109,6 +137,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         encoder,
         metrics,
         gate,
+        guesses: daemon::guesses::Guesses::default(),
         config: config.clone(),
     });
     if config.insecure {
@@ -116,7 +145,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             "insecure is set: who reaches the ports or the network may read and send frames"
         );
     }
-    tracing::info!(http = %http_addr, endpoint = config.uplink.endpoint, "edge node is up");
+    tracing::info!(http = %http_addr, endpoint = daemon::secrets::hide(&config.uplink.endpoint), "edge node is up");
     let router = http::router(Arc::clone(&node));
     let limits = daemon::http::Limits {
         max_connections: config.http.max_connections,
@@ -138,20 +167,34 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         expiry: tokio::spawn(node.expire()),
         stop,
         spool,
+        patience: config.shutdown(),
     })
 }
 
 impl Running {
+    /// Waits until the node cannot go on by itself.
+    pub async fn ended(&self) -> anyhow::Error {
+        self.spool.damaged().await;
+        anyhow::anyhow!("the spool's file is damaged, the next start saves what can be read of it")
+    }
+
     /// Stops: no new connections, requests in progress are finished within the configured bound,
-    /// the spool is closed. What was not delivered stays in it.
+    /// the spool is closed. What was not delivered stays in it; what is not done in time is cut off.
     pub async fn shutdown(self) {
         self.stop.cancel();
-        for task in [self.http, self.sources, self.uplink, self.expiry] {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task ended badly");
+        let mut tasks = [self.http, self.sources, self.uplink, self.expiry];
+        let drain = async {
+            for task in &mut tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a task ended badly");
+                }
             }
+            self.spool.close().await;
+        };
+        if timeout(self.patience + LAST_WRITES, drain).await.is_err() {
+            tracing::warn!("not everything ended in time");
+            tasks.iter().for_each(JoinHandle::abort);
         }
-        self.spool.close().await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use daemon::{
-    boot::{self, key_value},
+    boot::{self, Signals, key_value},
     config::ConfigError,
     effective::Origins,
 };
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                serve(config)
+                boot::block_on(serve(config))
             }
             Some(Command::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
@@ -75,15 +75,21 @@ fn main() -> ExitCode {
     )
 }
 
-#[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let termination = boot::termination()?;
-    let node = edge_node::start(config).await?;
+    let mut signals = Signals::catch()?;
+    let Some(node) = signals.or_start(edge_node::start(config)).await? else {
+        return Ok(());
+    };
     writeln!(io::stdout(), "listening http={}", node.http_addr)?;
-    termination.await?;
-    tracing::info!("shutting down");
-    node.shutdown().await;
-    Ok(())
+    let ended = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
+        error = node.ended() => Err(error),
+    };
+    signals.or_shut_down(node.shutdown()).await?;
+    ended
 }
 
 impl Args {

@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 use daemon::{
     label,
     metrics::{
-        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, histogram, registry,
-        text,
+        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, gauges, histogram,
+        registry, text,
     },
 };
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -26,6 +26,8 @@ pub struct Metrics {
     pub accepted: Counters<TaskKind>,
     /// Frames not accepted, by reason.
     pub refused: Counters<Refusal>,
+    /// Bodies of frames that are being read.
+    pub bodies: Gauge,
     /// Frames being handled.
     pub in_flight: Gauge,
     /// Most of them at once.
@@ -54,6 +56,8 @@ pub struct Metrics {
     pub encode_failures: Counter,
     /// Requests without the right token.
     pub unauthorized: Counter,
+    /// When certificates expire.
+    pub certificates: Family<CertificateOf, Gauge>,
     /// Bits a patch of the newest frame.
     pub rate_bits: Gauge,
     /// Bits of latents made.
@@ -66,6 +70,8 @@ pub struct Metrics {
     pub spool_frames: Gauge,
     /// Bytes of the frames in the spool.
     pub spool_bytes: Gauge,
+    /// Frames in the spool that are larger than the cloud takes.
+    pub spool_held: Gauge,
     /// Most bytes of the spool's file.
     spool_max_bytes: Gauge,
     /// Age of the oldest frame in the spool in seconds, set when the metrics are read.
@@ -121,6 +127,14 @@ label! {
 }
 
 label! {
+    /// Whose certificate.
+    pub CertificateOf as "of" {
+        Http = "http",
+        Uplink = "uplink",
+    }
+}
+
+label! {
     /// What became of a source's frame.
     pub SourceOutcome as "outcome" {
         Taken = "taken",
@@ -167,6 +181,11 @@ impl Metrics {
             http: Http::register(r, routes()),
             accepted: counters(r, "frames_accepted", "Frames accepted"),
             refused: counters(r, "frames_refused", "Frames not accepted"),
+            bodies: gauge(
+                r,
+                "bodies_in_flight",
+                "Bodies of frames that are being read",
+            ),
             in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
             in_flight_max: gauge(r, "frames_in_flight_max", "Most frames handled at once"),
             encode_wait_seconds: histogram(
@@ -203,6 +222,11 @@ impl Metrics {
             ),
             encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
             unauthorized: counter(r, "unauthorized", "Requests without the right token"),
+            certificates: gauges(
+                r,
+                "certificate_expires_timestamp_seconds",
+                "When a certificate expires, in seconds since the Unix epoch; 0 without one",
+            ),
             rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
             latent_bits: counter(r, "latent_bits", "Bits of latents made"),
             originals_skipped: counter(
@@ -213,6 +237,11 @@ impl Metrics {
             spool: Calls::register(r, "spool", "calls of the spool"),
             spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
             spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),
+            spool_held: gauge(
+                r,
+                "spool_held_frames",
+                "Frames in the spool that are larger than the cloud takes",
+            ),
             spool_max_bytes: gauge(r, "spool_max_bytes", "Most bytes of the spool's file"),
             spool_oldest_age_seconds: gauge(
                 r,

@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, metrics::Raised, rate::Rates, tokens::Gate};
+use daemon::{
+    boot::SPANS, expiry::Watched, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate,
+};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -19,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     encode::{self, Encoded, Encoder, Task},
-    http::HttpError,
+    http::{Bodies, HttpError},
     intake::{self, Frame},
     metrics::{Metrics, Refusal},
     original,
@@ -41,7 +43,11 @@ pub(crate) struct Node {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) bodies: Bodies,
     pub(crate) gate: Gate,
+    pub(crate) guesses: Guesses,
+    /// Those of the HTTP side and of the uplink.
+    pub(crate) certificates: [Watched; 2],
     pub(crate) camera_rates: Option<Rates>,
     pub(crate) sources: Board,
     pub(crate) originals: original::Budget,

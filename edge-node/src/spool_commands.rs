@@ -20,7 +20,7 @@ use patchwire_proto::{latent::LatentFrame, v1::EncodedFrame};
 pub(crate) enum Action {
     /// List the frames, oldest first; a node may be running
     Ls(Of),
-    /// Check every frame; exits with 1 if one is damaged. A node may be running
+    /// Check the file and every frame; exits with 1 if something is damaged. A node may be running
     Verify,
     /// Write latents (ID.pwl, for `patchwire decode`) and originals into a folder; a node may be running
     Export {
@@ -123,6 +123,15 @@ fn described(frame: &EncodedFrame) -> String {
 }
 
 async fn verify(path: &Path) -> anyhow::Result<()> {
+    let file = SpoolFile::open(path).await?;
+    let problems = file.problems().await?;
+    file.close().await;
+    for problem in &problems {
+        writeln!(io::stdout(), "{problem}")?;
+    }
+    if !problems.is_empty() {
+        bail!("the file is damaged, the node's next start saves what can be read of it");
+    }
     let (mut frames, mut damaged) = (0u64, 0u64);
     each(path, Shelf::Queue, |kept| {
         frames += 1;

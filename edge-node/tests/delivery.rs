@@ -13,8 +13,8 @@ use patchwire_proto::{
     limits::{check_frame, check_hello},
 };
 use support::{
-    Cloud, Verdict, backlog, config, eventually, free_addr, metric, plain, post_one, post_raw,
-    state,
+    Cloud, Limits, NO_LIMITS, Verdict, backlog, config, eventually, free_addr, metric, plain,
+    post_one, post_raw, state,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -234,6 +234,63 @@ async fn duplicates_and_rejections_are_told_and_leave_the_spool() {
         rejected
     );
     assert_eq!(kept.1, "the cloud does not know this program");
+}
+
+#[tokio::test]
+async fn frames_that_do_not_fit_the_cloud_wait_for_one_that_takes_them() {
+    for (limits, why) in [
+        (
+            Limits {
+                max_pixels: 4096,
+                ..NO_LIMITS
+            },
+            "it has 262144 pixels, more than the 4096 that the cloud takes",
+        ),
+        (
+            Limits {
+                max_message_bytes: 300,
+                ..NO_LIMITS
+            },
+            "is larger than the 300 allowed",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("dir");
+        let small = Cloud::start_for(limits).await;
+        let mut config = config(dir.path(), small.addr);
+        let node = edge_node::start(config.clone()).await.expect("start");
+        let large = support::post_raw(&node, "camera=gate", 512, 512, plain(512, 512, [9; 3]));
+        let (status, large) = support::answer(large.send().await.expect("an answer")).await;
+        assert_eq!(status, 202, "{large}");
+        let fits = post_one(&node).await;
+        eventually("the frame that fits to arrive", async || {
+            state(&node, &fits).await == "delivered"
+        })
+        .await;
+        let large = large["frame_id"].as_str().expect("an id");
+        assert_eq!(state(&node, large).await, "spooled", "{why}");
+        assert_eq!(ids(&small), [fits]);
+        let (_, told) = support::get(&node, "/v1/status").await;
+        assert_eq!(told["uplink"]["held_frames"], 1, "{told}");
+        let reason = told["uplink"]["held_reason"].as_str().expect("a reason");
+        assert!(reason.ends_with(why), "{reason}");
+        assert_eq!(metric(&node, "edge_node_spool_held_frames").await, 1.0);
+        eventually("the cloud to be told", async || {
+            let last = small.statuses().pop();
+            last.is_some_and(|status| status.held_frames == 1)
+        })
+        .await;
+        node.shutdown().await;
+        let enough = Cloud::start_for(NO_LIMITS).await;
+        config.uplink.endpoint = format!("http://{}", enough.addr);
+        let node = edge_node::start(config).await.expect("start again");
+        eventually("the large frame to arrive", async || {
+            backlog(&node).await == 0
+        })
+        .await;
+        assert_eq!(ids(&enough), [large]);
+        assert_eq!(metric(&node, "edge_node_spool_held_frames").await, 0.0);
+        node.shutdown().await;
+    }
 }
 
 #[tokio::test]

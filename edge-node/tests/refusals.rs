@@ -7,6 +7,7 @@ use std::{fs, io::Cursor, path::Path};
 use edge_node::Running;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use reqwest::RequestBuilder;
+use sqlx::Connection as _;
 use support::{Cloud, Verdict, answer, backlog, config, get, plain, post, post_raw};
 
 fn photo(width: u32, height: u32) -> RgbImage {
@@ -396,14 +397,15 @@ async fn too_many_at_once_are_told_to_come_back() {
     let addr = support::free_addr().await;
     let mut config = config(dir.path(), addr);
     config.http.max_concurrent = 1;
-    let node = edge_node::start(config).await.expect("start");
-    // A body that has begun and does not end holds the only place.
-    let (hold, chunks) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(chunks));
-    let slow = post(&node, "camera=c")
-        .header("content-type", "image/png")
-        .body(body);
-    let slow = tokio::spawn(slow.send());
+    let node = edge_node::start(config.clone()).await.expect("start");
+    // A frame that cannot be stored, for the spool is locked, holds the only place.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&config.spool.path);
+    let other = sqlx::SqliteConnection::connect_with(&options).await;
+    let mut other = other.expect("it opens");
+    let lock = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await;
+    lock.expect("a lock");
+    let first = post_raw(&node, "camera=c", 4, 4, plain(4, 4, [0; 3]));
+    let first = tokio::spawn(first.send());
     support::eventually("the place is taken", async || {
         support::metric(&node, "edge_node_frames_in_flight").await == 1.0
     })
@@ -412,8 +414,10 @@ async fn too_many_at_once_are_told_to_come_back() {
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), 429);
     assert!(response.headers().contains_key("retry-after"));
-    drop(hold);
-    assert_eq!(slow.await.expect("task").expect("an answer").status(), 400);
+    let released = sqlx::query("ROLLBACK").execute(&mut other).await;
+    released.expect("released");
+    let answered = first.await.expect("task").expect("an answer");
+    assert_eq!(answered.status(), 202);
     support::post_one(&node).await;
     node.shutdown().await;
 }

@@ -145,7 +145,7 @@ async fn shutdown_is_bounded_with_an_idle_connection_open() {
         .body(body);
     let stuck = tokio::spawn(stuck.send());
     support::eventually("the request is being read", async || {
-        support::metric(&node, "edge_node_frames_in_flight").await == 1.0
+        support::metric(&node, "edge_node_bodies_in_flight").await == 1.0
     })
     .await;
     let start = Instant::now();

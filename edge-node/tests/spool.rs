@@ -246,6 +246,113 @@ async fn a_damaged_row_is_quarantined_and_the_rest_goes_on() {
     );
 }
 
+/// Overwrites every `each`th page of a file, from its second on.
+fn damage(path: &Path, each: usize) {
+    let mut bytes = std::fs::read(path).expect("the file");
+    for page in bytes.chunks_mut(4096).skip(1).step_by(each) {
+        page.fill(0xa5);
+    }
+    std::fs::write(path, bytes).expect("damaged");
+}
+
+fn aside(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).expect("folder");
+    entries.into_iter().any(|entry| {
+        let name = entry.expect("entry").file_name();
+        name.to_string_lossy().contains("damaged")
+    })
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_what_can_be_read_of_it_saved() {
+    let dir = tempfile::tempdir().expect("dir");
+    let settings = settings(dir.path());
+    let spool = open(&settings).await;
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        let frame = frame(100 + n * 17 % 1500);
+        spool.push(&frame).await.expect("pushed");
+        sent.push(frame);
+    }
+    spool.close().await;
+    drop(spool);
+    damage(&settings.path, 9);
+    // As after an end that was not clean.
+    std::fs::write(dir.path().join("spool.sqlite.lock"), "in use\n").expect("marked");
+
+    let spool = open(&settings).await;
+    let saved = spool.salvage().expect("damage was found").clone();
+    let there = contents(&spool).await;
+    assert_eq!(there.len() as u64, saved.frames);
+    assert_eq!(spool.backlog().frames, saved.frames);
+    assert_eq!(saved.frames + saved.lost, 200, "{saved:?}");
+    assert!(there.len() > 100, "only {} of 200 were saved", there.len());
+    let mut expected = sent.iter();
+    for frame in &there {
+        assert!(
+            expected.any(|sent| sent == frame),
+            "the order is another one"
+        );
+    }
+    assert!(aside(dir.path()), "the damaged file is gone");
+    // It goes on as ever, and is whole at the next start.
+    spool.push(&frame(10)).await.expect("pushed");
+    drop(spool);
+    let spool = open(&settings).await;
+    assert_eq!(spool.salvage(), None);
+    assert_eq!(contents(&spool).await.len(), there.len() + 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_any_more_does_not_keep_a_node_from_starting() {
+    let dir = tempfile::tempdir().expect("dir");
+    let settings = settings(dir.path());
+    let spool = open(&settings).await;
+    spool.push(&frame(10)).await.expect("pushed");
+    spool.close().await;
+    drop(spool);
+    std::fs::write(&settings.path, [0xa5; 8192]).expect("damaged");
+    let spool = open(&settings).await;
+    assert_eq!(spool.salvage().expect("damage was found").frames, 0);
+    assert!(aside(dir.path()), "the damaged file is gone");
+    spool.push(&frame(10)).await.expect("pushed");
+    assert_eq!(contents(&spool).await.len(), 1);
+}
+
+#[tokio::test]
+async fn damage_met_while_a_node_runs_ends_it_and_its_next_start_saves_what_is_left() {
+    let dir = tempfile::tempdir().expect("dir");
+    let config = config(dir.path(), support::free_addr().await);
+    let node = edge_node::start(config.clone()).await.expect("start");
+    for _ in 0..3 {
+        post_one(&node).await;
+    }
+    node.shutdown().await;
+    let node = edge_node::start(config.clone()).await.expect("start");
+    assert_eq!(backlog(&node).await, 3);
+    damage(&dir.path().join("spool.sqlite"), 1);
+    // Until the damage is met, in whichever page it is.
+    let met = async || {
+        post_raw(&node, "camera=c", 64, 64, noise(64, 64, 1))
+            .send()
+            .await
+            .ok();
+        tokio::time::timeout(std::time::Duration::from_millis(1), node.ended())
+            .await
+            .ok()
+    };
+    let error =
+        testing::eventually("the damage is met", std::time::Duration::from_secs(60), met).await;
+    assert!(error.to_string().contains("damaged"), "{error}");
+    assert_eq!(support::get(&node, "/readyz").await.0, 503);
+    node.shutdown().await;
+    let node = edge_node::start(config).await.expect("start");
+    assert_eq!(support::get(&node, "/readyz").await.0, 200);
+    assert!(aside(dir.path()), "the damaged file is gone");
+    post_one(&node).await;
+    node.shutdown().await;
+}
+
 #[tokio::test]
 async fn the_history_is_bounded() {
     let dir = tempfile::tempdir().expect("dir");

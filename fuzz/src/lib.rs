@@ -55,7 +55,7 @@ pub static UPLINK: Door = Door {
     name: "uplink",
     run: uplink::run,
     fixed: 1 << 20,
-    each: 64,
+    each: 8,
 };
 
 /// Images in all content types.

@@ -1,22 +1,21 @@
 //! What an edge node says to the cloud, and the cloud to it.
 
-use bytes::Bytes;
 use cloud_decoder::check::check;
 use edge_node::uplink::Reply;
 use patchwire_proto::{
+    checked,
     latent::LatentFrame,
     limits,
     v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
 };
-use prost::Message as _;
 
 use crate::latent;
 
 const MAX_PIXELS: u64 = 1 << 20;
 
 pub(crate) fn run(input: &[u8]) {
-    let input = Bytes::copy_from_slice(input);
-    if let Ok(message) = EdgeMessage::decode(input.clone()) {
+    let input = checked::seal(input);
+    if let Ok(message) = checked::decode::<EdgeMessage>(input.clone()) {
         again(&message);
         match message.body {
             Some(Body::Hello(hello)) => drop(limits::check_hello(&hello)),
@@ -28,7 +27,7 @@ pub(crate) fn run(input: &[u8]) {
             None => {}
         }
     }
-    if let Ok(message) = CloudMessage::decode(input) {
+    if let Ok(message) = checked::decode::<CloudMessage>(input) {
         again(&message);
         if let Ok(Reply::Verdict(verdict)) = Reply::try_from(message) {
             assert_eq!(verdict.id.get_version_num(), 7);

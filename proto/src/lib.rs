@@ -4,6 +4,7 @@
 pub mod checked;
 pub mod latent;
 pub mod limits;
+pub mod wire;
 
 /// Messages, clients and servers generated from `proto/patchwire/v1/patchwire.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

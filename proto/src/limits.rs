@@ -180,7 +180,8 @@ pub fn check_status(status: &NodeStatus) -> Result<(), Invalid> {
     check_number("spool_frames", status.spool_frames, MAX_COUNT)?;
     check_number("spool_bytes", status.spool_bytes, MAX_BYTES)?;
     check_number("spool_max_bytes", status.spool_max_bytes, MAX_BYTES)?;
-    check_number("dropped_frames", status.dropped_frames, MAX_COUNT)
+    check_number("dropped_frames", status.dropped_frames, MAX_COUNT)?;
+    check_number("held_frames", status.held_frames, MAX_COUNT)
 }
 
 /// Checks every field of a frame, its checksum last, and returns its latents if it has some.

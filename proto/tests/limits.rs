@@ -240,6 +240,13 @@ fn status_and_source_bytes_have_bounds() {
             },
             "dropped_frames",
         ),
+        (
+            NodeStatus {
+                held_frames: u64::MAX,
+                ..NodeStatus::default()
+            },
+            "held_frames",
+        ),
     ] {
         let said = check_status(&bad).expect_err(field).to_string();
         assert!(said.starts_with(field), "{said}");

@@ -172,6 +172,7 @@ impl Node {
             spool_max_bytes: 1 << 30,
             bits_per_patch: self.cloud.bits_per_patch(),
             dropped_frames: 0,
+            held_frames: 0,
         }
     }
 

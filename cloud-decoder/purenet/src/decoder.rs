@@ -156,10 +156,24 @@ impl Decoder {
     /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the feature maps of so wide a frame
     /// do not fit.
     pub fn decode(&self, latents: &[u8], width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
+        self.decode_while(latents, width, height, &|| true)
+    }
+
+    /// The same, for as long as `go_on` says so, which is asked every few rows of patches.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`], and [`DecodeError::Stopped`].
+    pub fn decode_while(
+        &self,
+        latents: &[u8],
+        width: u32,
+        height: u32,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, DecodeError> {
         let frame = self.frame(latents, width, height)?;
         match &self.run {
-            Runs::Full(runner) => runner.decode(latents, frame),
-            Runs::Tiles(runner) => runner.decode(latents, frame),
+            Runs::Full(runner) => runner.decode(latents, frame, go_on),
+            Runs::Tiles(runner) => runner.decode(latents, frame, go_on),
         }
     }
 
@@ -207,11 +221,18 @@ impl Decoder {
 }
 
 impl<E: Engine> Runner<E> {
-    fn decode(&self, latents: &[u8], frame: Frame) -> Result<Vec<u8>, DecodeError> {
+    fn decode(
+        &self,
+        latents: &[u8],
+        frame: Frame,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, DecodeError> {
         if self.network.base.is_none() {
-            return self.rgb::<u8>(latents, frame, |finished, y, line| finished.row(y, line));
+            return self.rgb::<u8>(latents, frame, go_on, |finished, y, line| {
+                finished.row(y, line)
+            });
         }
-        self.rgb::<f32>(latents, frame, |finished, y, line| {
+        self.rgb::<f32>(latents, frame, go_on, |finished, y, line| {
             let mut values = vec![0.0; line.len()];
             finished.row(y, &mut values);
             let bytes = line.iter_mut().zip(values);
@@ -224,11 +245,12 @@ impl<E: Engine> Runner<E> {
         &self,
         latents: &[u8],
         frame: Frame,
+        go_on: &dyn Fn() -> bool,
         row: impl Fn(&Finished<'_, O>, usize, &mut [u8]) + Sync,
     ) -> Result<Vec<u8>, DecodeError> {
         let stride = frame.width * 3;
         let mut rgb = vec![0; stride * frame.height];
-        self.pass::<O>(latents, frame, |finished| {
+        self.pass::<O>(latents, frame, go_on, |finished| {
             let rows = finished.rows();
             let end = rows.end.min(frame.height);
             let lines = &mut rgb[rows.start.min(end) * stride..end * stride];
@@ -241,7 +263,7 @@ impl<E: Engine> Runner<E> {
     fn decode_planes(&self, latents: &[u8], frame: Frame) -> Result<Array3<f32>, DecodeError> {
         let mut planes = Array3::zeros((3, frame.height, frame.width));
         let mut line = vec![0.0; frame.width * 3];
-        self.pass::<f32>(latents, frame, |finished| {
+        self.pass::<f32>(latents, frame, &|| true, |finished| {
             let rows = finished.rows();
             for y in rows.start..rows.end.min(frame.height) {
                 finished.row(y, &mut line);
@@ -257,6 +279,7 @@ impl<E: Engine> Runner<E> {
         &self,
         latents: &[u8],
         frame: Frame,
+        go_on: &dyn Fn() -> bool,
         sink: impl FnMut(Finished<'_, O>),
     ) -> Result<(), DecodeError> {
         let needed = self.network.map_bytes(frame.rows, frame.columns);
@@ -268,10 +291,13 @@ impl<E: Engine> Runner<E> {
         }
         let maps = self.maps(frame.rows, frame.columns);
         let pass = Pass::new(&self.network, self.engine, maps);
-        let maps = pass.run(latents, frame.patch_bytes, sink);
+        let (maps, whole) = pass.run(latents, frame.patch_bytes, go_on, sink);
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if (spare.len() + 1) * needed <= MAX_SPARE_BYTES {
             spare.push(maps);
+        }
+        if !whole {
+            return Err(DecodeError::Stopped);
         }
         Ok(())
     }
@@ -303,6 +329,29 @@ impl fmt::Debug for Decoder {
 mod tests {
     use super::*;
     use amx::Amx;
+
+    #[test]
+    fn a_decode_that_is_stopped_ends_between_rows_and_the_next_one_is_right() {
+        let bytes = include_bytes!("../tests/golden/full.safetensors");
+        let decoder = Decoder::from_safetensors(bytes).expect("it loads");
+        let (width, height) = (32, 32 * 2048);
+        let height = height.min(crate::MAX_SIDE);
+        let latents = vec![0x3c; height.div_ceil(32) as usize * 2];
+        let asked = std::cell::Cell::new(0);
+        let twice = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= 2
+        };
+        let stopped = decoder.decode_while(&latents, width, height, &twice);
+        assert_eq!(stopped.expect_err("stopped"), DecodeError::Stopped);
+        assert_eq!(asked.get(), 3, "it went on after it was to stop");
+        let whole = decoder.decode_while(&latents, width, height, &|| true);
+        let fresh = Decoder::from_safetensors(bytes).expect("it loads");
+        assert!(
+            whole == fresh.decode(&latents, width, height),
+            "rows differ"
+        );
+    }
 
     #[test]
     fn instruction_sets_agree() {

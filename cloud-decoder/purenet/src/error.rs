@@ -164,4 +164,7 @@ pub enum DecodeError {
         /// Bytes needed.
         needed: usize,
     },
+    /// It was to stop before the end.
+    #[error("decoding was stopped")]
+    Stopped,
 }

@@ -189,22 +189,30 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
         }
     }
 
-    /// Decodes latents of `patch_bytes` a patch, hands the frame's rows out in order and gives the maps back.
+    /// Decodes latents of `patch_bytes` a patch, hands the frame's rows out in order and gives the maps back, and whether it
+    /// came to the end: before each group of rows it asks whether to go on.
     pub(crate) fn run(
         mut self,
         latents: &[u8],
         patch_bytes: usize,
+        go_on: &dyn Fn() -> bool,
         mut sink: impl FnMut(Finished<'_, O>),
-    ) -> Maps<E::Value> {
+    ) -> (Maps<E::Value>, bool) {
         let (rows, columns) = (self.maps.rows, self.maps.columns);
         debug_assert_eq!(latents.len(), rows * columns * patch_bytes);
         let (network, engine) = (self.network, self.engine);
         let row = columns * network.shapes[0].values();
         let together = network.together(rows, columns);
         for latents in latents.chunks(ahead(columns) * columns * patch_bytes) {
+            if !go_on() {
+                return (self.maps, false);
+            }
             let (hidden, last) = (network.hidden.as_ref(), &network.first);
             let patches = engine.synthesize(hidden, last, latents, patch_bytes);
             for rows in patches.chunks(together * row) {
+                if !go_on() {
+                    return (self.maps, false);
+                }
                 rows.chunks_exact(row).for_each(|row| self.place(row));
                 for index in 0..network.stages.len() {
                     self.advance(index);
@@ -212,7 +220,7 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
                 self.hand_out(&mut sink);
             }
         }
-        self.maps
+        (self.maps, true)
     }
 
     /// Finishes rows of the frame and gives them away.

@@ -15,8 +15,10 @@ use super::{
     rhythm::{Rhythm, silent_after_ms},
 };
 use crate::{
-    catalogue::{Alarm, AlarmKind, AlarmPage, CatalogueError, Learned, Watched, Watchlist},
-    clock::{DAY_MS, now_ms},
+    catalogue::{
+        Alarm, AlarmKind, AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist,
+    },
+    clock::DAY_MS,
     config::Analysis,
     metrics::Metrics,
 };
@@ -57,6 +59,8 @@ impl Model {
 /// The watch.
 pub(crate) struct Watch {
     pub(crate) cameras: Arc<dyn Watchlist>,
+    /// Whose clock counts.
+    pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Analysis,
 }
@@ -66,7 +70,7 @@ impl Watch {
     pub(crate) async fn run(&self, stop: &CancellationToken) {
         // Another process tells the alarms once this one does not watch any more.
         let _told = Told(&self.metrics);
-        let began_ms = now_ms();
+        let mut began_ms = None;
         let mut looked = HashMap::new();
         let mut ticks = interval(PERIOD);
         for look in 0u32.. {
@@ -74,28 +78,33 @@ impl Watch {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.look(&mut looked, began_ms, stop).await {
+            if let Err(error) = self.look(&mut looked, &mut began_ms, stop).await {
                 tracing::error!(%error, "watching cameras");
             }
-            if look.is_multiple_of(FORGET_EVERY) {
-                let now = now_ms();
-                let forget = self
-                    .cameras
-                    .forget(now - KEPT_DAYS * DAY_MS, now / DAY_MS - KEPT_DAYS);
-                if let Err(error) = forget.await {
-                    tracing::error!(%error, "forgetting old alarms and bytes");
-                }
+            if look.is_multiple_of(FORGET_EVERY)
+                && let Err(error) = self.forget().await
+            {
+                tracing::error!(%error, "forgetting old alarms and bytes");
             }
         }
+    }
+
+    async fn forget(&self) -> Result<(), CatalogueError> {
+        let now = self.catalogue.now_ms().await?;
+        self.cameras
+            .forget(now - KEPT_DAYS * DAY_MS, now / DAY_MS - KEPT_DAYS)
+            .await
     }
 
     /// One look at all cameras. `looked` has the last frame up to which each was read.
     async fn look(
         &self,
         looked: &mut HashMap<String, i64>,
-        began_ms: i64,
+        began_ms: &mut Option<i64>,
         stop: &CancellationToken,
     ) -> Result<(), CatalogueError> {
+        let now_ms = self.catalogue.now_ms().await?;
+        let began_ms = *began_ms.get_or_insert(now_ms);
         let cameras = self.cameras.watched().await?;
         let cameras: HashMap<_, _> = (cameras.iter().map(|c| (c.camera_id.as_str(), c))).collect();
         let standing = AlarmPage::standing(MAX_STANDING);
@@ -103,7 +112,7 @@ impl Watch {
         for alarm in &alarms {
             match cameras.get(alarm.camera.as_str()) {
                 // With its last frame, a camera goes, and so do its alarms.
-                None => self.end(alarm.kind, &alarm.camera, now_ms()).await?,
+                None => self.end(alarm.kind, &alarm.camera, now_ms).await?,
                 Some(camera) => self.settle(alarm, camera).await?,
             }
         }
@@ -118,7 +127,7 @@ impl Watch {
                 looked.insert(name.to_owned(), camera.last_seq);
             }
             if !silent.contains(name) {
-                self.listen(camera, began_ms).await?;
+                self.listen(camera, began_ms, now_ms).await?;
             }
         }
         looked.retain(|name, _| cameras.contains_key(name.as_str()));
@@ -140,13 +149,18 @@ impl Watch {
     }
 
     /// Raises an alarm when a camera has been silent for too long. After a start, cameras get time to call again.
-    async fn listen(&self, camera: &Watched, began_ms: i64) -> Result<(), CatalogueError> {
+    async fn listen(
+        &self,
+        camera: &Watched,
+        began_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), CatalogueError> {
         let Some(expected_ms) = self.expected_ms(camera) else {
             return Ok(());
         };
         let (name, since) = (&camera.camera_id, camera.last_received_ms);
         let least_ms = (self.settings.silence_s * 1000.0) as i64;
-        if now_ms() - since.max(began_ms) > silent_after_ms(expected_ms, least_ms) {
+        if now_ms - since.max(began_ms) > silent_after_ms(expected_ms, least_ms) {
             let sentence = silence(name, expected_ms);
             self.raise(AlarmKind::Silent, name, since, &sentence)
                 .await?;
@@ -226,7 +240,8 @@ impl Watch {
             model.scenes.acknowledge();
             self.keep(name, judged_seq, &model).await?;
         }
-        self.end(AlarmKind::Drift, name, now_ms()).await
+        let now_ms = self.catalogue.now_ms().await?;
+        self.end(AlarmKind::Drift, name, now_ms).await
     }
 
     async fn keep(

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Camera, Catalogue, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place,
-    Seen, Series, Span, Totals,
+    Seen, Series, Span, StoreId, Totals,
 };
 use crate::{
     frame::{Frame, NewFrame, Quality, Work},
@@ -128,6 +128,34 @@ impl Catalogue for Measured {
 
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError> {
         self.read(self.inner.latents(camera, limit)).await
+    }
+
+    async fn store(&self) -> Result<Option<StoreId>, CatalogueError> {
+        self.read(self.inner.store()).await
+    }
+
+    async fn name_store(&self, id: Uuid) -> Result<(), CatalogueError> {
+        self.write(self.inner.name_store(id)).await
+    }
+
+    async fn pair_store(&self) -> Result<(), CatalogueError> {
+        self.write(self.inner.pair_store()).await
+    }
+
+    async fn absent(&self, frames: &[Uuid]) -> Result<Vec<Uuid>, CatalogueError> {
+        self.read(self.inner.absent(frames)).await
+    }
+
+    async fn now_ms(&self) -> Result<i64, CatalogueError> {
+        self.read(self.inner.now_ms()).await
+    }
+
+    async fn untried(&self) -> Result<bool, CatalogueError> {
+        self.read(self.inner.untried()).await
+    }
+
+    async fn risk(&self, id: Uuid) -> Result<(), CatalogueError> {
+        self.write(self.inner.risk(id)).await
     }
 
     async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {

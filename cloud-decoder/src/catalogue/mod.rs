@@ -230,6 +230,26 @@ pub struct LatentSample {
     pub shares: Vec<u8>,
 }
 
+/// How a decoding ended of a frame that is to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By the frame's fault, as far as is known.
+    Failed,
+    /// By the fault of a disk or a server.
+    NotItsFault,
+    /// It was not begun.
+    NotBegun,
+}
+
+/// Which store a catalogue belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId {
+    /// Its id.
+    pub id: Uuid,
+    /// Whether the objects carry the id, too.
+    pub paired: bool,
+}
+
 /// Everything that is kept about frames, except their bytes.
 #[async_trait]
 pub trait Catalogue: Send + Sync {
@@ -307,6 +327,27 @@ pub trait Catalogue: Send + Sync {
 
     /// What the last `limit` frames of a camera's newest program say, newest arrival first.
     async fn latents(&self, camera: &str, limit: u32) -> Result<Vec<LatentSample>, CatalogueError>;
+
+    /// Which store this catalogue belongs to; `None` when it has never been told.
+    async fn store(&self) -> Result<Option<StoreId>, CatalogueError>;
+
+    /// Gives the catalogue the id of its store, unless it has one.
+    async fn name_store(&self, id: Uuid) -> Result<(), CatalogueError>;
+
+    /// Notes that the objects carry the store's id.
+    async fn pair_store(&self) -> Result<(), CatalogueError>;
+
+    /// Those frames of which there is no row.
+    async fn absent(&self, frames: &[Uuid]) -> Result<Vec<Uuid>, CatalogueError>;
+
+    /// The clock of all processes that share the catalogue, in milliseconds since the Unix epoch.
+    async fn now_ms(&self) -> Result<i64, CatalogueError>;
+
+    /// Whether a frame waits whose decoding is not under way and was never cut short.
+    async fn untried(&self) -> Result<bool, CatalogueError>;
+
+    /// Notes that a frame's decoding is the only one under way in a process that has decoded others, until it ends.
+    async fn risk(&self, id: Uuid) -> Result<(), CatalogueError>;
 
     /// The right to remove frames and to repair, which one process has at a time; `None` while another has it.
     async fn lead(&self) -> Result<Option<Lead>, CatalogueError>;

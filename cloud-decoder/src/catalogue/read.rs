@@ -1,12 +1,12 @@
 //! What both databases read alike: the same SQL, over one pool or another.
 
-/// `impl Catalogue` with what is read written here and what the database does in a way of its own given: `$pool` is the field
-/// that readers use, `$label` the columns `label` and `score` of a frame's likeliest class, `$ahead` which queued frames the queue
+/// `impl Catalogue` with what is read written here and what the database does in a way of its own given: `$pool` and `$writer` are the
+/// fields that readers and writers use, `$label` the columns `label` and `score` of a frame's likeliest class, `$ahead` which queued frames the queue
 /// gives before the one of number `$1` that is live or not (`$2`), `$program` a program's id in hexadecimal and
 /// `$index` a hint of the index for means over time.
 macro_rules! catalogue {
     (
-        $catalogue:ty, $database:ty, $pool:ident,
+        $catalogue:ty, $database:ty, $pool:ident, $writer:ident,
         label: $label:literal, ahead: $ahead:literal, program: $program:literal, index: $index:literal,
         $($own:tt)*
     ) => {
@@ -97,6 +97,69 @@ macro_rules! catalogue {
                 .fetch_one(&self.$pool)
                 .await?;
                 Ok(Kept::new(frames, bytes))
+            }
+
+            async fn store(&self) -> Result<Option<StoreId>, CatalogueError> {
+                let row: Option<(Vec<u8>, i64)> = sqlx::query_as("SELECT id, paired FROM store")
+                    .fetch_optional(&self.$pool)
+                    .await?;
+                let Some((id, paired)) = row else {
+                    return Ok(None);
+                };
+                Ok(Some(StoreId {
+                    id: frame_id(&id)?,
+                    paired: paired != 0,
+                }))
+            }
+
+            async fn name_store(&self, id: Uuid) -> Result<(), CatalogueError> {
+                sqlx::query("INSERT INTO store (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING")
+                    .bind(id.as_bytes().as_slice())
+                    .execute(&self.$writer)
+                    .await?;
+                Ok(())
+            }
+
+            async fn pair_store(&self) -> Result<(), CatalogueError> {
+                sqlx::query("UPDATE store SET paired = 1")
+                    .execute(&self.$writer)
+                    .await?;
+                Ok(())
+            }
+
+            async fn absent(&self, frames: &[Uuid]) -> Result<Vec<Uuid>, CatalogueError> {
+                if frames.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let mut query = sqlx::QueryBuilder::<$database>::new(
+                    "SELECT frame_id FROM frames WHERE frame_id IN (",
+                );
+                let mut list = query.separated(", ");
+                for id in frames {
+                    list.push_bind(id.as_bytes().as_slice());
+                }
+                query.push(")");
+                let rows: Vec<(Vec<u8>,)> = query.build_query_as().fetch_all(&self.$pool).await?;
+                let there: Result<std::collections::HashSet<_>, _> = rows.iter().map(|(id,)| frame_id(id)).collect();
+                let there = there?;
+                Ok(frames.iter().copied().filter(|id| !there.contains(id)).collect())
+            }
+
+            async fn untried(&self) -> Result<bool, CatalogueError> {
+                let (untried,): (bool,) = sqlx::query_as(
+                    "SELECT EXISTS (SELECT 1 FROM frames WHERE state = 'queued' AND begun = 0)",
+                )
+                .fetch_one(&self.$pool)
+                .await?;
+                Ok(untried)
+            }
+
+            async fn risk(&self, id: Uuid) -> Result<(), CatalogueError> {
+                sqlx::query("UPDATE frames SET deaths = deaths + 1 WHERE frame_id = $1")
+                    .bind(id.as_bytes().as_slice())
+                    .execute(&self.$writer)
+                    .await?;
+                Ok(())
             }
 
             async fn queued(&self) -> Result<u64, CatalogueError> {

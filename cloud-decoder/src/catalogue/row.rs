@@ -34,6 +34,9 @@ pub(super) struct FrameRow {
     original_bytes: i64,
     label_bytes: i64,
     original_crc32c: Option<i64>,
+    digest: Option<Vec<u8>>,
+    begun: i64,
+    deaths: i64,
     traceparent: String,
     decode_ns: i64,
     measure_ns: i64,
@@ -55,12 +58,11 @@ impl TryFrom<FrameRow> for Frame {
             id: shown.clone(),
             what,
         };
-        let program = |bytes: Vec<u8>| {
-            <[u8; 32]>::try_from(bytes).map_err(|_| bad("a program id is not 32 bytes"))
-        };
+        let hash =
+            |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).map_err(|_| bad("a hash is not 32 bytes"));
         let label = match (row.label_program_id, row.label_scores) {
             (Some(id), Some(scores)) => Some(Label {
-                program_id: program(id)?,
+                program_id: hash(id)?,
                 scores: serde_json::from_str(&scores).map_err(|_| bad("scores are not JSON"))?,
             }),
             _ => None,
@@ -87,7 +89,7 @@ impl TryFrom<FrameRow> for Frame {
                 latent_bits: row.latent_bits as u64,
                 latent_ones: row.latent_ones,
                 bytes: row.bytes as u64,
-                program_id: row.program_id.map(program).transpose()?,
+                program_id: row.program_id.map(hash).transpose()?,
                 label,
                 original_type: row.original_type,
                 encode_ns: row.encode_ns as u64,
@@ -98,11 +100,14 @@ impl TryFrom<FrameRow> for Frame {
                 original_bytes: row.original_bytes as u64,
                 label_bytes: row.label_bytes as u64,
                 original_crc32c: row.original_crc32c.and_then(|crc| u32::try_from(crc).ok()),
+                digest: row.digest.map(hash).transpose()?,
                 traceparent: row.traceparent,
             },
             state,
             failure: row.failure,
             attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+            begun: u32::try_from(row.begun).unwrap_or(u32::MAX),
+            deaths: u32::try_from(row.deaths).unwrap_or(u32::MAX),
             quality,
             work: Work {
                 decode_ns: row.decode_ns as u64,

@@ -1,9 +1,9 @@
 //! What becomes of frames, within a transaction of either database, and with it the sums of their cameras.
 
 /// The functions for one database: `$lock` keeps a selected row for the transaction, `$again` is the column that says when a
-/// queued frame is taken, and `$when` what it is for one that is queued once more.
+/// queued frame is taken, and `$when` is what it is, in SQL, for one that is queued once more.
 macro_rules! settle {
-    ($database:ty, lock: $lock:literal, again: $again:literal, when: $when:expr) => {
+    ($database:ty, lock: $lock:literal, again: $again:literal, when: $when:literal) => {
         /// Records a reconstruction, whose objects have so many bytes.
         pub(super) async fn decoded(
             tx: &mut Transaction<'_, $database>,
@@ -15,7 +15,8 @@ macro_rules! settle {
             let row: Option<FrameRow> = sqlx::query_as(
                 "UPDATE frames SET state = 'decoded', decode_ns = $1, measure_ns = $2, store_ns = $3,
                      finished_ms = $4, psnr_db = $5, ssim = $6, ms_ssim = $7, seam_ratio = $8,
-                     original_seam_ratio = $9, bytes = bytes + $10
+                     original_seam_ratio = $9, bytes = bytes + $10, attempts = attempts + 1, begun = 0,
+                     deaths = 0
                  WHERE frame_id = $11 AND state = 'queued' RETURNING *",
             )
             .bind(saturate(work.decode_ns))
@@ -57,7 +58,8 @@ macro_rules! settle {
             reason: &str,
         ) -> Result<Option<Frame>, CatalogueError> {
             let row: Option<FrameRow> = sqlx::query_as(
-                "UPDATE frames SET state = 'failed', failure = $1
+                "UPDATE frames SET state = 'failed', failure = $1, attempts = attempts + 1, begun = 0,
+                     deaths = 0
                  WHERE frame_id = $2 AND state = 'queued' RETURNING *",
             )
             .bind(reason)
@@ -91,14 +93,15 @@ macro_rules! settle {
                 return Ok(None);
             };
             let after: FrameRow = sqlx::query_as(concat!(
-                "UPDATE frames SET state = 'queued', attempts = 0, failure = '', decode_ns = 0,
+                "UPDATE frames SET state = 'queued', attempts = 0, begun = 0, deaths = 0, failure = '', decode_ns = 0,
                      measure_ns = 0, store_ns = 0, finished_ms = 0, psnr_db = NULL, ssim = NULL,
                      ms_ssim = NULL, seam_ratio = NULL, original_seam_ratio = NULL, bytes = $1, ",
                 $again,
-                " = $2 WHERE frame_id = $3 RETURNING *"
+                " = ",
+                $when,
+                " WHERE frame_id = $2 RETURNING *"
             ))
             .bind(saturate(bytes))
-            .bind($when)
             .bind(id.as_bytes().as_slice())
             .fetch_one(&mut **tx)
             .await?;

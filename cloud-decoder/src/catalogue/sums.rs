@@ -1,5 +1,7 @@
 //! What frames add to the sums of their cameras.
 
+use patchwire_proto::latent::OVERHEAD_BYTES;
+
 use crate::{
     clock::DAY_MS,
     frame::{FrameState, NewFrame, Quality},
@@ -71,7 +73,10 @@ pub(super) struct Sent {
 impl Sent {
     pub(super) fn of(new: &NewFrame) -> Self {
         let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
-        let latents = saturate(new.bytes) - original;
+        let latents = match new.latent_bits {
+            0 => 0,
+            bits => saturate(bits / 8 + OVERHEAD_BYTES as u64),
+        };
         Self {
             day: new.received_ms / DAY_MS,
             frames: 1,

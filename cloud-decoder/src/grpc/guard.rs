@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daemon::tokens::{Gate, Holder, Kind, Refusal};
 use tonic::{Request, Status, service::Interceptor};
 
+use super::idle::Calls;
 use crate::metrics::Metrics;
 
 /// Whose token a call came with; nobody's where none is needed.
@@ -33,6 +34,9 @@ impl Interceptor for Guard {
                     Refusal::Kind(_) => Status::permission_denied(sentence),
                 }
             })?;
+        if let Some(calls) = request.extensions().get::<Calls>() {
+            calls.known();
+        }
         request.extensions_mut().insert(Guest(holder));
         Ok(request)
     }

@@ -1,7 +1,8 @@
-//! Connections on which nobody calls are closed.
+//! Connections on which nobody calls are closed, and those that are too old, and those of strangers for others.
 //!
 //! HTTP/2 pings find out whether the other side is there, not whether it wants anything: a client that answers them and
-//! never opens a stream would hold its connection for good.
+//! never opens a stream would hold its connection for good. So would one that watches the service's health, which anyone
+//! may and which never ends: that is no call here.
 
 use std::{
     io,
@@ -11,81 +12,137 @@ use std::{
     time::Duration,
 };
 
-use daemon::tls::Stream;
+use daemon::{
+    places::{Pass, Place},
+    tls::Stream,
+};
 use http_body_util::BodyExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{
+    Status,
     body::Body,
     codegen::{BoxFuture, Service, http},
     transport::server::Connected,
 };
 
-/// The calls of one connection.
+/// Path of the call that never ends by itself and that anyone may make.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// Most of these on one connection.
+const MAX_HEALTH_WATCHES: usize = 4;
+
+/// When a connection ends, whatever its client does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Without a call.
+    pub(super) idle: Duration,
+    /// With calls, too.
+    pub(super) age: Duration,
+}
+
+/// The calls of one connection, and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Calls(Arc<Mutex<State>>);
+pub(super) struct Calls {
+    state: Arc<Mutex<State>>,
+    pass: Pass,
+}
 
 #[derive(Debug)]
 struct State {
     open: usize,
-    /// When the last one ended, or the connection began.
+    watches: usize,
+    /// When the last call ended, or the connection began.
     quiet_since: Instant,
 }
 
 /// A call that is under way.
-struct Call(Calls);
+struct Call {
+    calls: Calls,
+    watch: bool,
+}
 
 impl Calls {
-    fn begin(&self) -> Call {
-        self.state().open += 1;
-        Call(self.clone())
+    /// Counts a call; none if it is a health watch and there are too many.
+    fn begin(&self, watch: bool) -> Option<Call> {
+        let mut state = self.state();
+        match watch {
+            true if state.watches == MAX_HEALTH_WATCHES => return None,
+            true => state.watches += 1,
+            false => state.open += 1,
+        }
+        drop(state);
+        let calls = self.clone();
+        Some(Call { calls, watch })
+    }
+
+    /// A call of this connection came from somebody known.
+    pub(super) fn known(&self) {
+        self.pass.known();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.calls.state();
+        if self.watch {
+            state.watches -= 1;
+            return;
+        }
         state.open -= 1;
         state.quiet_since = Instant::now();
     }
 }
 
-/// A connection that holds its place, and ends when it has been without a call for too long.
+/// A connection that holds its place until it is to end.
 pub(super) struct Connection {
     stream: Stream,
     calls: Calls,
-    most: Duration,
-    timer: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    idle: Duration,
+    idle_timer: Pin<Box<Sleep>>,
+    age_timer: Pin<Box<Sleep>>,
+    turned_out: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: OwnedSemaphorePermit, most: Duration) -> Self {
+    pub(super) fn new(stream: Stream, place: Place, ends: Ends) -> Self {
         let now = Instant::now();
         let state = State {
             open: 0,
+            watches: 0,
             quiet_since: now,
         };
         Self {
             stream,
-            calls: Calls(Arc::new(Mutex::new(state))),
-            most,
-            timer: Box::pin(sleep_until(now + most)),
+            calls: Calls {
+                state: Arc::new(Mutex::new(state)),
+                pass: place.pass(),
+            },
+            idle: ends.idle,
+            idle_timer: Box::pin(sleep_until(now + ends.idle)),
+            age_timer: Box::pin(sleep_until(now + ends.age)),
+            turned_out: Box::pin(place.turned_out()),
             _place: place,
         }
     }
 
-    /// Ready when there was no call for too long. The connection reads whenever it is polled, so it is asked then.
-    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the connection has to end, and why. It is asked whenever the connection reads or writes, and wakes it.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<&'static str> {
+        if self.turned_out.as_mut().poll(context).is_ready() {
+            return Poll::Ready("its place was needed");
+        }
+        if self.age_timer.as_mut().poll(context).is_ready() {
+            return Poll::Ready("it is too old");
+        }
         loop {
-            ready!(self.timer.as_mut().poll(context));
+            ready!(self.idle_timer.as_mut().poll(context));
             let now = Instant::now();
             let quiet_since = {
                 let state = self.calls.state();
@@ -95,10 +152,21 @@ impl Connection {
                     now
                 }
             };
-            if quiet_since + self.most <= now {
-                return Poll::Ready(());
+            if quiet_since + self.idle <= now {
+                return Poll::Ready("it had no call for too long");
             }
-            self.timer.as_mut().reset(quiet_since + self.most);
+            self.idle_timer.as_mut().reset(quiet_since + self.idle);
+        }
+    }
+
+    /// An error when the connection has to end.
+    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_end(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(why) => {
+                tracing::debug!("closing a connection: {why}");
+                Err(io::ErrorKind::TimedOut.into())
+            }
         }
     }
 }
@@ -117,10 +185,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.poll_idle(context).is_ready() {
-            tracing::debug!("closing a connection that had no call for {:?}", self.most);
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        self.check_end(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -131,6 +196,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_end(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -139,6 +205,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_end(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 
@@ -174,7 +241,20 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let call = request.extensions().get::<Calls>().map(Calls::begin);
+        let watch = request.uri().path() == HEALTH_WATCH;
+        let call = match request.extensions().get::<Calls>() {
+            None => None,
+            Some(calls) => match calls.begin(watch) {
+                Some(call) => Some(call),
+                None => {
+                    let told = format!(
+                        "{MAX_HEALTH_WATCHES} health watches are open on this connection, which is the most allowed"
+                    );
+                    let refused = Status::resource_exhausted(told).into_http();
+                    return Box::pin(async { Ok(refused) });
+                }
+            },
+        };
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;

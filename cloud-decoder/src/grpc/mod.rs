@@ -8,6 +8,7 @@ mod incoming;
 use std::{sync::Arc, time::Duration};
 
 use daemon::{
+    places::Places,
     tls::Acceptor,
     tokens::{Gate, Kind},
 };
@@ -21,7 +22,7 @@ use tonic::{service::interceptor::InterceptedService, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::layer_fn;
 
-use self::idle::Counted;
+use self::idle::{Counted, Ends};
 use crate::{metrics::Metrics, uplink::UplinkService};
 
 pub(crate) use self::{
@@ -40,8 +41,14 @@ const MAX_PENDING_RESETS: usize = 32;
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// Bytes of an HTTP/2 frame, the least that the protocol allows: messages are cut into them.
 const MAX_FRAME_BYTES: u32 = 16 << 10;
-/// Connections that there may be besides those of the uplink's streams: viewers, probes, nodes in the handshake.
+/// Connections that there may be besides those of the uplink's streams: of viewers, and of nodes that come again.
 const OTHER_CONNECTIONS: usize = 1024;
+/// Connections of strangers: probes, nodes and viewers whose first call has not come, and whoever has no token.
+const STRANGERS: usize = 1024;
+/// Longest that a connection is open, in parts of its age: a tenth more than that, as streams on it may take, and the grace.
+const AGE_SPREAD: f64 = 1.1;
+/// And what a stream that drains in the last moment takes to end in good order.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest that a call may take until its answer begins; a message that does not arrive is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -58,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) max_message_bytes: usize,
     /// After which a connection takes no more calls.
     pub(crate) connection_age: Duration,
+    /// After which, beyond its age, a connection is closed whatever is open on it.
+    pub(crate) grace: Duration,
     /// Without a call, after which a connection is closed.
     pub(crate) idle: Duration,
     /// Most uplink streams at once.
@@ -105,8 +114,11 @@ pub(crate) async fn serve(
     let incoming = incoming::incoming(
         listener,
         acceptor,
-        limits.max_streams + OTHER_CONNECTIONS,
-        limits.idle,
+        Places::new(STRANGERS, limits.max_streams + OTHER_CONNECTIONS),
+        Ends {
+            idle: limits.idle,
+            age: limits.connection_age.mul_f64(AGE_SPREAD) + limits.grace + LAST_WORDS,
+        },
         shutdown.clone(),
     );
     Server::builder()

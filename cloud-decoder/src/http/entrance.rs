@@ -10,16 +10,21 @@ use std::{
 };
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State, rejection::JsonRejection},
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, COOKIE, SET_COOKIE},
+        Extensions, HeaderMap, HeaderValue, Method, StatusCode,
+        header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SET_COOKIE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use daemon::tokens::{self, Gate, Holder, Kind, Refusal};
+use daemon::{
+    forwarded::{Network, client},
+    guesses::Guesses,
+    places::Pass,
+    tokens::{self, Gate, Holder, Kind, Refusal},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant, sleep_until};
 use utoipa::ToSchema;
@@ -43,6 +48,8 @@ pub(crate) struct Entrance {
     sessions: Arc<Mutex<HashMap<[u8; 32], Session>>>,
     /// Whether the cookie may travel with TLS alone.
     secure: bool,
+    guesses: Arc<Guesses>,
+    proxies: Arc<[Network]>,
     pub(super) open_metrics: bool,
 }
 
@@ -74,6 +81,8 @@ impl Entrance {
             gate,
             sessions: Arc::default(),
             secure: config.tls.on(),
+            guesses: Arc::default(),
+            proxies: config.http.trusted_proxies.clone().into(),
             open_metrics: config.auth.open_metrics,
         }
     }
@@ -135,6 +144,21 @@ impl Entrance {
         [(SET_COOKIE, cookie)]
     }
 
+    /// Counts a refusal, and lets the answer to a wrong token wait where its sender has sent many.
+    async fn refused(
+        &self,
+        app: &App,
+        refusal: &Refusal,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) {
+        app.metrics.unauthorized.inc();
+        if matches!(refusal, Refusal::Unknown) {
+            let client = client(extensions, headers, &self.proxies);
+            self.guesses.wrong(client).await;
+        }
+    }
+
     /// Waits until the visitor may look no longer.
     pub(super) async fn over(self, visitor: Visitor) {
         let expired = async {
@@ -154,11 +178,15 @@ impl Entrance {
 pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match app.door.visitor(request.method(), request.headers()) {
         Ok(visitor) => {
+            if let Some(pass) = request.extensions().get::<Pass>() {
+                pass.known();
+            }
             request.extensions_mut().insert(visitor);
             next.run(request).await
         }
         Err(refusal) => {
-            app.metrics.unauthorized.inc();
+            let (extensions, headers) = (request.extensions(), request.headers());
+            app.door.refused(&app, &refusal, extensions, headers).await;
             ApiError::from(refusal).into_response()
         }
     }
@@ -186,6 +214,7 @@ pub(super) struct Login {
 )]
 pub(super) async fn login(
     State(app): State<App>,
+    pass: Option<Extension<Pass>>,
     headers: HeaderMap,
     login: Result<Json<Login>, JsonRejection>,
 ) -> Result<Response, ApiError> {
@@ -197,9 +226,19 @@ pub(super) async fn login(
         ApiError::bad_request("a login is JSON of the form {\"token\": \"...\"}, of 1 KiB at most")
     })?;
     let holder = app.door.gate.check_token(token.trim(), &[Kind::Viewer]);
-    let holder = holder.inspect_err(|_| {
-        app.metrics.unauthorized.inc();
-    })?;
+    let holder = match holder {
+        Ok(holder) => holder,
+        Err(refusal) => {
+            let mut extensions = Extensions::new();
+            if let Some(Extension(pass)) = pass {
+                extensions.insert(pass);
+            }
+            app.door
+                .refused(&app, &refusal, &extensions, &headers)
+                .await;
+            return Err(refusal.into());
+        }
+    };
     let Some(holder) = holder else {
         return Err(ApiError::bad_request("no token is needed here"));
     };
@@ -251,8 +290,64 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 
-/// Whether a browser says that a page of another origin asks: `SameSite` lets other ports of this host through.
+/// Whether a browser says that a page of another origin asks: `SameSite` lets other ports of this host through. One that does
+/// not say so in `Sec-Fetch-Site`, as where there is no TLS, names the origin, which must be the host that it asks.
 fn from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site");
-    site.is_some_and(|site| site != "same-origin")
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site != "same-origin";
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let text = |value: &HeaderValue| Some(value.to_str().ok()?.to_ascii_lowercase());
+    let origin = text(origin);
+    let host = headers.get(HOST).and_then(text);
+    let (Some(origin), Some(host)) = (origin, host) else {
+        return true;
+    };
+    let own = match origin.split_once("://") {
+        Some(("http", own)) => (own, ":80"),
+        Some(("https", own)) => (own, ":443"),
+        _ => return true,
+    };
+    let bare = |host: &str| host.strip_suffix(own.1).unwrap_or(host).to_owned();
+    bare(own.0) != bare(&host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_another_origin_is_from_elsewhere() {
+        for (site, origin, elsewhere) in [
+            (None, None, false),
+            (Some("same-origin"), None, false),
+            (Some("same-site"), None, true),
+            (Some("cross-site"), Some("http://cloud.example:8090"), true),
+            (None, Some("http://cloud.example:8090"), false),
+            (None, Some("HTTP://Cloud.Example:8090"), false),
+            (None, Some("http://cloud.example"), true),
+            (None, Some("http://cloud.example:8091"), true),
+            (None, Some("http://other.example:8090"), true),
+            (None, Some("null"), true),
+            (None, Some(""), true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("cloud.example:8090"));
+            for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
+                if let Some(value) = value {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(from_elsewhere(&headers), elsewhere, "{site:?} {origin:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("cloud.example"));
+        headers.insert(
+            ORIGIN,
+            HeaderValue::from_static("https://cloud.example:443"),
+        );
+        assert!(!from_elsewhere(&headers), "the default port says nothing");
+    }
 }

@@ -122,6 +122,9 @@ impl From<RepairError> for ApiError {
         match error {
             RepairError::Catalogue(error) => error.into(),
             RepairError::Objects(error) => error.into(),
+            RepairError::Adopt(error) => {
+                Self::internal(&error, "frames and objects could not be compared")
+            }
             RepairError::Queue(error) => Self::internal(&error, "the frame could not be queued"),
         }
     }

@@ -23,6 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use daemon::{
+    expiry::Watched,
     http::Limits,
     metrics::observe,
     reference::{self, Tokens},
@@ -44,6 +45,7 @@ use crate::{
     metrics::Metrics,
     nodes::Nodes,
     objects::Objects,
+    queue::Queue,
     repair::Repair,
 };
 use error::ApiError;
@@ -112,6 +114,7 @@ pub(crate) struct App {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) cameras: Arc<dyn Watchlist>,
     pub(crate) objects: Objects,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) changes: Changes,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) nodes: Nodes,
@@ -125,6 +128,7 @@ pub(crate) struct App {
     pub(crate) repair: Arc<Repair>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) door: Entrance,
+    pub(crate) certificate: Watched,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// A warm-up frame was decoded where frames are, the catalogue answers, and no shutdown has begun.
+/// A warm-up frame was decoded where frames are, catalogue and queue answer, and no shutdown has begun.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,6 +39,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
         Readiness::Ready => {}
     }
     app.catalogue.queued_since().await?;
+    let queue = app.queue.ready();
+    queue.map_err(|error| ApiError::unavailable(error.to_string()))?;
     Ok("ok\n")
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalogue::{AlarmPage, Bytes, Camera, Kept, Metric, Series, TrafficSpan},
-    clock::{DAY_MS, now_ms},
+    clock::DAY_MS,
     config::Retention,
     retention::bounds,
 };
@@ -128,6 +128,8 @@ pub(super) struct Summary {
     mean_psnr_db: Option<f64>,
     /// Alarms that stand.
     alarms: u64,
+    /// When the certificate of this service expires, if that is within 14 days or past, milliseconds since the Unix epoch.
+    certificate_expires_ms: Option<i64>,
     /// Days over which `traffic` goes, today included, in UTC.
     traffic_days: u32,
     traffic: Bytes,
@@ -153,7 +155,7 @@ pub(super) async fn cameras(
     let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let limit = limit(query.limit, MAX_CAMERAS, MAX_CAMERAS)?;
     let offset = query.offset.unwrap_or(0);
-    let oldest = now_ms() - LIVE_MS;
+    let oldest = app.catalogue.now_ms().await? - LIVE_MS;
     let total = app.catalogue.totals(oldest).await?.cameras as u64;
     let cameras: Vec<_> = app
         .catalogue
@@ -197,7 +199,7 @@ pub(super) async fn camera_names(State(app): State<App>) -> Result<Json<CameraNa
     ),
 )]
 pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, ApiError> {
-    let now = now_ms();
+    let now = app.catalogue.now_ms().await?;
     let totals = app.catalogue.totals(now - LIVE_MS).await?;
     let standing = AlarmPage::standing(MAX_ALARMS);
     let span = TrafficSpan {
@@ -227,6 +229,7 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
         mean_bpp: ratio(totals.latent_bits as f64, totals.pixels),
         mean_psnr_db: ratio(totals.psnr_sum, totals.measured),
         alarms: app.cameras.alarms(&standing).await?.len() as u64,
+        certificate_expires_ms: app.certificate.expires_soon_ms(),
         traffic_days: TRAFFIC_DAYS,
         saved: ratio(traffic.uplink() as f64, traffic.source_bytes)
             .filter(|_| traffic.told_frames == traffic.frames)
@@ -260,7 +263,7 @@ pub(super) async fn retention(
     let checked = policy.check();
     checked.map_err(|error| ApiError::bad_request(error.to_string()))?;
     let kept = app.catalogue.kept().await?;
-    let (before_ms, excess) = bounds(&policy, kept);
+    let (before_ms, excess) = bounds(&policy, kept, app.catalogue.now_ms().await?);
     let due = app.catalogue.due(before_ms, excess).await?;
     Ok(Json(json!(RetentionJson { policy, kept, due })))
 }

@@ -4,9 +4,16 @@
 //! waits. Live frames and the backlog of edges that were away are two subjects of one work-queue stream. A message stays
 //! until its frame's outcome is in the catalogue: a worker says every few seconds that it is at it, and when it dies
 //! another gets the message. A row remembers when it was last offered, so that messages which JetStream lost are known
-//! by the rows that are older than the oldest message that it will still give.
+//! by the rows that are older than the oldest message that it will still give. A stream that is gone with all its servers' disks is made
+//! again, and filled from the rows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     self, AckKind, Context, Message,
@@ -26,9 +33,13 @@ use uuid::Uuid;
 
 use super::{
     Claim, Queue, QueueError, WAIT, lost,
-    opening::{BACKLOG, LIVE, Opened, open},
+    opening::{BACKLOG, LIVE, Opened, make, open},
 };
-use crate::{catalogue::PostgresCatalogue, clock::now_ms, frame::Frame};
+use crate::{
+    catalogue::{Catalogue as _, End, PostgresCatalogue},
+    clock::{now_ms, steady_ms},
+    frame::Frame,
+};
 
 /// A frame that comes this long after its capture, in milliseconds, is of a backlog.
 const LATE_MS: i64 = 60_000;
@@ -39,6 +50,12 @@ const BEAT: Duration = Duration::from_secs(4);
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the queue's length is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Looks without an answer after which stream and consumers are made again, if they are gone.
+const MISSED: u32 = 2;
+/// Longest that this may take.
+const OPEN: Duration = Duration::from_secs(10);
+/// Milliseconds without an answer after which the queue counts as gone.
+const SILENT_MS: i64 = 8_000;
 /// Longest between a row's time of offer and its message's, in milliseconds, the difference of the clocks included.
 const OFFER_MS: i64 = 60_000;
 /// Frames offered again at once.
@@ -55,6 +72,10 @@ pub struct JetStreamQueue {
     backlog: PullConsumer,
     max_frames: u64,
     room: watch::Receiver<bool>,
+    /// When stream and consumers were last seen, by the steady clock.
+    seen: Arc<AtomicI64>,
+    /// When the stream was made that has all that waits.
+    refilled: AtomicI64,
     // Ends with the queue.
     _looking: Looking,
 }
@@ -122,7 +143,17 @@ impl JetStreamQueue {
             backlog,
         } = open(&context, max_frames).await?;
         let (told, room) = watch::channel(true);
-        let looking = tokio::spawn(look(stream.clone(), max_frames, told));
+        let seen = Arc::new(AtomicI64::new(steady_ms()));
+        let look = Look {
+            context: context.clone(),
+            stream: stream.clone(),
+            consumers: [live.clone(), backlog.clone()],
+            max_frames,
+            room: told,
+            seen: seen.clone(),
+        };
+        let looking = tokio::spawn(look.run());
+        let made = created_ns(&stream).await?;
         Ok(Self {
             catalogue,
             context,
@@ -131,6 +162,8 @@ impl JetStreamQueue {
             backlog,
             max_frames,
             room,
+            seen,
+            refilled: AtomicI64::new(made),
             _looking: Looking(looking),
         })
     }
@@ -234,18 +267,19 @@ impl Queue for JetStreamQueue {
         }
     }
 
-    async fn give_back(
-        &self,
-        claim: &Claim,
-        delay: Duration,
-        counts: bool,
-    ) -> Result<(), QueueError> {
-        if !counts {
-            self.catalogue.uncount(claim.frame.new.id).await?;
-        }
+    async fn give_back(&self, claim: &Claim, delay: Duration, end: End) -> Result<(), QueueError> {
+        self.catalogue.put_back(claim.frame.new.id, end).await?;
         match &claim.held {
             None => Ok(()),
             Some(held) => settle(&held.acker, AckKind::Nak(Some(delay))).await,
+        }
+    }
+
+    fn ready(&self) -> Result<(), QueueError> {
+        let silent_ms = steady_ms() - self.seen.load(Ordering::Relaxed);
+        match silent_ms > SILENT_MS {
+            true => Err(QueueError::Silent(silent_ms.unsigned_abs() / 1000)),
+            false => Ok(()),
         }
     }
 
@@ -255,8 +289,17 @@ impl Queue for JetStreamQueue {
     }
 
     async fn recover(&self) -> Result<u64, QueueError> {
-        let queues = [(&self.live, LIVE), (&self.backlog, BACKLOG)];
-        let before_ms = lost::oldest_ms(&self.stream, queues).await? - OFFER_MS;
+        let now_ms = self.catalogue.now_ms().await?;
+        let created = created_ns(&self.stream).await?;
+        let made_again = self.refilled.load(Ordering::Relaxed) != created;
+        let before_ms = match made_again {
+            // It has nothing of what waited.
+            true => now_ms,
+            false => {
+                let queues = [(&self.live, LIVE), (&self.backlog, BACKLOG)];
+                lost::oldest_ms(&self.stream, queues, now_ms).await? - OFFER_MS
+            }
+        };
         let mut offered = 0;
         while *self.room.borrow() && offered < self.max_frames {
             let frames = self.catalogue.offered_before(before_ms, BATCH).await?;
@@ -266,8 +309,16 @@ impl Queue for JetStreamQueue {
             self.offer(&frames, true).await?;
             offered += frames.len() as u64;
         }
+        self.refilled.store(created, Ordering::Relaxed);
         Ok(offered)
     }
+}
+
+/// When a stream was made, in nanoseconds since the Unix epoch.
+async fn created_ns(stream: &Stream<()>) -> Result<i64, QueueError> {
+    let info = stream.get_info().await;
+    let info = info.map_err(failed("looking at the queue"))?;
+    Ok(i64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(i64::MAX))
 }
 
 async fn settle(acker: &Acker, kind: AckKind) -> Result<(), QueueError> {
@@ -277,20 +328,58 @@ async fn settle(acker: &Acker, kind: AckKind) -> Result<(), QueueError> {
         .map_err(failed("settling a frame"))
 }
 
-/// Looks at the stream's length for as long as somebody asks.
-async fn look(stream: Stream<()>, max_frames: u64, room: watch::Sender<bool>) {
-    let mut ticks = interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !room.is_closed() {
-        ticks.tick().await;
-        match stream.get_info().await {
-            Ok(info) => {
-                room.send_if_modified(|room| {
-                    let now = info.state.messages < max_frames;
-                    std::mem::replace(room, now) != now
-                });
+/// Looks at stream and consumers, makes them again when servers lost them, and tells whether there is room.
+struct Look {
+    context: Context,
+    stream: Stream<()>,
+    consumers: [PullConsumer; 2],
+    max_frames: u64,
+    room: watch::Sender<bool>,
+    seen: Arc<AtomicI64>,
+}
+
+impl Look {
+    /// For as long as somebody asks.
+    async fn run(self) {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut missed = 0;
+        while !self.room.is_closed() {
+            ticks.tick().await;
+            match self.messages().await {
+                Ok(messages) => {
+                    missed = 0;
+                    self.seen.store(steady_ms(), Ordering::Relaxed);
+                    self.room.send_if_modified(|room| {
+                        let now = messages < self.max_frames;
+                        std::mem::replace(room, now) != now
+                    });
+                }
+                Err(error) => {
+                    missed += 1;
+                    tracing::warn!(%error, "the decode queue does not answer");
+                }
             }
-            Err(error) => tracing::warn!(%error, "the decode queue's length is not known"),
+            if missed >= MISSED {
+                let made = timeout(OPEN, make(&self.context, self.max_frames, false)).await;
+                match made {
+                    Ok(Ok(_)) => tracing::warn!("the decode queue was made again"),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "the decode queue cannot be made again")
+                    }
+                    Err(_) => tracing::warn!("the decode queue cannot be made again in time"),
+                }
+            }
         }
+    }
+
+    /// Messages that wait.
+    async fn messages(&self) -> Result<u64, QueueError> {
+        let what = "looking at the queue";
+        let info = self.stream.get_info().await.map_err(failed(what))?;
+        for consumer in &self.consumers {
+            consumer.get_info().await.map_err(failed(what))?;
+        }
+        Ok(info.state.messages)
     }
 }

@@ -11,18 +11,18 @@ use async_nats::jetstream::{
 };
 
 use super::{QueueError, jetstream::failed};
-use crate::clock::now_ms;
 
 /// Messages that are removed at a time.
 const AT_ONCE: usize = 1000;
 
-/// When the oldest message came that will be given, or now if there is none, in milliseconds since the Unix epoch. Removes
+/// When the oldest message came that will be given, or `now_ms` if there is none, in milliseconds since the Unix epoch. Removes
 /// those that will not.
 pub(super) async fn oldest_ms(
     stream: &Stream<()>,
     queues: [(&PullConsumer, &str); 2],
+    now_ms: i64,
 ) -> Result<i64, QueueError> {
-    let mut oldest = now_ms();
+    let mut oldest = now_ms;
     for (consumer, subject) in queues {
         let info = consumer.get_info().await;
         let info = info.map_err(failed("looking at the queue"))?;

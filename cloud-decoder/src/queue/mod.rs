@@ -13,7 +13,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tonic::async_trait;
 
-use crate::{catalogue::CatalogueError, frame::Frame};
+use crate::{
+    catalogue::{CatalogueError, End},
+    frame::Frame,
+};
 
 pub use jetstream::JetStreamQueue;
 pub use rows::RowQueue;
@@ -35,6 +38,9 @@ pub enum QueueError {
         /// Why it did not work.
         error: async_nats::Error,
     },
+    /// JetStream, or what it keeps for us, has not been seen for a while.
+    #[error("the decode queue has not answered for {0} seconds")]
+    Silent(u64),
     /// JetStream did not answer for long after this process started, or could not do what was asked yet.
     #[error("decode queue: JetStream was not ready within {seconds} seconds: {what}: {error}")]
     NotReady {
@@ -67,13 +73,14 @@ pub trait Queue: Send + Sync {
     /// Lets go of a frame whose row is not queued any more.
     async fn done(&self, claim: Claim) -> Result<(), QueueError>;
 
-    /// Gives a frame back, to be taken again after `delay`; the attempt counts or not.
-    async fn give_back(
-        &self,
-        claim: &Claim,
-        delay: Duration,
-        counts: bool,
-    ) -> Result<(), QueueError>;
+    /// Gives a frame back whose decoding ended so, to be taken again after `delay`.
+    async fn give_back(&self, claim: &Claim, delay: Duration, end: End) -> Result<(), QueueError>;
+
+    /// Whether frames can be offered and taken, as far as was seen lately.
+    ///
+    /// # Errors
+    /// They cannot.
+    fn ready(&self) -> Result<(), QueueError>;
 
     /// Returns once there is room for more frames.
     async fn room(&self);

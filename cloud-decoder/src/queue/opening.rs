@@ -66,7 +66,12 @@ pub(super) async fn open(context: &Context, max_frames: u64) -> Result<Opened, Q
     }
 }
 
-async fn make(context: &Context, max_frames: u64, last: bool) -> Result<Opened, QueueError> {
+/// Makes sure that all is there.
+pub(super) async fn make(
+    context: &Context,
+    max_frames: u64,
+    last: bool,
+) -> Result<Opened, QueueError> {
     let stream = open_stream(context, max_frames, last).await?;
     Ok(Opened {
         live: consumer(&stream, "live", LIVE).await?,

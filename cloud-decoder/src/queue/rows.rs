@@ -7,7 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::async_trait;
 
 use super::{Claim, Queue, QueueError, WAIT};
-use crate::{catalogue::SqliteCatalogue, frame::Frame};
+use crate::{
+    catalogue::{End, SqliteCatalogue},
+    frame::Frame,
+};
 
 /// [`Queue`] of one process beside a [`SqliteCatalogue`].
 pub struct RowQueue {
@@ -57,18 +60,13 @@ impl Queue for RowQueue {
         Ok(())
     }
 
-    async fn give_back(
-        &self,
-        claim: &Claim,
-        delay: Duration,
-        counts: bool,
-    ) -> Result<(), QueueError> {
+    async fn give_back(&self, claim: &Claim, delay: Duration, end: End) -> Result<(), QueueError> {
         let id = claim.frame.new.id;
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        match counts {
-            true => self.catalogue.retry(id, delay_ms).await?,
-            false => self.catalogue.put_back(id, delay_ms).await?,
-        }
+        Ok(self.catalogue.put_back(id, delay_ms, end).await?)
+    }
+
+    fn ready(&self) -> Result<(), QueueError> {
         Ok(())
     }
 

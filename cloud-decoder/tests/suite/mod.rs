@@ -36,10 +36,11 @@ pub fn frame(camera: &str) -> NewFrame {
         source_bytes: 1000,
         latent_shares: vec![128; 256],
         scene_grid: vec![128; 64],
-        wire_bytes: 150,
+        wire_bytes: 270,
         original_bytes: 40,
         label_bytes: 30,
         original_crc32c: Some(0xfedc_ba98),
+        digest: Some([5; 32]),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     }
 }

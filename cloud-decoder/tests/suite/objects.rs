@@ -25,6 +25,20 @@ pub async fn all(objects: &Objects) {
     assert_eq!(size(Kind::Original).await, Some(8));
     assert_eq!(size(Kind::Thumbnail).await, None);
 
+    let create = async |bytes: &'static [u8]| {
+        let created = objects.create(Kind::Thumbnail, first, Bytes::from_static(bytes));
+        created.await.expect("asked")
+    };
+    assert!(create(b"first").await, "there is none yet");
+    assert!(!create(b"second").await, "there is one");
+    let kept = get(Kind::Thumbnail, first).await;
+    assert_eq!(kept.as_deref(), Some(&b"first"[..]));
+
+    let id = Uuid::now_v7();
+    assert_eq!(objects.store_id().await.expect("asked"), None);
+    objects.name_store(id).await.expect("named");
+    assert_eq!(objects.store_id().await.expect("asked"), Some(id));
+
     // Larger than the parts in which S3 gets them.
     let large: Vec<u8> = (0..40 << 20).map(|n: u32| (n >> 8) as u8).collect();
     let large = Bytes::from(large);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cloud_decoder::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, End},
     frame::{Frame, NewFrame},
     queue::{Claim, Queue},
 };
@@ -22,6 +22,7 @@ pub type Pair = (Arc<dyn Catalogue>, Box<dyn Queue>);
 pub async fn all(mut new: impl AsyncFnMut() -> Pair) {
     every_frame_is_taken_once(new().await).await;
     what_is_given_back_comes_again(new().await).await;
+    what_was_cut_short_is_told(new().await).await;
     what_waits_no_more_is_not_given(new().await).await;
     an_empty_queue_lets_go(new().await).await;
 }
@@ -71,19 +72,41 @@ async fn every_frame_is_taken_once(pair: Pair) {
 async fn what_is_given_back_comes_again(pair: Pair) {
     offer(&pair, vec![frame("gate")]).await;
     let queue = &*pair.1;
-    let back = async |claim: Claim, counts| {
+    let back = async |claim: Claim, end| {
         let delay = Duration::from_millis(1);
-        let given = queue.give_back(&claim, delay, counts).await;
+        let given = queue.give_back(&claim, delay, end).await;
         given.expect("given back");
     };
     let first = take(queue).await;
     assert_eq!(first.frame.attempts, 1);
-    back(first, true).await;
+    back(first, End::Failed).await;
     let second = take(queue).await;
     assert_eq!(second.frame.attempts, 2);
-    back(second, false).await;
+    back(second, End::NotItsFault).await;
     let third = take(queue).await;
     assert_eq!(third.frame.attempts, 2, "the second did not count");
+    assert_eq!(third.frame.begun, 1, "the first two have ended");
+}
+
+/// A process that ends takes its claims along: they neither count as attempts nor as deaths, unless that was noted.
+async fn what_was_cut_short_is_told(pair: Pair) {
+    let id = offer(&pair, vec![frame("gate")]).await[0].new.id;
+    let (catalogue, queue) = (&pair.0, &*pair.1);
+    assert!(catalogue.untried().await.expect("asked"));
+    let claim = take(queue).await;
+    assert!(!catalogue.untried().await.expect("asked"));
+    catalogue.risk(id).await.expect("noted");
+    let begun = catalogue.get(id).await.expect("asked").expect("there");
+    assert_eq!((begun.attempts, begun.begun, begun.deaths), (0, 1, 1));
+    let back = queue.give_back(&claim, Duration::from_millis(1), End::NotBegun);
+    back.await.expect("given back");
+    let begun = catalogue.get(id).await.expect("asked").expect("there");
+    assert_eq!((begun.attempts, begun.begun, begun.deaths), (0, 0, 1));
+    let claim = take(queue).await;
+    let back = queue.give_back(&claim, Duration::from_millis(1), End::Failed);
+    back.await.expect("given back");
+    let ended = catalogue.get(id).await.expect("asked").expect("there");
+    assert_eq!((ended.attempts, ended.begun, ended.deaths), (1, 0, 0));
 }
 
 async fn what_waits_no_more_is_not_given(pair: Pair) {

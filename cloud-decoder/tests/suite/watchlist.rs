@@ -213,7 +213,7 @@ async fn bytes_are_counted_by_day_node_and_camera<C: Catalogue + Watchlist>(cata
             .collect::<Vec<_>>()
     };
     let cameras = lines(TrafficBy::Camera, DAY, None).await;
-    // Of 150 bytes a message 60 are latents, 40 the original, 30 the label.
+    // Of 270 bytes a message 180 are latents, 40 the original, 30 the label.
     let (dock, gate) = (&cameras[0], &cameras[1]);
     assert_eq!(
         (dock.0.as_str(), dock.1.frames, dock.1.overhead_bytes),
@@ -229,9 +229,9 @@ async fn bytes_are_counted_by_day_node_and_camera<C: Catalogue + Watchlist>(cata
             gate.1.original_bytes,
             gate.1.label_bytes
         ),
-        (180, 120, 90)
+        (540, 120, 90)
     );
-    assert_eq!((gate.1.uplink(), gate.1.told_frames), (450, 3));
+    assert_eq!((gate.1.uplink(), gate.1.told_frames), (810, 3));
     let days = lines(TrafficBy::Day, DAY, Some("gate")).await;
     let frames: Vec<_> = days.iter().map(|(_, bytes)| bytes.frames).collect();
     assert_eq!(

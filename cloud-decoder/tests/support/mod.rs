@@ -183,7 +183,10 @@ impl Cloud {
         fn sizes(folder: &Path, found: &mut Vec<u64>) {
             for entry in fs::read_dir(folder).expect("objects") {
                 let entry = entry.expect("entry");
+                let name = entry.file_name();
                 match entry.metadata().expect("metadata") {
+                    // Not of a frame.
+                    _ if name == "store-id" || name == "startup-checks" => {}
                     meta if meta.is_dir() => sizes(&entry.path(), found),
                     meta => found.push(meta.len()),
                 }

@@ -3,8 +3,9 @@
 
 pub mod engines;
 pub mod proxy;
+pub mod storm;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::time::{Instant, sleep};
@@ -33,8 +34,18 @@ impl Authority {
 
     /// PEM of a certificate for `localhost` and of its key.
     pub fn sign(&self) -> (String, String) {
+        self.sign_with(|_| {})
+    }
+
+    /// The same, of one that expires at this time.
+    pub fn sign_until(&self, end: SystemTime) -> (String, String) {
+        self.sign_with(|params| params.not_after = end.into())
+    }
+
+    fn sign_with(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["localhost".into()]).expect("params");
+        let mut params = CertificateParams::new(vec!["localhost".into()]).expect("params");
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
         (certificate.pem(), key.serialize_pem())
     }

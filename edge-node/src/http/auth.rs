@@ -8,7 +8,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use daemon::tokens::Kind;
+use daemon::{
+    forwarded::client,
+    places::Pass,
+    tokens::{Kind, Refusal},
+};
 
 use super::error::HttpError;
 use crate::node::Node;
@@ -21,9 +25,19 @@ pub(super) async fn needs(
 ) -> Response {
     let header = request.headers().get(AUTHORIZATION);
     match node.gate.check(header.map(|value| value.as_bytes()), kinds) {
-        Ok(_) => next.run(request).await,
+        Ok(_) => {
+            if let Some(pass) = request.extensions().get::<Pass>() {
+                pass.known();
+            }
+            next.run(request).await
+        }
         Err(refusal) => {
             node.metrics.unauthorized.inc();
+            if matches!(refusal, Refusal::Unknown) {
+                let proxies = &node.config.http.trusted_proxies;
+                let client = client(request.extensions(), request.headers(), proxies);
+                node.guesses.wrong(client).await;
+            }
             HttpError::from(refusal).into_response()
         }
     }

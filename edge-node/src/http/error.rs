@@ -69,6 +69,13 @@ impl HttpError {
         }
     }
 
+    pub(crate) fn too_many_bytes() -> Self {
+        Self {
+            sentence: "too many bytes of frames are on their way, try again later".into(),
+            ..Self::overloaded()
+        }
+    }
+
     /// A camera that posts more frames than it may; after `wait` it may post one.
     pub(crate) fn too_fast(camera: &str, wait: Duration) -> Self {
         let sentence = format!("camera {camera} posts more frames than it may, try again later");

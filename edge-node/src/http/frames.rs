@@ -1,19 +1,18 @@
 //! Frames in, and what became of them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
-    extract::{FromRequest as _, Path, Query, Request, State, rejection::QueryRejection},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use daemon::{
     boot::SPANS,
+    forwarded::client,
+    metrics::Raised,
     trace::{self, TRACEPARENT},
 };
 use patchwire_proto::limits::{MAX_SIDE, check_id};
@@ -91,10 +90,10 @@ pub(super) struct FrameStatus {
     responses(
         (status = 202, description = "The encoded frame is on disk", body = Accepted),
         (status = 400, description = "Bad parameters, or a damaged image", body = Told),
-        (status = 408, description = "The body did not arrive in time", body = Told),
+        (status = 408, description = "The body did not arrive in time, or too slowly", body = Told),
         (status = 413, description = "Too many bytes or pixels", body = Told),
         (status = 415, description = "The content-type is missing, not supported or not true, or there is a content-encoding", body = Told),
-        (status = 429, description = "Too many frames at once; see Retry-After", body = Told),
+        (status = 429, description = "Too many frames, or bytes of them, at once; see Retry-After", body = Told),
         (status = 503, description = "The spool is full or locked; see Retry-After", body = Told),
     ),
 )]
@@ -163,9 +162,19 @@ async fn accept(
         let taken = rates.take(&camera, Instant::now());
         taken.map_err(|wait| HttpError::too_fast(&camera, wait))?;
     }
-    // Held until the frame is stored, so that what is in memory is bounded.
-    let permit = node.admit().ok_or_else(HttpError::overloaded)?;
-    let body = body(node, request).await?;
+    let sender = client(
+        request.extensions(),
+        request.headers(),
+        &node.config.http.trusted_proxies,
+    );
+    let admit = |body: Bytes| {
+        // Held until the frame is stored, so that what is in memory is bounded.
+        let permit = node.admit().ok_or_else(HttpError::overloaded)?;
+        Ok((body, permit))
+    };
+    let reading = Raised::new(&node.metrics.bodies);
+    let (body, permit) = node.bodies.read(request, sender, admit).await?;
+    drop(reading);
     let submission = Submission {
         camera: camera.clone(),
         task,
@@ -200,30 +209,6 @@ async fn accept(
         original_attached: stored.original_attached,
         encode_ms: encoded.elapsed_ns as f64 / 1e6,
     })
-}
-
-/// Reads the body within the limits of size and time.
-async fn body(node: &Node, request: Request) -> Result<Bytes, HttpError> {
-    let most = node.config.http.max_body_bytes;
-    let too_large = || HttpError::too_large(format!("body is larger than {most} bytes"));
-    let announced = text_header(request.headers(), header::CONTENT_LENGTH.as_str())?;
-    if announced
-        .and_then(|length| length.parse::<u64>().ok())
-        .is_some_and(|l| l > most as u64)
-    {
-        return Err(too_large());
-    }
-    let patience = Duration::from_secs(node.config.http.request_timeout_s);
-    // The router's body limit caps this read.
-    match tokio::time::timeout(patience, Bytes::from_request(request, &())).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
-        Ok(Err(_)) => Err(HttpError::bad_request("body ended before it was complete")),
-        Err(_) => {
-            let sentence = format!("body did not arrive within {} seconds", patience.as_secs());
-            Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, sentence))
-        }
-    }
 }
 
 fn task(name: Option<&str>) -> Result<Task, HttpError> {

@@ -15,6 +15,7 @@
 //! the probes a viewer's. Whatever is refused is told as `{"error": "one sentence"}`.
 
 mod auth;
+mod body;
 mod error;
 mod frames;
 mod status;
@@ -23,7 +24,6 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{StatusCode, Uri},
     middleware::{self, from_fn_with_state},
     response::{IntoResponse as _, Response},
@@ -37,7 +37,7 @@ use daemon::{
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use utoipa::OpenApi;
 
-pub(crate) use self::error::HttpError;
+pub(crate) use self::{body::Bodies, error::HttpError};
 use crate::node::Node;
 
 /// The HTTP API.
@@ -67,7 +67,6 @@ pub(crate) fn routes() -> impl Iterator<Item = String> {
 }
 
 pub(crate) fn router(node: Arc<Node>) -> Router {
-    let most = node.config.http.max_body_bytes;
     let needs = |kinds: &'static [Kind]| {
         middleware::from_fn_with_state((Arc::clone(&node), kinds), auth::needs)
     };
@@ -78,9 +77,8 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
     if !node.config.auth.open_metrics {
         metrics = metrics.layer(viewer.clone());
     }
-    let frames = post(frames::post).layer(DefaultBodyLimit::max(most));
     Router::new()
-        .route("/v1/frames", frames.layer(sender))
+        .route("/v1/frames", post(frames::post).layer(sender))
         .route("/v1/frames/{id}", get(frames::get).layer(either))
         .route("/v1/encoder", get(status::encoder).layer(viewer.clone()))
         .route("/v1/status", get(status::status).layer(viewer))

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use daemon::secrets::hide;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,6 +29,10 @@ pub(super) struct Status {
     spool_max_bytes: u64,
     endpoint: String,
     uplink: LinkStatus,
+    /// When the certificate of the HTTP side expires, if that is within 14 days or past, milliseconds since the Unix epoch.
+    certificate_expires_ms: Option<i64>,
+    /// The same of the node's certificate on the uplink.
+    uplink_certificate_expires_ms: Option<i64>,
     /// Where frames are fetched from.
     sources: Vec<SourceStatus>,
 }
@@ -148,8 +153,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
             .compress
             .bits(node.spool.fill()),
         spool_max_bytes: node.config.spool.max_bytes,
-        endpoint: node.config.uplink.endpoint.clone(),
+        endpoint: hide(&node.config.uplink.endpoint),
         uplink: node.link.borrow().status(),
+        certificate_expires_ms: node.certificates[0].expires_soon_ms(),
+        uplink_certificate_expires_ms: node.certificates[1].expires_soon_ms(),
         sources: node.sources.list(),
     })
 }
@@ -176,6 +183,9 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<&'static str,
     let not = |why: &str| Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, why));
     if node.stop.is_cancelled() {
         return not("the node is shutting down");
+    }
+    if node.spool.is_damaged() {
+        return not("the spool's file is damaged");
     }
     if let Err(error) = node.spool.probe().await {
         tracing::warn!(%error, "not ready");

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use daemon::config::{ConfigError, rate_within, wrong};
+use daemon::{
+    config::{ConfigError, rate_within, wrong},
+    secrets::hide,
+};
 use patchwire_proto::limits::check_id;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,7 +66,7 @@ impl fmt::Display for From<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
-            Self::Mjpeg(url) | Self::Rtsp(url) => f.write_str(url),
+            Self::Mjpeg(url) | Self::Rtsp(url) => f.write_str(&hide(url)),
         }
     }
 }
@@ -105,12 +108,12 @@ impl Source {
         if let Some(url) = &self.url {
             let behind = url.split_once("://").map_or("", |(_, behind)| behind);
             if behind.is_empty() || behind.starts_with(['/', '?', '#', ':']) {
-                return value(format!("has the url {url:?}, which names no host"));
+                return value(format!("has the url {:?}, which names no host", hide(url)));
             }
             // Spaces and the like in a path are sent as browsers do.
             let parsed = match reqwest::Url::parse(url) {
                 Ok(parsed) => parsed,
-                Err(error) => return value(format!("has the url {url:?}: {error}")),
+                Err(error) => return value(format!("has the url {:?}: {error}", hide(url))),
             };
             if !parsed.username().is_empty() || parsed.password().is_some() {
                 return value(

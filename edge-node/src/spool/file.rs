@@ -11,7 +11,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::SpoolError;
+use super::{SpoolError, salvage};
 
 /// Which frames of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,15 @@ impl SpoolFile {
             .fetch_optional(&self.readers)
             .await?;
         Ok(row.map(|row| kept(&row)))
+    }
+
+    /// What SQLite finds wrong with the file as a whole; empty when nothing is.
+    ///
+    /// # Errors
+    /// The file cannot be read at all.
+    pub async fn problems(&self) -> Result<Vec<String>, SpoolError> {
+        let mut connection = self.readers.acquire().await?;
+        Ok(salvage::problems(&mut connection).await?)
     }
 
     /// Closes the file.

@@ -9,6 +9,7 @@
 //! - The file never grows beyond `max_bytes` (`max_page_count`); its write-ahead log comes on top
 //!   and is cut back to [`WAL_BYTES`] at checkpoints.
 //! - Every row carries a CRC-32C; a damaged one is quarantined when it is read, the rest goes on.
+//! - A file that SQLite finds damaged is set aside at the next start, and what can be read of it goes into a new one.
 //! - History and quarantine are bounded ([`HISTORY_ROWS`], an eighth of `max_bytes`).
 //!
 //! # Operation
@@ -21,12 +22,13 @@
 
 mod file;
 mod read;
+mod salvage;
 mod taken;
 mod upkeep;
 mod write;
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -36,18 +38,21 @@ use patchwire_proto::v1::EncodedFrame;
 use serde::Serialize;
 use sqlx::{
     Row as _, SqlitePool,
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
     config::{self, OnFull},
-    metrics::Metrics,
+    metrics::{DropCause, Metrics},
 };
 
 pub use self::{
     file::{Kept, Shelf, SpoolFile},
+    salvage::Salvage,
     taken::{Stamp, Taken},
 };
 
@@ -72,8 +77,11 @@ pub struct Spool {
     ttl: Option<Duration>,
     arrival: Notify,
     metrics: Metrics,
-    /// Held, not read.
-    _lock: File,
+    /// Cancelled once SQLite meets damage.
+    damage: CancellationToken,
+    salvage: Option<Salvage>,
+    /// Held for as long as the spool is used; empty once it was closed and is whole.
+    lock: File,
 }
 
 /// What waits for the cloud.
@@ -139,12 +147,18 @@ pub enum SpoolError {
     /// It is locked for longer than is waited for.
     #[error("the spool is busy or locked by another program, try again later")]
     Busy,
+    /// The file is damaged.
+    #[error("the spool's file is damaged, the node's next start saves what can be read of it: {0}")]
+    Damaged(sqlx::Error),
+    /// The damaged file cannot be moved aside.
+    #[error("the spool's damaged file cannot be set aside: {0}")]
+    Aside(io::Error),
     /// The database failed.
     #[error("the spool cannot be used: {0}")]
     Database(sqlx::Error),
     /// The file is not a spool of this version.
     #[error("the spool cannot be opened: {0}")]
-    Schema(sqlx::migrate::MigrateError),
+    Schema(MigrateError),
 }
 
 // Written out, because a derived `From` would make the cause a source too and tell it twice.
@@ -152,6 +166,7 @@ impl From<sqlx::Error> for SpoolError {
     fn from(error: sqlx::Error) -> Self {
         match primary_code(&error) {
             Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
+            _ if salvage::is_damage(&error) => Self::Damaged(error),
             // The only writing connection waits for the lock.
             _ if matches!(error, sqlx::Error::PoolTimedOut) => Self::Busy,
             _ => Self::Database(error),
@@ -166,12 +181,16 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
 }
 
 impl Spool {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. One that is damaged is set aside, and what can be read of it saved.
     ///
     /// # Errors
     /// When the file cannot be opened, locked or migrated.
     pub async fn open(config: &config::Spool, metrics: Metrics) -> Result<Self, SpoolError> {
-        let lock = lock(&config.path)?;
+        let mut lock = lock(&config.path)?;
+        let unclean = salvage::mark_used(&mut lock);
+        let unclean =
+            unclean.map_err(|error| SpoolError::Lock(config.path.display().to_string(), error))?;
+        salvage::finish(&config.path).map_err(SpoolError::Aside)?;
         let options = SqliteConnectOptions::new()
             .filename(&config.path)
             .create_if_missing(true)
@@ -184,32 +203,75 @@ impl Spool {
                 "max_page_count",
                 (config.max_bytes / PAGE_BYTES).to_string(),
             );
-        let pool = SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10));
-        let writer = pool
-            .clone()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await?;
-        sqlx::migrate!()
-            .run(&writer)
-            .await
-            .map_err(SpoolError::Schema)?;
-        let readers = pool.max_connections(2).connect_with(options).await?;
+        let checked = unclean && config.path.exists();
+        let whole = !checked || salvage::is_whole(&options).await?;
+        let opened = match whole {
+            true => Pools::open(&options).await,
+            false => Err(SpoolError::Damaged(sqlx::Error::RowNotFound)),
+        };
+        let (pools, salvage) = match opened {
+            Err(SpoolError::Damaged(_)) => {
+                let fresh = salvage::fresh(&config.path).map_err(SpoolError::Aside)?;
+                let pools = Pools::open(&options.clone().filename(&fresh)).await?;
+                let mut connection = pools.writer.acquire().await?;
+                let saved = salvage::copy(&config.path, &mut connection).await?;
+                drop(connection);
+                pools.close().await;
+                let aside = salvage::replace(&config.path).map_err(SpoolError::Aside)?;
+                (
+                    Pools::open(&options).await?,
+                    Some(Salvage { aside, ..saved }),
+                )
+            }
+            pools => (pools?, None),
+        };
+        if let Some(saved) = &salvage {
+            tracing::error!(
+                aside = %saved.aside.display(), frames = saved.frames, quarantined = saved.quarantined, lost = saved.lost,
+                "the spool's file was damaged: it is set aside, and what can be read of it is in a new one"
+            );
+            metrics.count_dropped(DropCause::Corrupt, saved.lost);
+        }
         let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM spool")
-            .fetch_one(&readers)
+            .fetch_one(&pools.readers)
             .await?;
         metrics.spool_frames.set(row.get(0));
         metrics.spool_bytes.set(row.get(1));
         Ok(Self {
-            writer,
-            readers,
+            writer: pools.writer,
+            readers: pools.readers,
             max_bytes: config.max_bytes,
             on_full: config.on_full,
             ttl: config.ttl_s.map(Duration::from_secs),
             arrival: Notify::new(),
             metrics,
-            _lock: lock,
+            damage: CancellationToken::new(),
+            salvage,
+            lock,
         })
+    }
+
+    /// What was saved of a damaged file when the spool was opened; `None` when it was whole.
+    pub fn salvage(&self) -> Option<&Salvage> {
+        self.salvage.as_ref()
+    }
+
+    /// Returns once SQLite has met damage in the file.
+    pub async fn damaged(&self) {
+        self.damage.cancelled().await;
+    }
+
+    /// Whether SQLite has met damage in the file.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_cancelled()
+    }
+
+    /// Takes note of damage that an operation met.
+    fn noting<T>(&self, result: Result<T, SpoolError>) -> Result<T, SpoolError> {
+        if matches!(result, Err(SpoolError::Damaged(_))) {
+            self.damage.cancel();
+        }
+        result
     }
 
     /// What waits for the cloud.
@@ -240,6 +302,44 @@ impl Spool {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        // Otherwise the next start looks for damage, which only takes longer.
+        if !self.damage.is_cancelled()
+            && let Err(error) = salvage::mark_clean(&self.lock)
+        {
+            tracing::warn!(%error, "the spool cannot be marked as closed");
+        }
+    }
+}
+
+/// Connections to the file.
+struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Pools {
+    async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn open(options: &SqliteConnectOptions) -> Result<Self, SpoolError> {
+        let pool = SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10));
+        let writer = pool
+            .clone()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
+        let migrated = sqlx::migrate!().run(&writer).await;
+        migrated.map_err(|error| match error {
+            MigrateError::Execute(error) => error.into(),
+            error => SpoolError::Schema(error),
+        })?;
+        let readers = pool
+            .max_connections(2)
+            .connect_with(options.clone())
+            .await?;
+        Ok(Self { writer, readers })
     }
 }
 
@@ -249,7 +349,14 @@ fn lock(spool: &Path) -> Result<File, SpoolError> {
     path.push(".lock");
     let path = PathBuf::from(path);
     let failed = |error| SpoolError::Lock(path.display().to_string(), error);
-    let file = File::create(&path).map_err(failed)?;
+    // Not truncated: another node may have it.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(spool.display().to_string())),

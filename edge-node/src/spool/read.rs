@@ -18,7 +18,7 @@ impl Spool {
     /// When the database fails.
     pub async fn next_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
         let reading = self.read_after(seq);
-        self.metrics.spool.time(SpoolCall::Read, reading).await
+        self.noting(self.metrics.spool.time(SpoolCall::Read, reading).await)
     }
 
     async fn read_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {

@@ -50,7 +50,7 @@ impl Spool {
     ) -> Result<(), SpoolError> {
         let calls = &self.metrics.spool;
         let pushing = self.push_now(frame, taken);
-        calls.time(SpoolCall::Push, pushing).await
+        self.noting(calls.time(SpoolCall::Push, pushing).await)
     }
 
     async fn push_now(
@@ -134,7 +134,7 @@ impl Spool {
     /// When the database fails; the frames stay.
     pub async fn settle(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
         let settling = self.settle_now(frames);
-        self.metrics.spool.time(SpoolCall::Settle, settling).await
+        self.noting(self.metrics.spool.time(SpoolCall::Settle, settling).await)
     }
 
     async fn settle_now(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
@@ -205,7 +205,7 @@ impl Spool {
             .execute(&mut *connection)
             .await
             .map_err(SpoolError::from);
-        settled(connection, result).await?;
+        self.noting(settled(connection, result).await)?;
         Ok(())
     }
 

@@ -19,6 +19,17 @@ pub struct Link {
     pub last_ack: Option<Instant>,
     /// What the cloud last said about a frame that it took and cannot decode for now; `None` after one that it can.
     pub notice: Option<String>,
+    /// Frames in the spool that the cloud does not take now.
+    pub held: Held,
+}
+
+/// Frames that are larger than the cloud takes. They wait in the spool for one that takes them.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// How many.
+    pub frames: u64,
+    /// Why the last one of them waits.
+    pub reason: Option<String>,
 }
 
 /// The link as it is shown to people.
@@ -32,6 +43,10 @@ pub struct LinkStatus {
     pub last_error: Option<String>,
     /// Why the cloud cannot decode the last frame that it took, if so.
     pub notice: Option<String>,
+    /// Frames in the spool that are larger than the cloud takes; they wait for one that takes them.
+    pub held_frames: u64,
+    /// Why the last one of them waits.
+    pub held_reason: Option<String>,
 }
 
 /// Why a stream ended.
@@ -72,6 +87,8 @@ impl Link {
             last_ack_age_s: self.last_ack.map(|at| at.elapsed().as_secs_f64()),
             last_error: self.last_error.clone(),
             notice: self.notice.clone(),
+            held_frames: self.held.frames,
+            held_reason: self.held.reason.clone(),
         }
     }
 }

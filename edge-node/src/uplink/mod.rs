@@ -6,7 +6,8 @@
 //! cloud knows frames by their id, so a frame sent twice is kept once. A cloud that takes it is told
 //! how the spool fares, in front of the frames that wait. A cloud that wants the node elsewhere asks it to drain the
 //! stream: it sends no more frames, and opens another stream once all are acknowledged. A node whose programs change drains
-//! it by itself, and tells them in the hello of the next.
+//! it by itself, and tells them in the hello of the next. A frame that is larger than the cloud says it takes stays in the spool:
+//! each stream begins with the oldest one again, so it goes as soon as a cloud takes it.
 
 mod hello;
 pub mod identity;
@@ -19,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemon::{files::Live, one_line};
+use daemon::{files::Live, one_line, secrets::hide};
 use patchwire_proto::{
     limits,
     v1::{
@@ -51,7 +52,7 @@ use crate::{
 use self::session::Session;
 pub use self::{
     hello::announced,
-    link::{Link, LinkError, LinkStatus},
+    link::{Held, Link, LinkError, LinkStatus},
     reply::{Reply, Verdict},
 };
 
@@ -180,7 +181,7 @@ impl Uplink {
             if let Some(error) = &error
                 && self.link.borrow().last_error.as_ref() != Some(error)
             {
-                let endpoint = &self.config.endpoint;
+                let endpoint = hide(&self.config.endpoint);
                 tracing::warn!(endpoint, error, "uplink is down");
             }
             let drained = error.is_none();
@@ -192,7 +193,7 @@ impl Uplink {
                 self.metrics.failures.inc();
             } else {
                 self.metrics.drained.inc();
-                tracing::info!(endpoint = self.config.endpoint, "uplink is drained");
+                tracing::info!(endpoint = hide(&self.config.endpoint), "uplink is drained");
                 if proved {
                     continue;
                 }
@@ -237,11 +238,12 @@ impl Uplink {
             link.last_error = None;
         });
         tracing::info!(
-            endpoint = self.config.endpoint,
+            endpoint = hide(&self.config.endpoint),
             window = session.window,
             "uplink is up"
         );
         let mut cursor = 0;
+        self.hold(Held::default());
         let mut next: Option<EncodedFrame> = None;
         let mut ticks = time::interval(STATUS_PERIOD);
         let (mut told, mut status) = (None, None);
@@ -297,6 +299,7 @@ impl Uplink {
             spool_max_bytes: self.spool.max_bytes(),
             bits_per_patch: self.programs.get().all().compress.bits(self.spool.fill()),
             dropped_frames: self.metrics.lost(),
+            held_frames: self.link.borrow().held.frames.min(backlog.frames),
         }
     }
 
@@ -329,6 +332,10 @@ impl Uplink {
             inbound,
             window: self.config.window.min(welcome.window).max(1) as usize,
             max_message_bytes: self.config.max_message_bytes.min(most),
+            max_pixels: match welcome.max_pixels {
+                0 => u64::MAX,
+                pixels => pixels,
+            },
             takes_status: welcome.takes_status,
             takes_camera_originals: welcome.takes_camera_originals,
             in_flight: Default::default(),
@@ -339,7 +346,7 @@ impl Uplink {
     }
 
     /// The next frame after `cursor` that the cloud can take. An original too large for it stays
-    /// behind, and one in an encoding that it does not take becomes lossless; a frame that is too large without one is quarantined.
+    /// behind, and one in an encoding that it does not take becomes lossless; a frame that is too large without one waits.
     async fn fetch(
         &self,
         cursor: &mut i64,
@@ -358,16 +365,27 @@ impl Uplink {
                 frame.crc32c = frame.compute_crc32c();
             }
             let bytes = frame.encoded_len() + ENVELOPE_BYTES;
-            if bytes <= most {
+            let Some(reason) = session.too_large(&frame, bytes) else {
                 return Ok(Some(frame));
-            }
-            let reason = format!("its message of {bytes} bytes is larger than the {most} allowed");
+            };
             let id = limits::frame_id(&frame.frame_id).unwrap_or_default();
-            self.spool
-                .settle(&[(id, FrameState::Rejected { reason })])
-                .await?;
+            let frames = self.link.borrow().held.frames + 1;
+            if frames == 1 {
+                tracing::warn!(frame = %id, reason, "a frame does not fit this cloud, it waits in the spool");
+            } else {
+                tracing::debug!(frame = %id, reason, "a frame does not fit this cloud");
+            }
+            self.hold(Held {
+                frames,
+                reason: Some(reason),
+            });
         }
         Ok(None)
+    }
+
+    fn hold(&self, held: Held) {
+        self.metrics.spool_held.set(held.frames as i64);
+        self.link.send_modify(|link| link.held = held);
     }
 
     /// Settles what the message acknowledges, together with all acks that have come meanwhile.

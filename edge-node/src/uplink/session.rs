@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) inbound: Streaming<CloudMessage>,
     pub(super) window: usize,
     pub(super) max_message_bytes: usize,
+    /// Largest frame that the cloud takes.
+    pub(super) max_pixels: u64,
     pub(super) takes_status: bool,
     pub(super) takes_camera_originals: bool,
     pub(super) in_flight: HashMap<Uuid, Sent>,
@@ -57,6 +59,22 @@ impl Session {
         self.takes_more()
             && (self.in_flight.is_empty()
                 || self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes)
+    }
+
+    /// Why the cloud does not take a frame of this size, if so.
+    pub(super) fn too_large(&self, frame: &EncodedFrame, bytes: usize) -> Option<String> {
+        let (pixels, most) = (
+            u64::from(frame.width) * u64::from(frame.height),
+            self.max_message_bytes,
+        );
+        if pixels > self.max_pixels {
+            let most = self.max_pixels;
+            return Some(format!(
+                "it has {pixels} pixels, more than the {most} that the cloud takes"
+            ));
+        }
+        (bytes > most)
+            .then(|| format!("its message of {bytes} bytes is larger than the {most} allowed"))
     }
 
     /// Puts a frame into the window, and tells its bytes. Its trace goes on from the span that lasts until its ack.

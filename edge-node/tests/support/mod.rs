@@ -62,7 +62,21 @@ struct Service {
     judge: Judge,
     window: u32,
     current: bool,
+    limits: Limits,
 }
+
+/// Largest frames that a cloud says it takes.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Not told if 0.
+    pub max_pixels: u64,
+    pub max_message_bytes: u64,
+}
+
+pub const NO_LIMITS: Limits = Limits {
+    max_pixels: 0,
+    max_message_bytes: 64 << 20,
+};
 
 impl Cloud {
     pub async fn start(
@@ -85,6 +99,13 @@ impl Cloud {
         .await
     }
 
+    /// One that says that it takes frames up to these limits, and accepts everything.
+    pub async fn start_for(limits: Limits) -> Self {
+        let addr = ([127, 0, 0, 1], 0).into();
+        let judge = |_: usize, _: &EncodedFrame| Verdict::Accept;
+        Self::open_for(Server::builder(), addr, 8, true, limits, judge).await
+    }
+
     /// One that accepts everything, behind TLS.
     pub async fn start_tls(tls: ServerTlsConfig) -> Self {
         let builder = Server::builder().tls_config(tls).expect("TLS");
@@ -101,10 +122,21 @@ impl Cloud {
     }
 
     async fn open(
+        builder: Server,
+        addr: SocketAddr,
+        window: u32,
+        current: bool,
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self::open_for(builder, addr, window, current, NO_LIMITS, judge).await
+    }
+
+    async fn open_for(
         mut builder: Server,
         addr: SocketAddr,
         window: u32,
         current: bool,
+        limits: Limits,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(addr).await.expect("bind the cloud");
@@ -115,6 +147,7 @@ impl Cloud {
             judge: Arc::new(judge),
             window,
             current,
+            limits,
         };
         let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
         let server = tokio::spawn(async move {
@@ -166,7 +199,7 @@ impl uplink_server::Uplink for Service {
         let mut inbound = request.into_inner();
         let (outbound, messages) = mpsc::channel(64);
         let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);
-        let current = self.current;
+        let (current, limits) = (self.current, self.limits);
         tokio::spawn(async move {
             while let Ok(Some(message)) = inbound.message().await {
                 let answer = match message.body.expect("a body") {
@@ -174,10 +207,11 @@ impl uplink_server::Uplink for Service {
                         seen.hellos.lock().expect("lock").push(hello);
                         cloud_message::Body::Welcome(Welcome {
                             software_version: "test".into(),
-                            max_message_bytes: 64 << 20,
+                            max_message_bytes: limits.max_message_bytes,
                             window,
                             takes_status: current,
                             takes_camera_originals: current,
+                            max_pixels: limits.max_pixels,
                         })
                     }
                     edge_message::Body::Status(status) => {

@@ -12,16 +12,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Camera, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place, RECENT_FRAMES,
-    Seen, Series, Span, Totals, history, read,
+    Camera, CatalogueError, End, History, Kept, LatentSample, Lead, Metric, Page, Place,
+    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history, read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
 };
-use crate::{
-    clock::now_ms,
-    frame::{Frame, FrameState, NewFrame, Quality, Work},
-};
+use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 /// Connections of one process.
 const CONNECTIONS: u32 = 16;
@@ -82,27 +79,39 @@ impl PostgresCatalogue {
         Ok(Self { pool, options })
     }
 
-    /// Counts an attempt at a queued frame. `None` when it is not queued any more.
+    /// Begins the decoding of a queued frame. `None` when it is not queued any more.
     pub(crate) async fn begin(&self, id: Uuid) -> Result<Option<Frame>, CatalogueError> {
         let row: Option<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET attempts = attempts + 1
+            "UPDATE frames SET begun = begun + 1
              WHERE frame_id = $1 AND state = 'queued' RETURNING *",
         )
         .bind(id.as_bytes().as_slice())
         .fetch_optional(&self.pool)
         .await?;
-        row.map(Frame::try_from).transpose()
+        let frame = row.map(Frame::try_from).transpose()?;
+        Ok(frame.map(Frame::under_way))
     }
 
-    /// Takes an attempt back that was not the frame's fault.
-    pub(crate) async fn uncount(&self, id: Uuid) -> Result<(), CatalogueError> {
-        sqlx::query(
-            "UPDATE frames SET attempts = greatest(attempts - 1, 0)
-             WHERE frame_id = $1 AND state = 'queued'",
-        )
-        .bind(id.as_bytes().as_slice())
-        .execute(&self.pool)
-        .await?;
+    /// Writes down how a decoding ended that is to be tried again.
+    pub(crate) async fn put_back(&self, id: Uuid, end: End) -> Result<(), CatalogueError> {
+        let sql = match end {
+            End::Failed => {
+                "UPDATE frames SET attempts = attempts + 1, begun = 0, deaths = 0
+                            WHERE frame_id = $1 AND state = 'queued'"
+            }
+            End::NotItsFault => {
+                "UPDATE frames SET begun = 0, deaths = 0
+                                 WHERE frame_id = $1 AND state = 'queued'"
+            }
+            End::NotBegun => {
+                "UPDATE frames SET begun = greatest(begun - 1, 0)
+                              WHERE frame_id = $1 AND state = 'queued'"
+            }
+        };
+        sqlx::query(sql)
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -114,12 +123,12 @@ impl PostgresCatalogue {
         limit: u32,
     ) -> Result<Vec<Frame>, CatalogueError> {
         let rows: Vec<FrameRow> = sqlx::query_as(
-            "UPDATE frames SET offered_ms = $1 WHERE seq IN (
-                 SELECT seq FROM frames WHERE state = 'queued' AND offered_ms < $2
-                 ORDER BY offered_ms LIMIT $3 FOR UPDATE SKIP LOCKED)
+            "UPDATE frames SET offered_ms = CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
+             WHERE seq IN (
+                 SELECT seq FROM frames WHERE state = 'queued' AND offered_ms < $1
+                 ORDER BY offered_ms LIMIT $2 FOR UPDATE SKIP LOCKED)
              RETURNING *",
         )
-        .bind(now_ms())
         .bind(before_ms)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
@@ -135,7 +144,7 @@ fn is_rivalry(error: &sqlx::Error) -> bool {
 }
 
 read::catalogue! {
-    PostgresCatalogue, Postgres, pool,
+    PostgresCatalogue, Postgres, pool, pool,
     label: "label_scores::jsonb -> 0 ->> 'label' AS label,
         (label_scores::jsonb -> 0 ->> 'score')::DOUBLE PRECISION AS score",
     ahead: "((received_ms - captured_ms <= 60000 AND (NOT $2 OR seq < $1)) OR (received_ms - captured_ms > 60000 AND NOT $2 AND seq < $1))",
@@ -166,6 +175,15 @@ read::catalogue! {
 
     async fn remove(&self, frames: &[Uuid]) -> Result<(), CatalogueError> {
         transaction!(self, tx => write::remove(&mut tx, frames))
+    }
+
+    async fn now_ms(&self) -> Result<i64, CatalogueError> {
+        let (now,): (i64,) = sqlx::query_as(
+            "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(now)
     }
 
     async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {

@@ -13,14 +13,16 @@ use super::super::{
     sums::{Sent, Share, measured, saturate},
     watchlist::ADD_TRAFFIC,
 };
-use crate::{
-    clock::now_ms,
-    frame::{Frame, FrameState, NewFrame, Quality, Work},
-};
+use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 type Tx<'a> = Transaction<'a, Postgres>;
 
-settle::settle!(Postgres, lock: " FOR UPDATE", again: "offered_ms", when: now_ms());
+settle::settle!(
+    Postgres,
+    lock: " FOR UPDATE",
+    again: "offered_ms",
+    when: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+);
 
 /// A camera's sums and last frame.
 #[derive(Default)]
@@ -59,6 +61,8 @@ pub(super) async fn insert(
             state: new.state(),
             failure: String::new(),
             attempts: 0,
+            begun: 0,
+            deaths: 0,
             quality: None,
             work: Work::default(),
         }));
@@ -78,13 +82,12 @@ async fn insert_frames(
     if frames.is_empty() {
         return Ok(HashMap::new());
     }
-    let now = now_ms();
     let mut query = QueryBuilder::<Postgres>::new(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, offered_ms, latent_bits, latent_ones, program_id,
              label_program_id, label_scores, original_type, encode_ns, bytes, source_bytes,
              latent_shares, traceparent, scene_grid, wire_bytes, original_bytes, label_bytes,
-             original_crc32c) ",
+             original_crc32c, digest) ",
     );
     query.push_values(frames, |mut row, new| {
         let scores = new
@@ -100,7 +103,7 @@ async fn insert_frames(
             .push_bind(i64::from(new.height))
             .push_bind(&new.source_format)
             .push_bind(new.state().name())
-            .push_bind(now)
+            .push("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)")
             .push_bind(saturate(new.latent_bits))
             .push_bind(new.latent_ones)
             .push_bind(new.program_id.as_ref().map(|id| id.as_slice()))
@@ -116,7 +119,8 @@ async fn insert_frames(
             .push_bind(saturate(new.wire_bytes))
             .push_bind(saturate(new.original_bytes))
             .push_bind(saturate(new.label_bytes))
-            .push_bind(new.original_crc32c.map(i64::from));
+            .push_bind(new.original_crc32c.map(i64::from))
+            .push_bind(new.digest.as_ref().map(|digest| digest.as_slice()));
     });
     query.push(" ON CONFLICT (frame_id) DO NOTHING RETURNING frame_id, seq");
     let rows: Vec<(Vec<u8>, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;

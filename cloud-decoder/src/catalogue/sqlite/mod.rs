@@ -17,14 +17,14 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Camera, CatalogueError, History, Kept, LatentSample, Lead, Metric, Page, Place, RECENT_FRAMES,
-    Seen, Series, Span, Totals, history, read,
+    Camera, CatalogueError, End, History, Kept, LatentSample, Lead, Metric, Page, Place,
+    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history, read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
 };
 use crate::{
-    clock::steady_ms,
+    clock::{now_ms, steady_ms},
     frame::{Frame, FrameState, NewFrame, Quality, Work},
 };
 
@@ -35,13 +35,13 @@ const READERS: u32 = 4;
 const OLDEST_EVERY: u32 = 4;
 /// Live frames came within a minute of their capture; the condition is that of an index.
 const CLAIM_NEWEST_LIVE: &str = "
-    UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
+    UPDATE frames SET begun = begun + 1, not_before_ms = $1 + $2
     WHERE seq = (SELECT seq FROM frames INDEXED BY frames_live
                  WHERE state = 'queued' AND received_ms - captured_ms <= 60000 AND not_before_ms <= $1
                  ORDER BY seq DESC LIMIT 1)
     RETURNING *";
 const CLAIM_OLDEST: &str = "
-    UPDATE frames SET attempts = attempts + 1, not_before_ms = $1 + $2
+    UPDATE frames SET begun = begun + 1, not_before_ms = $1 + $2
     WHERE seq = (SELECT seq FROM frames
                  WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY seq LIMIT 1)
     RETURNING *";
@@ -117,7 +117,7 @@ async fn settled<T>(
 }
 
 read::catalogue! {
-    SqliteCatalogue, Sqlite, readers,
+    SqliteCatalogue, Sqlite, readers, writer,
     label: "label_scores ->> '$[0].label' AS label,
         CAST(label_scores ->> '$[0].score' AS REAL) AS score",
     ahead: "((received_ms - captured_ms <= 60000 AND (NOT $2 OR seq > $1)) OR (received_ms - captured_ms > 60000 AND NOT $2 AND seq < $1))",
@@ -150,6 +150,11 @@ read::catalogue! {
         transaction!(self, tx => write::remove(&mut tx, frames))
     }
 
+    async fn now_ms(&self) -> Result<i64, CatalogueError> {
+        // Of the only process that there is.
+        Ok(now_ms())
+    }
+
     async fn lead(&self) -> Result<Option<Lead>, CatalogueError> {
         Ok(Some(Lead::alone()))
     }
@@ -162,7 +167,7 @@ read::catalogue! {
 
 /// The queue, which is the rows in state `queued`.
 impl SqliteCatalogue {
-    /// Takes a queued frame and counts the attempt: the newest live one, and without any the oldest; each fourth time the oldest
+    /// Takes a queued frame, which counts as begun: the newest live one, and without any the oldest; each fourth time the oldest
     /// of all, so that none waits for ever. The claim lapses after [`CLAIM_MS`], so that the frame of a worker that died is taken
     /// again.
     pub(crate) async fn claim(&self) -> Result<Option<Frame>, CatalogueError> {
@@ -176,28 +181,27 @@ impl SqliteCatalogue {
             let row = sqlx::query_as(claim).bind(now).bind(CLAIM_MS);
             let row: Option<FrameRow> = row.fetch_optional(&self.writer).await?;
             if let Some(row) = row {
-                return Frame::try_from(row).map(Some);
+                return Frame::try_from(row).map(|frame| Some(frame.under_way()));
             }
         }
         Ok(None)
     }
 
     /// Gives a claimed frame back, to be claimed again after `delay_ms`.
-    pub(crate) async fn retry(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        sqlx::query(
-            "UPDATE frames SET not_before_ms = $1 WHERE frame_id = $2 AND state = 'queued'",
-        )
-        .bind(steady_ms() + delay_ms)
-        .bind(id.as_bytes().as_slice())
-        .execute(&self.writer)
-        .await?;
-        Ok(())
-    }
-
-    /// Like [`retry`](Self::retry), for an attempt that does not count.
-    pub(crate) async fn put_back(&self, id: Uuid, delay_ms: i64) -> Result<(), CatalogueError> {
-        let sql = "UPDATE frames SET not_before_ms = $1, attempts = max(attempts - 1, 0)
-                   WHERE frame_id = $2 AND state = 'queued'";
+    pub(crate) async fn put_back(
+        &self,
+        id: Uuid,
+        delay_ms: i64,
+        end: End,
+    ) -> Result<(), CatalogueError> {
+        let sql = match end {
+            End::Failed => "UPDATE frames SET not_before_ms = $1, attempts = attempts + 1, begun = 0, deaths = 0
+                            WHERE frame_id = $2 AND state = 'queued'",
+            End::NotItsFault => "UPDATE frames SET not_before_ms = $1, begun = 0, deaths = 0
+                                 WHERE frame_id = $2 AND state = 'queued'",
+            End::NotBegun => "UPDATE frames SET not_before_ms = $1, begun = max(begun - 1, 0)
+                              WHERE frame_id = $2 AND state = 'queued'",
+        };
         sqlx::query(sql)
             .bind(steady_ms() + delay_ms)
             .bind(id.as_bytes().as_slice())

@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
-settle::settle!(Sqlite, lock: "", again: "not_before_ms", when: 0);
+settle::settle!(Sqlite, lock: "", again: "not_before_ms", when: "0");
 
 pub(super) async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
@@ -38,9 +38,9 @@ async fn insert_one(
         "INSERT INTO frames (frame_id, node_id, camera_id, captured_ms, received_ms, width, height,
              source_format, state, latent_bits, latent_ones, program_id, label_program_id,
              label_scores, original_type, encode_ns, bytes, source_bytes, latent_shares, traceparent,
-             scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c)
+             scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c, digest)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-             $21, $22, $23, $24, $25)
+             $21, $22, $23, $24, $25, $26)
          ON CONFLICT (frame_id) DO NOTHING RETURNING seq",
     )
     .bind(new.id.as_bytes().as_slice())
@@ -68,6 +68,7 @@ async fn insert_one(
     .bind(saturate(new.original_bytes))
     .bind(saturate(new.label_bytes))
     .bind(new.original_crc32c.map(i64::from))
+    .bind(new.digest.as_ref().map(|digest| digest.as_slice()))
     .fetch_optional(&mut **tx)
     .await?;
     let Some((seq,)) = row else { return Ok(None) };
@@ -111,6 +112,8 @@ async fn insert_one(
         state,
         failure: String::new(),
         attempts: 0,
+        begun: 0,
+        deaths: 0,
         quality: None,
         work: Work::default(),
     }))

@@ -1,0 +1,63 @@
+//! Catalogue and objects carry the id of their store, so that one of another store, or a new one in place of one that is lost, is
+//! noticed before anything is read or written.
+
+use uuid::Uuid;
+
+use crate::{
+    catalogue::{Catalogue, CatalogueError},
+    objects::{ObjectError, Objects},
+};
+
+/// Why catalogue and objects do not go together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    #[error(
+        "the catalogue is of store {catalogue}, the objects are of store {objects}: use those that belong together"
+    )]
+    Apart { catalogue: Uuid, objects: Uuid },
+    #[error(
+        "the objects are of store {0}, and the catalogue is new or from before stores had ids: restore the catalogue from a backup, or let `cloud-decoder adopt` make its rows again from the objects"
+    )]
+    NoCatalogue(Uuid),
+    #[error(
+        "the catalogue is of store {0}, whose objects are not here: restore them from a backup, or let `cloud-decoder adopt` go on without them"
+    )]
+    NoObjects(Uuid),
+}
+
+/// Makes sure that catalogue and objects are of one store. Where neither has an id yet, both get one. A catalogue without an id
+/// gets that of the objects, and the other way round, only if `adopting`.
+pub(crate) async fn pair(
+    catalogue: &dyn Catalogue,
+    objects: &Objects,
+    adopting: bool,
+) -> Result<(), IdentityError> {
+    let theirs = objects.store_id().await?;
+    match (catalogue.store().await?, theirs) {
+        (Some(own), Some(theirs)) if own.id != theirs => {
+            return Err(IdentityError::Apart {
+                catalogue: own.id,
+                objects: theirs,
+            });
+        }
+        (Some(own), Some(_)) if own.paired => return Ok(()),
+        (Some(own), None) if own.paired && !adopting => {
+            return Err(IdentityError::NoObjects(own.id));
+        }
+        (None, Some(theirs)) if !adopting => return Err(IdentityError::NoCatalogue(theirs)),
+        _ => {}
+    }
+    // Of processes that do this at the same time, one gives the catalogue its id.
+    let id = theirs.unwrap_or_else(Uuid::now_v7);
+    catalogue.name_store(id).await?;
+    let own = catalogue.store().await?.map_or(id, |own| own.id);
+    if theirs.is_none() {
+        objects.name_store(own).await?;
+    }
+    catalogue.pair_store().await?;
+    Ok(())
+}
