@@ -105,7 +105,11 @@ async fn presence(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger
             ledger.expired += 1;
         } else {
             ledger.lost += 1;
-            ledger.complain(format!("{id} is lost: {accepted:?}"));
+            let node = site.places[accepted.edge].service.name();
+            ledger.complain(format!(
+                "{id} of {node} is lost, sent at {}",
+                accepted.sent_ms
+            ));
         }
     }
     Ok(())

@@ -127,10 +127,8 @@ pub(crate) async fn look(vault: &Vault, rows: Vec<Row>) -> Result<Vec<Found>> {
 
 async fn look_at(vault: &Vault, row: Row) -> Result<Found> {
     let id = row.record.id;
-    let latents = match row.record.program_id {
-        Some(_) => vault.get(Kind::Latents, id).await?,
-        None => None,
-    };
+    let frame = vault.get(Kind::Latents, id).await?;
+    let latents = frame.as_deref().and_then(latents);
     let original = match row.record.original_bytes {
         0 => None,
         _ => vault.get(Kind::Original, id).await?,
@@ -142,10 +140,19 @@ async fn look_at(vault: &Vault, row: Row) -> Result<Found> {
     };
     Ok(Found {
         row,
-        latents: latents.map(|latents| sum(&latents)),
+        latents: latents.map(sum),
         original,
         seen_ms: now_ms(),
     })
+}
+
+/// The latents in a frame's object, which ends with a checksum of its own; none where there are none.
+fn latents(object: &[u8]) -> Option<&[u8]> {
+    let rest = object.strip_prefix(b"PWF1")?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (_, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let latents = rest.strip_suffix(rest.last_chunk::<4>()?)?;
+    (!latents.is_empty()).then_some(latents)
 }
 
 fn digests(file: &[u8]) -> Original {

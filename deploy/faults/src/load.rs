@@ -69,6 +69,9 @@ impl Load {
         for (kind, count) in tally.counts() {
             ledger.note(format!("fault: {kind}"), count);
         }
+        if !ledger.faults().is_empty() {
+            site.keep_logs()?;
+        }
         Ok(ledger)
     }
 

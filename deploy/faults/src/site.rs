@@ -207,6 +207,24 @@ impl Site {
         }
     }
 
+    /// Copies the services' logs to where they outlive the run.
+    pub(crate) fn keep_logs(&self) -> Result<()> {
+        let kept = tempfile::Builder::new().prefix("faults-logs-").tempdir()?;
+        let kept = kept.keep();
+        for entry in std::fs::read_dir(self.folder.path())? {
+            let entry = entry?;
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|ending| ending == "log")
+            {
+                std::fs::copy(entry.path(), kept.join(entry.file_name()))?;
+            }
+        }
+        println!("the logs of the services are in {}", kept.display());
+        Ok(())
+    }
+
     /// Prints something, once.
     pub(crate) fn tell_once(&self, what: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -383,7 +401,8 @@ impl Site {
         }
         let cloud = self.shown().context("the cloud is down")?;
         audit::audit(self, cloud.http, ledger).await?;
-        ledger.acked = (accepted.len() as u64).saturating_sub(held + ledger.expired + ledger.lost);
+        // The cloud has them, or had, and no spool does.
+        ledger.acked = (ledger.stored + ledger.removed).saturating_sub(held);
         let mut ends: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         for place in &self.places {
             place.service.check().await?;

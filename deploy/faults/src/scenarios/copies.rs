@@ -120,7 +120,7 @@ impl Halves {
         Ok(())
     }
 
-    /// Frames whose latents are there.
+    /// Frames that have an object of their own.
     pub(crate) async fn frames(&self) -> Result<BTreeSet<Uuid>> {
         let keys = match self {
             Self::Embedded(folder) => files(&folder.join("objects"))?,

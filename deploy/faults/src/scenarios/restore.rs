@@ -259,7 +259,6 @@ impl Run<'_> {
                 false => all.complain(format!("{name}: {id} is {state}: {failure}")),
             }
         }
-        // A label alone has no objects, and what is younger than the backup is in neither half then.
         all.accepted -= neither;
         all.acked -= neither;
         all.note(format!("{name}: in neither half"), neither);
