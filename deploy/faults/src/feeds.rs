@@ -145,7 +145,9 @@ impl Camera {
 
     async fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
         // The request is short, and it does not matter what it says.
-        connection.read(&mut [0; 4096]).await?;
+        if connection.read(&mut [0; 4096]).await? == 0 {
+            return Ok(());
+        }
         connection.write_all(HEAD).await?;
         while !self.over.load(Relaxed) {
             let index = self.served.fetch_add(1, Relaxed);

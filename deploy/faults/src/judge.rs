@@ -149,6 +149,8 @@ mod tests {
     const NODE: &str = "edge-1";
     const SENT: i64 = 1_800_000_000_000;
 
+    type Spoil<'a> = &'a dyn Fn(&mut Found);
+
     /// Clocks that are right, but for one that was wrong by so many seconds.
     struct Wrong(Option<i64>);
 
@@ -160,10 +162,9 @@ mod tests {
 
     /// A frame with latents, a label and an original, as it was accepted and as it came.
     fn example(models: &Models) -> (Accepted, Found) {
-        let mut numbers = 0..;
         let wanted = |shot: &Shot| shot.task == Task::Both && shot.form == Form::WebP;
-        let shots = numbers.by_ref().map(|number| Shot::varied(5, number));
-        let shot = shots.filter(wanted).next().expect("there are some");
+        let mut shots = (0..).map(|number| Shot::varied(5, number));
+        let shot = shots.find(wanted).expect("there are some");
         let program = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("a program");
         let program = program.id().to_string();
         let latents = models.latents(&shot, &program, 256).expect("latents");
@@ -229,7 +230,7 @@ mod tests {
         swapped.payload = payload.into();
         let as_many_ones = sum(&swapped.encode());
 
-        let spoil: [(&str, &dyn Fn(&mut Found)); 9] = [
+        let spoil: [(&str, Spoil<'_>); 9] = [
             ("latents with as many ones", &|found| {
                 found.latents = Some(as_many_ones);
             }),

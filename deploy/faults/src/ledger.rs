@@ -60,6 +60,14 @@ impl Ledger {
         }
     }
 
+    /// How long it took until all services were ready again, or why they are not.
+    pub(crate) fn note_ready(&mut self, ready: anyhow::Result<u64>) {
+        match ready {
+            Ok(seconds) => self.note("seconds until all were ready", seconds),
+            Err(error) => self.complain(format!("{error:#}")),
+        }
+    }
+
     /// Why the run failed: nothing when each accepted frame is there once and as it was, or was taken by what is allowed to.
     pub(crate) fn faults(&self) -> Vec<String> {
         let Self {
@@ -148,6 +156,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    type Spoil = fn(&mut Ledger);
+
     fn good() -> Ledger {
         Ledger {
             accepted: 10,
@@ -172,7 +182,7 @@ mod tests {
 
     #[test]
     fn each_count_that_is_off_by_one_fails_the_run() {
-        let spoil: [(&str, fn(&mut Ledger)); 9] = [
+        let spoil: [(&str, Spoil); 9] = [
             ("acked", |ledger| ledger.acked -= 1),
             ("stored", |ledger| ledger.stored += 1),
             ("reconstructed", |ledger| ledger.reconstructed -= 1),

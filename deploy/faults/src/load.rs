@@ -46,13 +46,16 @@ impl Load {
                 sleep_until(begun + length / 2).await;
                 site.note_memory("first half", &mut ledger);
             };
-            let (caused, ()) = tokio::join!(faults(end), half_time);
-            caused?;
+            let caused = async {
+                faults(end).await?;
+                anyhow::Ok(site.ready().await)
+            };
+            let (ready, ()) = tokio::join!(caused, half_time);
+            ledger.note_ready(ready?);
             for sender in senders {
                 sender.await??;
             }
             println!("the faults are over, waiting for what is under way");
-            site.ready(&mut ledger).await;
             site.settle(&mut ledger).await;
             site.note_memory("second half", &mut ledger);
             site.audit(&mut ledger).await

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::select_all;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -311,8 +311,8 @@ impl Site {
         std::future::pending().await
     }
 
-    /// Waits until every service that runs says that it is ready; notes the seconds that it took.
-    pub(crate) async fn ready(&self, ledger: &mut Ledger) {
+    /// Waits until every service that runs says that it is ready; tells the seconds that it took.
+    pub(crate) async fn ready(&self) -> Result<u64> {
         let begun = Instant::now();
         loop {
             let mut waiting = Vec::new();
@@ -325,15 +325,12 @@ impl Site {
             }
             let took = begun.elapsed();
             if waiting.is_empty() {
-                ledger.note("seconds until all were ready", took.as_secs());
-                return;
+                return Ok(took.as_secs());
             }
-            if took > READY_WITHIN {
-                ledger.complain(format!(
-                    "{waiting:?} are not ready {READY_WITHIN:?} after the last fault"
-                ));
-                return;
-            }
+            ensure!(
+                took <= READY_WITHIN,
+                "{waiting:?} are not ready {READY_WITHIN:?} after the last fault"
+            );
             sleep(LOOK).await;
         }
     }

@@ -139,7 +139,7 @@ impl Run<'_> {
             }
         }
         try_join_all(self.cloud().map(|place| place.service.start())).await?;
-        site.ready(all).await;
+        all.note_ready(site.ready().await);
         self.told(&kept).await?;
         site.settle(all).await;
         self.count(name, &known, &kept, all).await
