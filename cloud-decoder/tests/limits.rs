@@ -231,8 +231,16 @@ async fn a_hello_that_would_take_gigabytes_is_refused_before_it_is_decoded() {
         programs: vec![Program::default(); 100_000],
         ..hello()
     };
-    node.send(EdgeBody::Hello(hello)).await;
+    node.send(EdgeBody::Hello(hello.clone())).await;
     let status = node.next().await.expect_err("refused");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert_eq!(
+        status.message(),
+        "the first message is 200057 bytes long, a hello has at most 16453",
+    );
+    let mut node = cloud.node().await;
+    node.send(EdgeBody::Hello(hello)).await;
+    let status = node.next().await.expect_err("refused later, too");
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert_eq!(
         status.message(),

@@ -1,10 +1,10 @@
 //! From a listener to connections whose handshake is done, for HTTP and gRPC alike.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    time,
+    time::{self, Instant},
 };
 
 use crate::{
@@ -13,7 +13,11 @@ use crate::{
 };
 
 /// Connections that wait to be accepted; the system allows fewer by default, and drops what comes beyond them.
-const BACKLOG: u32 = 4096;
+const BACKLOG: u32 = 1024;
+/// How long a connection without a place is held before it is closed,
+const OUTSIDE: Duration = Duration::from_secs(10);
+/// and how many are at once.
+const MOST_OUTSIDE: usize = 8192;
 /// Wait after an accept failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The same where a stranger left for the next one.
@@ -34,25 +38,66 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// The next connection and its place. An accept that fails turns out a stranger, is told in the log and tried again.
-pub async fn next(listener: &TcpListener, places: &Places) -> (TcpStream, Place) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                // Without a place it is closed.
-                if let Some(place) = places.enter(address.ip()) {
-                    return (stream, place);
+/// Where connections come in.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    places: Places,
+    /// Those that got no place, since when. They are held for a while before they are closed: whoever floods a door waits
+    /// for that, and others get to be accepted.
+    outside: VecDeque<(Instant, TcpStream)>,
+}
+
+impl Door {
+    /// Takes connections of a listener as long as there are places.
+    pub fn new(listener: TcpListener, places: Places) -> Self {
+        Self {
+            listener,
+            places,
+            outside: VecDeque::new(),
+        }
+    }
+
+    /// The next connection and its place. An accept that fails closes others, is told in the log and tried again.
+    pub async fn next(&mut self) -> (TcpStream, Place) {
+        loop {
+            let oldest = self.outside.front().map(|(since, _)| *since + OUTSIDE);
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = time::sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
+                    self.outside.pop_front();
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, address)) => match self.places.enter(address.ip()) {
+                    Some(place) => return (stream, place),
+                    None => self.keep_outside(stream),
+                },
+                Err(error) if self.make_room() => {
+                    tracing::debug!(%error, "accepting a connection failed");
+                    time::sleep(ROOM_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed");
+                    time::sleep(ACCEPT_PAUSE).await;
                 }
             }
-            Err(error) if places.turn_out() => {
-                tracing::debug!(%error, "accepting a connection failed");
-                time::sleep(ROOM_PAUSE).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed");
-                time::sleep(ACCEPT_PAUSE).await;
-            }
         }
+    }
+
+    fn keep_outside(&mut self, stream: TcpStream) {
+        if self.outside.len() >= MOST_OUTSIDE {
+            self.outside.pop_front();
+        }
+        self.outside.push_back((Instant::now(), stream));
+    }
+
+    /// Whether a connection was closed for want of files.
+    fn make_room(&mut self) -> bool {
+        let outside = self.outside.len();
+        self.outside.clear();
+        outside > 0 || self.places.turn_out()
     }
 }
 

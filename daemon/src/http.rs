@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{
-    connections, lenient,
+    connections::{self, Door},
+    lenient,
     places::{Place, Places},
     tls::Acceptor,
 };
@@ -56,12 +57,13 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let places = Places::new(limits.max_connections, limits.max_connections);
+    let mut door = Door::new(listener, places);
     let mut open = JoinSet::new();
     loop {
         let (stream, place) = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            accepted = connections::next(&listener, &places) => accepted,
+            accepted = door.next() => accepted,
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         open.spawn(async move {
@@ -72,7 +74,7 @@ pub async fn serve(
             }
         });
     }
-    drop(listener);
+    drop(door);
     let drained = async { while open.join_next().await.is_some() {} };
     if time::timeout(limits.drain, drained).await.is_err() {
         tracing::warn!(

@@ -3,7 +3,7 @@
 //! Whoever connects is a stranger until a request of theirs has been authorized. Strangers and those who are known have
 //! places of their own, so that strangers cannot take those of the known. A door never waits to accept: where all places of
 //! strangers are taken, a new one takes that of another, the oldest of those whose address has the most. One more of that
-//! address is turned away instead where even its oldest has only just come, so that each has the time for a handshake, and a
+//! address stays outside instead where even its oldest has only just come, so that each has the time for a handshake, and a
 //! flood costs little more than its accepts.
 
 use std::{

@@ -156,12 +156,12 @@ async fn a_handshake_that_does_not_go_on_is_given_up() {
     let folder = TempDir::new().expect("folder");
     let limits = Limits {
         head_timeout: Duration::from_secs(2),
-        max_connections: 1,
+        max_connections: 2,
         ..LIMITS
     };
     let addr = server(&put(folder.path(), &ours.sign()), None, limits).await;
     let mut silent = TcpStream::connect(addr).await.expect("connect");
-    // It has the only place; the other is served when that is free.
+    // It holds up no other.
     let answer = hello(&client(&ours.pem, None), addr).await;
     assert!(answer.ends_with("hello"), "{answer}");
     let closed = timeout(PATIENCE, silent.read(&mut [0; 1])).await;

@@ -1,6 +1,6 @@
 //! What an edge node says to the cloud, and the cloud to it.
 
-use cloud_decoder::check::check;
+use cloud_decoder::{check::check, stored::StoredFrame};
 use edge_node::uplink::Reply;
 use patchwire_proto::{
     checked,
@@ -61,11 +61,12 @@ fn take(frame: EncodedFrame) {
                 "{reason}"
             );
         }
-        Ok((frame, latents, original)) => {
+        Ok((frame, object, original)) => {
             assert!(u64::from(frame.width) * u64::from(frame.height) <= MAX_PIXELS);
             assert!(limits::check_id("camera", &frame.camera_id).is_ok());
-            assert_eq!(frame.bytes, (latents.len() + original.len()) as u64);
+            assert_eq!(frame.bytes, (object.len() + original.len()) as u64);
             assert_eq!(original.is_empty(), frame.original_type.is_none());
+            let latents = StoredFrame::decode(object).expect("just made").latents;
             assert_eq!(latents.is_empty(), frame.program_id.is_none());
             if !latents.is_empty() {
                 let latents = LatentFrame::decode(latents).expect("checked");

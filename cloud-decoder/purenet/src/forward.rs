@@ -364,13 +364,15 @@ mod tests {
         let before = held(&maps);
         assert!(before <= network.map_bytes(rows, columns));
         let mut done = 0;
-        let after = Pass::<_, f32>::new(&network, Isa::best(), maps).run(
+        let (after, whole) = Pass::<_, f32>::new(&network, Isa::best(), maps).run(
             &[0x3c; 12 * 2 * 2],
             2,
+            &|| true,
             |finished| {
                 done = finished.rows().end;
             },
         );
+        assert!(whole);
         assert_eq!(done, rows * PATCH);
         assert_eq!(held(&after), before);
     }

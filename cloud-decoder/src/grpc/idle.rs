@@ -29,6 +29,8 @@ use tonic::{
     transport::server::Connected,
 };
 
+use super::first;
+
 /// Path of the call that never ends by itself and that anyone may make.
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Most of these on one connection.
@@ -255,7 +257,7 @@ where
                 }
             },
         };
-        let answer = self.0.call(request);
+        let answer = self.0.call(first::bounded(request));
         Box::pin(async move {
             let answer = answer.await?;
             Ok(answer.map(|body| {

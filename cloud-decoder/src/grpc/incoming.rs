@@ -2,7 +2,11 @@
 
 use std::{io, time::Duration};
 
-use daemon::{connections, places::Places, tls::Acceptor};
+use daemon::{
+    connections::{self, Door},
+    places::Places,
+    tls::Acceptor,
+};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -33,10 +37,11 @@ async fn accept(
     ends: Ends,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
+    let mut door = Door::new(listener, places);
     loop {
         let (stream, place) = tokio::select! {
             () = ready.closed() => return,
-            accepted = connections::next(&listener, &places) => accepted,
+            accepted = door.next() => accepted,
         };
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {

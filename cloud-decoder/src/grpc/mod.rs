@@ -1,6 +1,7 @@
 //! The gRPC server: uplink, catalogue, health and reflection behind one door.
 
 mod catalogue;
+mod first;
 mod guard;
 mod idle;
 mod incoming;

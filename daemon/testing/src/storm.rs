@@ -92,7 +92,7 @@ async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 
 /// Does something again and again for a time, and gives the longest that it took until it was done once more.
 pub async fn longest_outage(lasting: Duration, mut once: impl AsyncFnMut() -> bool) -> Duration {
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_secs(3);
     let (start, mut longest, mut last) = (Instant::now(), Duration::ZERO, Instant::now());
     while start.elapsed() < lasting {
         if timeout(PATIENCE, once()).await == Ok(true) {

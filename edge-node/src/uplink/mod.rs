@@ -63,6 +63,8 @@ pub const KEEPALIVE_MISSES: u32 = 3;
 const ENVELOPE_BYTES: usize = 16;
 /// How often the cloud is told how the spool fares, if that changed.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
+/// Frames that do not fit which are passed over at once.
+const PASSED_AT_ONCE: u32 = 64;
 /// Longest wait for the cloud to end a drained stream.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -257,7 +259,7 @@ impl Uplink {
                 return Ok(());
             }
             if next.is_none() && session.takes_more() {
-                next = self.fetch(&mut cursor, &session).await?;
+                next = self.fetch(&mut cursor, &mut session).await?;
             }
             let fits = next.as_ref().is_some_and(|frame| session.fits(frame));
             let (deadline, patience) = session.deadline();
@@ -284,6 +286,7 @@ impl Uplink {
                 }
                 () = self.programs.changed_from(&programs), if !session.draining => session.draining = true,
                 () = self.spool.arrival(), if next.is_none() && session.takes_more() => {}
+                () = std::future::ready(()), if session.passing && next.is_none() && session.takes_more() => {}
                 () = time::sleep_until(deadline), if !session.in_flight.is_empty() => {
                     return Err(LinkError::Stalled(patience));
                 }
@@ -342,6 +345,7 @@ impl Uplink {
             in_flight_bytes: 0,
             last_progress: time::Instant::now(),
             draining: false,
+            passing: false,
         }
     }
 
@@ -350,22 +354,23 @@ impl Uplink {
     async fn fetch(
         &self,
         cursor: &mut i64,
-        session: &Session,
+        session: &mut Session,
     ) -> Result<Option<EncodedFrame>, LinkError> {
-        let most = session.max_message_bytes;
-        while let Some(Entry { seq, mut frame }) = self.spool.next_after(*cursor).await? {
+        // Acks are read in between, however many frames are passed over.
+        for _ in 0..PASSED_AT_ONCE {
+            session.passing = true;
+            let Some(Entry { seq, mut frame }) = self.spool.next_after(*cursor).await? else {
+                session.passing = false;
+                break;
+            };
             *cursor = seq;
-            let own = |original: &Original| original.rgb_crc32c.is_some();
-            if !session.takes_camera_originals && frame.original.as_ref().is_some_and(own) {
-                let made = tokio::task::spawn_blocking(move || original::made_lossless(frame));
-                frame = made.await.map_err(|_| LinkError::Original)?;
+            let mut reason = session.too_wide(&frame);
+            if reason.is_none() {
+                let bytes;
+                (frame, bytes) = self.fitted(frame, session).await?;
+                reason = session.too_long(bytes);
             }
-            if frame.encoded_len() + ENVELOPE_BYTES > most && frame.original.take().is_some() {
-                self.metrics.originals_skipped.inc();
-                frame.crc32c = frame.compute_crc32c();
-            }
-            let bytes = frame.encoded_len() + ENVELOPE_BYTES;
-            let Some(reason) = session.too_large(&frame, bytes) else {
+            let Some(reason) = reason else {
                 return Ok(Some(frame));
             };
             let id = limits::frame_id(&frame.frame_id).unwrap_or_default();
@@ -381,6 +386,26 @@ impl Uplink {
             });
         }
         Ok(None)
+    }
+
+    /// A frame as the cloud takes it, as far as it can be, and the bytes of its message.
+    async fn fitted(
+        &self,
+        mut frame: EncodedFrame,
+        session: &Session,
+    ) -> Result<(EncodedFrame, usize), LinkError> {
+        let own = |original: &Original| original.rgb_crc32c.is_some();
+        if !session.takes_camera_originals && frame.original.as_ref().is_some_and(own) {
+            let made = tokio::task::spawn_blocking(move || original::made_lossless(frame));
+            frame = made.await.map_err(|_| LinkError::Original)?;
+        }
+        let bytes = |frame: &EncodedFrame| frame.encoded_len() + ENVELOPE_BYTES;
+        if session.too_long(bytes(&frame)).is_some() && frame.original.take().is_some() {
+            self.metrics.originals_skipped.inc();
+            frame.crc32c = frame.compute_crc32c();
+        }
+        let bytes = bytes(&frame);
+        Ok((frame, bytes))
     }
 
     fn hold(&self, held: Held) {

@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) last_progress: time::Instant,
     /// The cloud wants no more frames on this stream.
     pub(super) draining: bool,
+    /// More frames may follow behind those that do not fit.
+    pub(super) passing: bool,
 }
 
 /// A frame on its way.
@@ -61,20 +63,21 @@ impl Session {
                 || self.in_flight_bytes + frame.encoded_len() <= self.max_message_bytes)
     }
 
-    /// Why the cloud does not take a frame of this size, if so.
-    pub(super) fn too_large(&self, frame: &EncodedFrame, bytes: usize) -> Option<String> {
+    /// Why the cloud does not take a frame, whatever it leaves behind, if so.
+    pub(super) fn too_wide(&self, frame: &EncodedFrame) -> Option<String> {
         let (pixels, most) = (
             u64::from(frame.width) * u64::from(frame.height),
-            self.max_message_bytes,
+            self.max_pixels,
         );
-        if pixels > self.max_pixels {
-            let most = self.max_pixels;
-            return Some(format!(
-                "it has {pixels} pixels, more than the {most} that the cloud takes"
-            ));
-        }
-        (bytes > most)
-            .then(|| format!("its message of {bytes} bytes is larger than the {most} allowed"))
+        let told = || format!("it has {pixels} pixels, more than the {most} that the cloud takes");
+        (pixels > most).then(told)
+    }
+
+    /// Why the cloud does not take a message, if so.
+    pub(super) fn too_long(&self, bytes: usize) -> Option<String> {
+        let most = self.max_message_bytes;
+        let told = || format!("its message of {bytes} bytes is larger than the {most} allowed");
+        (bytes > most).then(told)
     }
 
     /// Puts a frame into the window, and tells its bytes. Its trace goes on from the span that lasts until its ack.
