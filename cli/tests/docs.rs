@@ -23,7 +23,15 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 40] = [
+const ELSEWHERE: [(&str, &str); 42] = [
+    (
+        "sqlite3 /var/lib/patchwire/catalogue.sqlite",
+        "deploy/faults/src/scenarios/copies.rs",
+    ),
+    (
+        "rsync -a /var/lib/patchwire/objects/",
+        "deploy/faults/src/scenarios/copies.rs",
+    ),
     ("cd ", "cli/tests/docs.rs"),
     ("cargo build --release", "cli/tests/docs.rs"),
     ("cargo run --release -- COMMAND", "cli/tests/docs.rs"),

@@ -561,6 +561,49 @@ async fn wrong_tokens_are_answered_slowly_and_a_right_one_at_once() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_expires_soon_is_told() {
+    let ours = Authority::new();
+    let folder = tempfile::tempdir().expect("folder");
+    let end = std::time::SystemTime::now() + std::time::Duration::from_secs(5 * 86_400);
+    let (cert, key) = ours.sign_until(end);
+    let tls = cloud_decoder::config::Tls {
+        cert: Some(write(folder.path(), "cert.pem", &cert)),
+        key: Some(write(folder.path(), "cert.key", &key)),
+    };
+    let guarded = Guarded::start_with(|config| config.tls = tls).await;
+    let addr = guarded.cloud.running.http_addr;
+    let root = reqwest::Certificate::from_pem(ours.pem.as_bytes()).expect("PEM");
+    let client = reqwest::Client::builder().tls_certs_only([root]);
+    let client = client.resolve("localhost", addr).build().expect("client");
+    let get = async |path: &str| {
+        let url = format!("https://localhost:{}{path}", addr.port());
+        let request = client.get(url).bearer_auth(&guarded.viewer);
+        request
+            .send()
+            .await
+            .expect("HTTPS")
+            .text()
+            .await
+            .expect("text")
+    };
+    let end = end
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    let summary: Value = serde_json::from_str(&get("/api/v1/summary").await).expect("JSON");
+    assert_eq!(
+        summary["certificate_expires_ms"],
+        end.as_secs() * 1000,
+        "{summary}"
+    );
+    let series = format!(
+        "\ncloud_decoder_tls_certificate_expires_timestamp_seconds {}\n",
+        end.as_secs()
+    );
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains(&series), "{series} in {metrics}");
+}
+
+#[tokio::test]
 async fn https_serves_who_trusts_it_and_the_cookie_is_for_it_alone() {
     let (ours, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().expect("folder");

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::{self, Instant},
@@ -16,8 +17,10 @@ use crate::{
 const BACKLOG: u32 = 1024;
 /// How long a connection without a place is held before it is closed,
 const OUTSIDE: Duration = Duration::from_secs(10);
-/// and how many are at once.
+/// how many are at once,
 const MOST_OUTSIDE: usize = 8192;
+/// and which part of the files that the process may open.
+const FILES_OF_OUTSIDE: u64 = 8;
 /// Wait after an accept failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The same where a stranger left for the next one.
@@ -46,15 +49,19 @@ pub struct Door {
     /// Those that got no place, since when. They are held for a while before they are closed: whoever floods a door waits
     /// for that, and others get to be accepted.
     outside: VecDeque<(Instant, TcpStream)>,
+    most_outside: usize,
 }
 
 impl Door {
     /// Takes connections of a listener as long as there are places.
     pub fn new(listener: TcpListener, places: Places) -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let share = usize::try_from(files / FILES_OF_OUTSIDE).unwrap_or(usize::MAX);
         Self {
             listener,
             places,
             outside: VecDeque::new(),
+            most_outside: MOST_OUTSIDE.min(share),
         }
     }
 
@@ -87,7 +94,7 @@ impl Door {
     }
 
     fn keep_outside(&mut self, stream: TcpStream) {
-        if self.outside.len() >= MOST_OUTSIDE {
+        if self.outside.len() >= self.most_outside {
             self.outside.pop_front();
         }
         self.outside.push_back((Instant::now(), stream));

@@ -178,6 +178,7 @@ fn what_cannot_be_read_is_told_in_one_sentence() {
         (None, ("colur", "red"), "colur"),
         (None, ("workers", "many"), "many"),
         (None, ("log.format", "xml"), "xml"),
+        (None, ("workers", "nats://u:hush@h"), "nats://***@h"),
         (Some(absent), ("name", "a"), "absent.toml"),
         (Some(broken.as_path()), ("name", "a"), "TOML"),
     ] {
@@ -185,6 +186,7 @@ fn what_cannot_be_read_is_told_in_one_sentence() {
         let told = error.to_string();
         assert!(told.starts_with("configuration cannot be read: "), "{told}");
         assert!(told.contains(part) && !told.contains('\n'), "{told}");
+        assert!(!told.contains("hush"), "{told}");
     }
 }
 
