@@ -35,7 +35,7 @@ impl Watcher {
         loop {
             // The cloud may be away, and comes back.
             if let Err(error) = self.look(site).await {
-                site.tell_once(&format!("looking at new frames: {error:#}"));
+                site.tell_once(&format!("looking at new frames: {}", error.root_cause()));
             }
             sleep(LOOK).await;
         }
