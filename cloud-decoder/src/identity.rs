@@ -36,8 +36,17 @@ pub(crate) async fn pair(
     objects: &Objects,
     adopting: bool,
 ) -> Result<(), IdentityError> {
-    let theirs = objects.store_id().await?;
-    match (catalogue.store().await?, theirs) {
+    // Another process may be pairing them just now: the catalogue must say the same before and after the objects do.
+    let mut own = catalogue.store().await?;
+    let theirs = loop {
+        let theirs = objects.store_id().await?;
+        let still = catalogue.store().await?;
+        if still == own {
+            break theirs;
+        }
+        own = still;
+    };
+    match (own, theirs) {
         (Some(own), Some(theirs)) if own.id != theirs => {
             return Err(IdentityError::Apart {
                 catalogue: own.id,
@@ -60,4 +69,34 @@ pub(crate) async fn pair(
     }
     catalogue.pair_store().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::catalogue::SqliteCatalogue;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn processes_that_start_at_once_agree_on_one_store() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let file = folder.path().join("catalogue.sqlite");
+            let catalogue = Arc::new(SqliteCatalogue::open(&file).await.expect("catalogue"));
+            let objects = Objects::local(folder.path()).expect("objects");
+            let pairing = (0..8).map(|_| {
+                let (catalogue, objects) = (catalogue.clone(), objects.clone());
+                tokio::spawn(async move { pair(&*catalogue, &objects, false).await })
+            });
+            for paired in join_all(pairing).await {
+                paired.expect("no panic").expect("paired");
+            }
+            let own = catalogue.store().await.expect("asked").expect("named");
+            let theirs = objects.store_id().await.expect("asked");
+            assert_eq!((Some(own.id), own.paired), (theirs, true));
+        }
+    }
 }

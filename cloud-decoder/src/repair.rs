@@ -8,7 +8,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::RwLock;
+use tokio::{
+    sync::RwLock,
+    time::{Interval, interval},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -64,20 +67,22 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    /// Looks for what does not belong together, at once and then every hour, until `stop`.
+    /// Looks for what does not belong together, at once and then every hour, until `stop`. Frames whose objects were read damaged are
+    /// looked at meanwhile: a pass over many frames takes long.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval(PERIOD);
-        let mut looks = tokio::time::interval(LOOK_AGAIN);
-        loop {
-            let done = tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => self.pass(stop).await,
-                _ = looks.tick() => self.requeue_damaged(stop).await,
-            };
-            if let Err(error) = done {
-                tracing::error!(%error, "repair");
+        let passes = async {
+            let mut ticks = interval(PERIOD);
+            while next(&mut ticks, stop).await {
+                told(self.pass(stop).await);
             }
-        }
+        };
+        let looks = async {
+            let mut ticks = interval(LOOK_AGAIN);
+            while next(&mut ticks, stop).await {
+                told(self.requeue_damaged(stop).await);
+            }
+        };
+        tokio::join!(passes, looks);
     }
 
     /// Queues a decoded or failed frame once more. `None` when it was neither.
@@ -231,6 +236,20 @@ impl Repair {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits for the next tick; `false` if `stop` came first.
+async fn next(ticks: &mut Interval, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        _ = ticks.tick() => true,
+    }
+}
+
+fn told(done: Result<(), RepairError>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "repair");
     }
 }
 
