@@ -381,13 +381,11 @@ async fn copy_taken(
         for column in 0..4 {
             query = query.and_then(|query| bind(query, &row, column));
         }
-        match query {
-            Some(query) => match query.execute(&mut *into).await {
-                Ok(written) => copied += written.rows_affected(),
-                Err(error) if primary_code(&error) == Some(SQLITE_CONSTRAINT) => {}
-                Err(error) => return Err(error.into()),
-            },
-            None => {}
+        let Some(query) = query else { continue };
+        match query.execute(&mut *into).await {
+            Ok(written) => copied += written.rows_affected(),
+            Err(error) if primary_code(&error) == Some(SQLITE_CONSTRAINT) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok((copied, 0))
