@@ -328,7 +328,10 @@ pub(crate) async fn read_stored(
 ) -> Result<(LatentFrame, Option<Original>), DecodeError> {
     let id = frame.new.id;
     let object = objects.get(Kind::Latents, id).await?;
-    let object = object.ok_or(DecodeError::Missing("latents"))?;
+    let Some(object) = object else {
+        objects.are_here().await?;
+        return Err(DecodeError::Missing("latents"));
+    };
     let damaged = |error: String| {
         tracing::warn!(frame = %id, error, "an object is not as it was written");
         DecodeError::Damaged
@@ -341,6 +344,7 @@ pub(crate) async fn read_stored(
         return Ok((latents, None));
     };
     let Some(data) = objects.get(Kind::Original, id).await? else {
+        objects.are_here().await?;
         tracing::warn!(frame = %id, "the original is gone: it measures nothing");
         return Ok((latents, None));
     };

@@ -66,6 +66,14 @@ pub(crate) async fn pair(
     let own = catalogue.store().await?.map_or(id, |own| own.id);
     if theirs.is_none() {
         objects.name_store(own).await?;
+        // Of catalogues that do this at the same time, one gives the objects its id.
+        let objects = objects.store_id().await?.unwrap_or(own);
+        if objects != own {
+            return Err(IdentityError::Apart {
+                catalogue: own,
+                objects,
+            });
+        }
     }
     catalogue.pair_store().await?;
     Ok(())

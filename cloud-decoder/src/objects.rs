@@ -77,8 +77,15 @@ pub enum ObjectError {
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
     /// The object that names the store holds no id.
-    #[error("object store: the object \"{STORE_ID}\" holds no id")]
+    #[error(
+        "object store: the object \"{STORE_ID}\" holds no id: restore it from a backup, or delete it and let `cloud-decoder adopt` write it again"
+    )]
     StoreId,
+    /// The object that names the store was there and is not any more.
+    #[error(
+        "object store: the object \"{STORE_ID}\" is gone, so this is not the place where the objects are"
+    )]
+    Away,
 }
 
 /// An object that is being read.
@@ -245,14 +252,39 @@ impl Objects {
         id.map(Some).ok_or(ObjectError::StoreId)
     }
 
-    /// Writes the id of the store that these objects belong to.
+    /// Writes the id of the store that these objects belong to, unless there is one.
     ///
     /// # Errors
     /// The store failed.
     pub async fn name_store(&self, id: Uuid) -> Result<(), ObjectError> {
         let text = Bytes::from(format!("{id}\n"));
-        self.store.put(&Path::from(STORE_ID), text.into()).await?;
-        Ok(())
+        let (key, mode) = (Path::from(STORE_ID), PutOptions::from(PutMode::Create));
+        match self.store.put_opts(&key, text.into(), mode).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes sure that an object that is missing is not missing because all are: a disk that is not mounted, or a bucket that is gone.
+    ///
+    /// # Errors
+    /// The store failed, or is another one.
+    pub(crate) async fn are_here(&self) -> Result<(), ObjectError> {
+        match self.store_id().await? {
+            Some(_) => Ok(()),
+            None => Err(ObjectError::Away),
+        }
+    }
+
+    /// The same for objects that are files, for which this costs next to nothing; of others nothing is known.
+    ///
+    /// # Errors
+    /// The folder is another one.
+    pub(crate) fn folder_is_here(&self) -> Result<(), ObjectError> {
+        match &self.folder {
+            Some(folder) if !folder.join(STORE_ID).exists() => Err(ObjectError::Away),
+            _ => Ok(()),
+        }
     }
 
     /// The time by the store's own clock.

@@ -228,6 +228,7 @@ impl Repair {
         let _together = self.together.read().await;
         for kind in [Kind::Thumbnail, Kind::Reconstruction] {
             if self.objects.size(kind, id).await?.is_none() {
+                self.objects.are_here().await?;
                 if self.requeue_now(id).await?.is_some() {
                     self.metrics.requeued.inc();
                     tracing::warn!(frame = %id, ?kind, "missing, decoding the frame again");

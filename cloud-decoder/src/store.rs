@@ -147,6 +147,7 @@ impl Store {
     /// Creates the frame's object; `false` when that of another content is there. One that was sent before and never got its row
     /// has its object already.
     async fn hold(&self, frame: &NewFrame, object: Bytes) -> Result<bool, StoreError> {
+        self.objects.folder_is_here()?;
         let (kind, id) = (Kind::Latents, frame.id);
         if self.objects.create(kind, id, object.clone()).await? {
             return Ok(true);

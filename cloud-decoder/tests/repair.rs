@@ -5,6 +5,7 @@ mod support;
 use std::{fs, path::PathBuf, time::SystemTime};
 
 use cloud_decoder::objects::{Kind, Objects};
+use patchwire_proto::v1::edge_message::Body;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use support::{Cloud, LIMIT, frame, label_only, with_original};
@@ -365,4 +366,44 @@ async fn what_cannot_be_decoded_again_is_said() {
     assert_eq!(told["error"], sentence);
     assert_eq!(retry(&cloud, Uuid::now_v7()).await.0, 404);
     cloud.running.shutdown().await;
+}
+
+/// As when a disk is not mounted: an empty folder is in the place of the objects.
+#[tokio::test]
+async fn while_the_objects_are_away_no_frame_fails_and_none_is_taken() {
+    let cloud = Cloud::start().await;
+    let mut node = cloud.node().await;
+    let id = node.accepted(with_original(frame("gate", 64, 64))).await;
+    cloud.until(id, "decoded").await;
+    let folder = cloud.config.data_dir.join("objects");
+    let away = cloud.config.data_dir.join("away");
+    fs::rename(&folder, &away).expect("moved");
+    fs::create_dir(&folder).expect("an empty folder");
+
+    assert_eq!(cloud.http("/readyz").await.status(), 503);
+    assert_eq!(retry(&cloud, id).await.0, 202);
+    let tried = async || {
+        let failed = metric(&cloud, "cloud_decoder_decode_attempts_failed_total").await;
+        (failed > 3.0).then_some(())
+    };
+    testing::eventually("the frame is tried", LIMIT, tried).await;
+    let record = cloud.json(&format!("/api/v1/frames/{id}")).await;
+    assert_eq!(record["state"], "queued", "{record}");
+    let late = with_original(frame("gate", 64, 64));
+    node.send(Body::Frame(late.clone())).await;
+    let answer = node.next().await;
+    assert!(
+        answer.is_err(),
+        "a frame was taken into the wrong place: {answer:?}"
+    );
+
+    fs::remove_dir(&folder).expect("nothing was written there");
+    fs::rename(&away, &folder).expect("moved back");
+    cloud.until(id, "decoded").await;
+    assert_eq!(cloud.http("/readyz").await.status(), 200);
+    let mut node = cloud.node().await;
+    assert_eq!(
+        node.accepted(late.clone()).await,
+        Uuid::from_slice(&late.frame_id).expect("id")
+    );
 }

@@ -41,6 +41,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
     app.catalogue.queued_since().await?;
     let queue = app.queue.ready();
     queue.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let objects = app.objects.folder_is_here();
+    objects.map_err(|error| ApiError::unavailable(error.to_string()))?;
     Ok("ok\n")
 }
 

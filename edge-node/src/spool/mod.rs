@@ -21,6 +21,7 @@
 //! notice. The spool belongs to one process, which holds a lock file beside it.
 
 mod file;
+mod first_page;
 mod read;
 mod salvage;
 mod taken;
@@ -37,7 +38,7 @@ use std::{
 use patchwire_proto::v1::EncodedFrame;
 use serde::Serialize;
 use sqlx::{
-    Row as _, SqlitePool,
+    SqlitePool,
     migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -203,25 +204,19 @@ impl Spool {
                 "max_page_count",
                 (config.max_bytes / PAGE_BYTES).to_string(),
             );
-        let checked = unclean && config.path.exists();
-        let whole = !checked || salvage::is_whole(&options).await?;
+        let there = config.path.exists();
+        let whole = match first_page::has_header(&config.path) {
+            Ok(has) => has && (!there || salvage::is_whole(&options, unclean).await?),
+            Err(error) => return Err(sqlx::Error::Io(error).into()),
+        };
         let opened = match whole {
             true => Pools::open(&options).await,
             false => Err(SpoolError::Damaged(sqlx::Error::RowNotFound)),
         };
         let (pools, salvage) = match opened {
             Err(SpoolError::Damaged(_)) => {
-                let fresh = salvage::fresh(&config.path).map_err(SpoolError::Aside)?;
-                let pools = Pools::open(&options.clone().filename(&fresh)).await?;
-                let mut connection = pools.writer.acquire().await?;
-                let saved = salvage::copy(&config.path, &mut connection).await?;
-                drop(connection);
-                pools.close().await;
-                let aside = salvage::replace(&config.path).map_err(SpoolError::Aside)?;
-                (
-                    Pools::open(&options).await?,
-                    Some(Salvage { aside, ..saved }),
-                )
+                let saved = save(&config.path, &options).await?;
+                (Pools::open(&options).await?, Some(saved))
             }
             pools => (pools?, None),
         };
@@ -232,11 +227,8 @@ impl Spool {
             );
             metrics.count_dropped(DropCause::Corrupt, saved.lost);
         }
-        let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM spool")
-            .fetch_one(&pools.readers)
-            .await?;
-        metrics.spool_frames.set(row.get(0));
-        metrics.spool_bytes.set(row.get(1));
+        metrics.spool_frames.set(pools.waiting.0);
+        metrics.spool_bytes.set(pools.waiting.1);
         Ok(Self {
             writer: pools.writer,
             readers: pools.readers,
@@ -311,10 +303,32 @@ impl Spool {
     }
 }
 
+/// Sets a damaged file aside, and puts a new one with what can be read of it into its place.
+async fn save(path: &Path, options: &SqliteConnectOptions) -> Result<Salvage, SpoolError> {
+    let fresh = salvage::fresh(path).map_err(SpoolError::Aside)?;
+    // It is gathered from the start if this is cut short, so it needs no log beside it; and it has room for all that was there.
+    let options = options
+        .clone()
+        .filename(&fresh)
+        .journal_mode(SqliteJournalMode::Truncate)
+        .pragma("max_page_count", u32::MAX.to_string());
+    let pools = Pools::open(&options).await?;
+    let mended = salvage::mend_first_page(path, &fresh).await;
+    mended.map_err(SpoolError::Aside)?;
+    let mut connection = pools.writer.acquire().await?;
+    let saved = salvage::copy(path, &mut connection).await?;
+    drop(connection);
+    pools.close().await;
+    let aside = salvage::replace(path).map_err(SpoolError::Aside)?;
+    Ok(Salvage { aside, ..saved })
+}
+
 /// Connections to the file.
 struct Pools {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Frames in it, and their bytes.
+    waiting: (i64, i64),
 }
 
 impl Pools {
@@ -333,13 +347,25 @@ impl Pools {
         let migrated = sqlx::migrate!().run(&writer).await;
         migrated.map_err(|error| match error {
             MigrateError::Execute(error) => error.into(),
+            // No version has changed what an earlier one did.
+            MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => {
+                SpoolError::Damaged(sqlx::Error::Protocol(error.to_string()))
+            }
             error => SpoolError::Schema(error),
         })?;
         let readers = pool
             .max_connections(2)
             .connect_with(options.clone())
             .await?;
-        Ok(Self { writer, readers })
+        let waiting =
+            sqlx::query_as("SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM spool")
+                .fetch_one(&readers)
+                .await?;
+        Ok(Self {
+            writer,
+            readers,
+            waiting,
+        })
     }
 }
 

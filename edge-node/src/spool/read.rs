@@ -33,10 +33,16 @@ impl Spool {
             else {
                 return Ok(None);
             };
-            seq = row.get(0);
-            let frame_id: Vec<u8> = row.get(1);
-            let payload = Bytes::from(row.get::<Vec<u8>, _>(3));
-            if i64::from(crc32c::crc32c(&payload)) == row.get::<i64, _>(2)
+            let after = row.try_get(0)?;
+            if after <= seq {
+                return Err(SpoolError::Damaged(sqlx::Error::Protocol(
+                    "a tree that leads back".to_owned(),
+                )));
+            }
+            seq = after;
+            let frame_id: Vec<u8> = row.try_get(1)?;
+            let payload = Bytes::from(row.try_get::<Vec<u8>, _>(3)?);
+            if i64::from(crc32c::crc32c(&payload)) == row.try_get::<i64, _>(2)?
                 && let Ok(frame) = EncodedFrame::decode(payload)
                 && frame.frame_id == frame_id
             {
