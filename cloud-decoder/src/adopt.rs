@@ -90,6 +90,14 @@ impl Adoption {
         Ok(survey)
     }
 
+    /// Moves the objects of an orphan that is left to where nobody looks for orphans.
+    pub(crate) async fn set_aside(&self, id: Uuid) -> Result<(), AdoptError> {
+        for kind in Kind::ALL {
+            self.objects.set_aside(kind, id).await?;
+        }
+        Ok(())
+    }
+
     /// Gives an orphan its row. One whose original is not there gets it only if `without_original`, and counts as a frame that came
     /// without one.
     pub(crate) async fn adopt(
@@ -124,11 +132,11 @@ impl Adoption {
         };
         // The checksum that came with the frame is of the original, too.
         frame.crc32c = frame.compute_crc32c();
-        let mut new = match check::check(u64::MAX, &record.node_id, frame) {
+        let mut new = match check::check(u64::MAX, &record.node_id, record.received_unix_ms, frame)
+        {
             Ok((new, _, _)) => new,
             Err(error) => return damaged(error),
         };
-        new.received_ms = record.received_unix_ms;
         new.bytes = (size + original_size) as u64;
         new.digest = digest;
         let row = self.catalogue.insert(vec![new]).await?.pop().flatten();

@@ -7,7 +7,6 @@ use prost::Message as _;
 
 use crate::{
     analysis::scene,
-    clock::now_ms,
     frame::{Label, NewFrame, Score},
     picture,
     stored::{Record, StoredFrame},
@@ -19,18 +18,22 @@ const GRPC_PREFIX: usize = 5;
 /// A frame's row, the object that holds it, and its original, which may be empty.
 pub type Parts = (NewFrame, Bytes, Bytes);
 
-/// Takes a frame of at most `max_pixels` apart, or says in one sentence why it will never be accepted. Whether there is
+/// Takes a frame of at most `max_pixels` apart that came at a time, in milliseconds since the Unix epoch, or says in one sentence why it will never be accepted. Whether there is
 /// a decoder for it is not asked: that may come later.
 ///
 /// # Errors
 /// That sentence.
-pub fn check(max_pixels: u64, node: &str, frame: EncodedFrame) -> Result<Parts, String> {
+pub fn check(
+    max_pixels: u64,
+    node: &str,
+    received_ms: i64,
+    frame: EncodedFrame,
+) -> Result<Parts, String> {
     let wire_bytes = (frame.encoded_len() + GRPC_PREFIX) as u64;
     let label_bytes = frame
         .label
         .as_ref()
         .map_or(0, |label| label.encoded_len() as u64);
-    let received_ms = now_ms();
     let latents = limits::check_frame(&frame).map_err(|e| e.to_string())?;
     let id = limits::frame_id(&frame.frame_id).map_err(|e| e.to_string())?;
     let pixels = u64::from(frame.width) * u64::from(frame.height);

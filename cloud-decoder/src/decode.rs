@@ -40,7 +40,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Pause after the disk failed, which is not the frame's fault.
 const DISK: Duration = Duration::from_secs(1);
 /// Times in a row that the process may end while it decodes a frame and nothing else, having decoded others before.
-const LETHAL: u32 = 5;
+const LETHAL: u32 = 20;
 /// Pause before a frame whose decoding was cut short is looked at again, where others wait.
 const OTHERS_FIRST: Duration = Duration::from_secs(5);
 /// Times that an object is read that is damaged, and the pause before the second, doubled for each further one.

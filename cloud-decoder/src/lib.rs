@@ -163,8 +163,9 @@ pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
             adopt::Adopted::Row(_) => done.adopted += 1,
             adopt::Adopted::NotNeeded => {}
             adopt::Adopted::Left(reason) => {
-                done.left += 1;
-                repair::left(id, &reason);
+                done.set_aside += 1;
+                tracing::warn!(frame = %id, %reason, "an object without a row is set aside");
+                adoption.set_aside(id).await?;
             }
         }
         if n.is_multiple_of(1000) {
@@ -182,8 +183,8 @@ pub struct Adoptions {
     pub frames: u64,
     /// Of these, those that have a row since.
     pub adopted: u64,
-    /// Of these, those that are left without one.
-    pub left: u64,
+    /// Of these, those that cannot have one, and are set aside.
+    pub set_aside: u64,
 }
 
 /// Starts the service and returns once both addresses are bound.

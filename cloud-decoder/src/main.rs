@@ -75,10 +75,10 @@ async fn adopt(config: Config) -> anyhow::Result<()> {
     let Adoptions {
         frames,
         adopted,
-        left,
+        set_aside,
     } = done;
     let told = format!(
-        "{frames} frames in the objects: {adopted} have their rows again, {left} are left as they are"
+        "{frames} frames in the objects: {adopted} have their rows again, {set_aside} are set aside"
     );
     writeln!(io::stdout(), "{told}")?;
     Ok(())

@@ -342,6 +342,17 @@ impl Objects {
         self.time(ObjectCall::Delete, delete).await
     }
 
+    /// Moves an object, if it is there, below `set-aside/`, where it is neither found nor listed.
+    ///
+    /// # Errors
+    /// The store failed; the object is in one of both places, or in both.
+    pub async fn set_aside(&self, kind: Kind, frame: Uuid) -> Result<(), ObjectError> {
+        let key = key(kind, frame);
+        let aside = Path::from(format!("set-aside/{key}"));
+        found(self.store.rename(&key, &aside).await)?;
+        Ok(())
+    }
+
     /// Bytes of an object; `None` when there is none.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rand::seq::SliceRandom as _;
 use tokio::{
     sync::RwLock,
     time::{Interval, interval},
@@ -40,6 +41,8 @@ const FEW: u64 = 16;
 const FEW_OF: u64 = 100;
 /// Rows looked at at once.
 const PAGE: u32 = 500;
+/// Frames whose objects were read damaged, of which some are looked at again.
+const MOST_DAMAGED: u32 = 100_000;
 
 /// Why a repair did not work.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +141,11 @@ impl Repair {
 
     /// Queues frames again whose objects were read damaged and are whole now: a server may have sent something else.
     async fn requeue_damaged(&self, stop: &CancellationToken) -> Result<(), RepairError> {
-        for id in self.catalogue.failed_for(DAMAGED, PAGE).await? {
+        let mut damaged = self.catalogue.failed_for(DAMAGED, MOST_DAMAGED).await?;
+        // Each has its turn, however many there are.
+        damaged.shuffle(&mut rand::rng());
+        damaged.truncate(PAGE as usize);
+        for id in damaged {
             if stop.is_cancelled() {
                 break;
             }

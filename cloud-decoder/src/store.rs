@@ -3,7 +3,10 @@
 //! A frame's id stands for one content. The object that holds a frame is only ever created, so that of two frames with the same id
 //! the first one is kept, whole, and the other is refused.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use bytes::Bytes;
 use patchwire_proto::latent::LatentFrame;
@@ -12,7 +15,7 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 use crate::{
     catalogue::{Catalogue, CatalogueError, Watchlist},
     changes::Changes,
-    clock::DAY_MS,
+    clock::{DAY_MS, steady_ms},
     frame::{Frame, FrameState, NewFrame},
     objects::{Kind, ObjectError, Objects},
     queue::{Queue, QueueError},
@@ -61,6 +64,7 @@ pub(crate) struct Store {
     objects: Objects,
     queue: Arc<dyn Queue>,
     rows: mpsc::Sender<(NewFrame, Reply)>,
+    clock: Clock,
     /// Read while a frame's row and objects are brought together, written while they are taken apart.
     together: Arc<RwLock<()>>,
 }
@@ -76,8 +80,10 @@ impl Store {
         together: Arc<RwLock<()>>,
     ) -> Self {
         let (rows, receiver) = mpsc::channel(BATCH);
+        let clock = Clock::default();
         let writer = Writer {
             catalogue: catalogue.clone(),
+            clock: clock.clone(),
             changes,
             queue: queue.clone(),
         };
@@ -88,6 +94,7 @@ impl Store {
             objects,
             queue,
             rows,
+            clock,
             together,
         }
     }
@@ -108,6 +115,14 @@ impl Store {
         again.await?;
         offer(&*self.queue, &[frame]).await?;
         Ok(Some(Insertion::Duplicate))
+    }
+
+    /// The time, by the clock of all processes, as of the last rows that were written.
+    pub(crate) async fn now_ms(&self) -> Result<i64, StoreError> {
+        match self.clock.known() {
+            Some(now) => Ok(now),
+            None => Ok(self.clock.read(&*self.catalogue).await?),
+        }
     }
 
     /// Returns once there is room for one more frame in the queue.
@@ -171,6 +186,35 @@ impl Store {
     }
 }
 
+/// The catalogue's clock, which all processes share, by how much it is ahead of this process's steady one.
+#[derive(Clone)]
+struct Clock {
+    /// `i64::MIN` before it was read.
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            ahead_ms: Arc::new(AtomicI64::new(i64::MIN)),
+        }
+    }
+}
+
+impl Clock {
+    async fn read(&self, catalogue: &dyn Catalogue) -> Result<i64, CatalogueError> {
+        let now = catalogue.now_ms().await?;
+        let ahead = now - steady_ms();
+        self.ahead_ms.store(ahead, Ordering::Relaxed);
+        Ok(now)
+    }
+
+    fn known(&self) -> Option<i64> {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        (ahead != i64::MIN).then(|| ahead + steady_ms())
+    }
+}
+
 /// Whether a frame is the one that is kept, as far as is known of one from before digests were kept.
 fn same_content(kept: &Frame, new: &NewFrame) -> bool {
     kept.new.digest.is_none() || kept.new.digest == new.digest
@@ -189,6 +233,7 @@ async fn offer(queue: &dyn Queue, frames: &[Frame]) -> Result<(), QueueError> {
 /// The one writer of rows.
 struct Writer {
     catalogue: Arc<dyn Catalogue>,
+    clock: Clock,
     changes: Changes,
     queue: Arc<dyn Queue>,
 }
@@ -217,8 +262,7 @@ impl Writer {
 
     /// Writes rows and offers what they hold to the decoder.
     async fn write(&self, mut frames: Vec<NewFrame>) -> Result<Vec<Insertion>, StoreError> {
-        // One clock for all processes.
-        let now = self.catalogue.now_ms().await?;
+        let now = self.clock.read(&*self.catalogue).await?;
         for frame in &mut frames {
             frame.received_ms = now;
         }

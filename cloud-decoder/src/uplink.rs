@@ -305,7 +305,9 @@ async fn accept(
         frame.traceparent = own;
     }
     let frame_id = frame.frame_id.clone();
-    let (outcome, status, reason) = match check::check(shared.max_pixels, node, frame) {
+    let received_ms = shared.store.now_ms().await.map_err(unavailable)?;
+    let checked = check::check(shared.max_pixels, node, received_ms, frame);
+    let (outcome, status, reason) = match checked {
         Err(reason) => (Outcome::Rejected, AckStatus::Rejected, reason),
         Ok(parts) => {
             let reason = undecodable(shared, &parts.0);

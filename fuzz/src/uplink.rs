@@ -54,7 +54,7 @@ fn seal(mut frame: EncodedFrame) -> EncodedFrame {
 }
 
 fn take(frame: EncodedFrame) {
-    match check(MAX_PIXELS, "node", frame) {
+    match check(MAX_PIXELS, "node", 1_790_000_000_000, frame) {
         Err(reason) => {
             assert!(
                 !reason.is_empty() && reason.chars().count() < 1000,
