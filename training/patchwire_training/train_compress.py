@@ -1,7 +1,7 @@
 """Train the compression program and its decoder: ``python -m patchwire_training.train_compress --photos DIR --out RUN``.
 
 The program is fitted in closed form (`classed_fit`, or `transform_fit` for one class), and the decoder's patch synthesis with
-it. Then the whole decoder is trained behind it on crops of frames. Half of them have a prefix of its own for each patch, longer where
+it. Then the whole decoder is trained behind it on crops of frames. A third of them have a prefix of its own for each patch, longer where
 more happens, the bits behind it as 0: frames of a budget look like this.
 """
 
