@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    adopt::{AdoptError, Adopted, Adoption, Left},
+    adopt::{AdoptError, Adopted, Adoption},
     catalogue::{Catalogue, CatalogueError, Page},
     changes::Changes,
     decode::{DAMAGED, read_stored},
@@ -195,7 +195,9 @@ impl Repair {
                         .await?;
                     self.changes.publish(*frame).await;
                 }
-                Adopted::Left(reason) => left(id, &reason),
+                Adopted::Left(reason) => {
+                    tracing::warn!(frame = %id, %reason, "an object without a row is left as it is");
+                }
             }
         }
         self.metrics.orphans.set(orphans as i64);
@@ -259,9 +261,4 @@ fn told(done: Result<(), RepairError>) {
     if let Err(error) = done {
         tracing::error!(%error, "repair");
     }
-}
-
-/// Says why an orphan stays without a row.
-pub(crate) fn left(id: Uuid, reason: &Left) {
-    tracing::warn!(frame = %id, %reason, "an object without a row is left as it is");
 }

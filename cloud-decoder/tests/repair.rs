@@ -97,8 +97,7 @@ async fn a_lost_catalogue_is_noticed_and_made_again_from_the_objects() {
     let cloud = Cloud::start().await;
     let before = kinds(&cloud).await;
     let kept = cloud.json("/api/v1/retention").await["kept"].clone();
-    let (config, folder) = (cloud.config.clone(), cloud.folder);
-    cloud.running.shutdown().await;
+    let (config, folder) = cloud.stop().await;
     fs::remove_file(config.data_dir.join("catalogue.sqlite")).expect("lost");
     let Err(refused) = cloud_decoder::start(config.clone()).await else {
         panic!("a service with a new catalogue and old objects started");
@@ -107,12 +106,7 @@ async fn a_lost_catalogue_is_noticed_and_made_again_from_the_objects() {
 
     let done = cloud_decoder::adopt(&config).await.expect("adopted");
     assert_eq!((done.frames, done.adopted, done.set_aside), (3, 3, 0));
-    let running = cloud_decoder::start(config.clone()).await.expect("start");
-    let cloud = Cloud {
-        running,
-        config,
-        folder,
-    };
+    let cloud = Cloud::start_on(config, folder).await;
     for (id, record) in before {
         let after = cloud
             .until(id, record["state"].as_str().expect("state"))
@@ -161,33 +155,21 @@ async fn nothing_is_changed_while_many_frames_have_no_row() {
         age(&file(&cloud, "latents", id));
     }
     let objects_before = cloud.objects();
-    let (config, folder) = (cloud.config.clone(), cloud.folder);
-    cloud.running.shutdown().await;
+    let (config, folder) = cloud.stop().await;
     // The backup in place of the catalogue.
     for tail in ["", "-wal", "-shm"] {
         fs::remove_file(config.data_dir.join(format!("catalogue.sqlite{tail}"))).ok();
     }
     fs::copy(&copy, config.data_dir.join("catalogue.sqlite")).expect("restored");
-    let running = cloud_decoder::start(config.clone()).await.expect("start");
-    let cloud = Cloud {
-        running,
-        config,
-        folder,
-    };
+    let cloud = Cloud::start_on(config, folder).await;
     let counted = async || (metric(&cloud, "cloud_decoder_orphans ").await == 20.0).then_some(());
     testing::eventually("the orphans are counted", LIMIT, counted).await;
     assert_eq!(cloud.objects(), objects_before, "an object is gone");
-    let (config, folder) = (cloud.config.clone(), cloud.folder);
-    cloud.running.shutdown().await;
+    let (config, folder) = cloud.stop().await;
 
     let done = cloud_decoder::adopt(&config).await.expect("adopted");
     assert_eq!((done.frames, done.adopted, done.set_aside), (23, 20, 0));
-    let running = cloud_decoder::start(config.clone()).await.expect("start");
-    let cloud = Cloud {
-        running,
-        config,
-        folder,
-    };
+    let cloud = Cloud::start_on(config, folder).await;
     for id in later {
         cloud.until(id, "decoded").await;
     }
@@ -243,16 +225,10 @@ async fn a_frame_that_a_crash_left_without_its_row_gets_it() {
     assert_eq!(metric(&cloud, "cloud_decoder_orphans ").await, 2.0);
 
     // By hand: what has a record is adopted as far as it is there, the rest is set aside and counts no more.
-    let (config, folder) = (cloud.config.clone(), cloud.folder);
-    cloud.running.shutdown().await;
+    let (config, folder) = cloud.stop().await;
     let done = cloud_decoder::adopt(&config).await.expect("adopted");
     assert_eq!((done.frames, done.adopted, done.set_aside), (3, 1, 1));
-    let running = cloud_decoder::start(config.clone()).await.expect("start");
-    let cloud = Cloud {
-        running,
-        config,
-        folder,
-    };
+    let cloud = Cloud::start_on(config, folder).await;
     cloud.until(incomplete, "decoded").await;
     let counted = async || (metric(&cloud, "cloud_decoder_orphans ").await == 0.0).then_some(());
     testing::eventually("no orphan is left", LIMIT, counted).await;

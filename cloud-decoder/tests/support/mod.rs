@@ -97,21 +97,27 @@ impl Cloud {
         }
     }
 
-    /// Shuts down and starts again on the same folder.
-    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self {
-            running,
-            mut config,
-            folder,
-        } = self;
-        running.shutdown().await;
-        change(&mut config);
-        let running = cloud_decoder::start(config.clone()).await.expect("restart");
+    /// Shuts down; what it had on the disk stays.
+    pub async fn stop(self) -> (Config, TempDir) {
+        self.running.shutdown().await;
+        (self.config, self.folder)
+    }
+
+    /// Starts on what is on the disk.
+    pub async fn start_on(config: Config, folder: TempDir) -> Self {
+        let running = cloud_decoder::start(config.clone()).await.expect("start");
         Self {
             running,
             config,
             folder,
         }
+    }
+
+    /// Shuts down and starts again on the same folder.
+    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
+        let (mut config, folder) = self.stop().await;
+        change(&mut config);
+        Self::start_on(config, folder).await
     }
 
     pub fn url(&self, path: &str) -> String {
