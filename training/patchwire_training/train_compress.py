@@ -33,7 +33,7 @@ FITS = {1: transform_fit, 2: classed_fit}
 """By classes of patches."""
 FAST_PATCHES = 20_000
 """To which the fast decoder's start is fitted."""
-PREFIX_SHARE, PREFIX_WEIGHT = 0.34, 0.7
+PREFIX_SHARE, PREFIX_WEIGHT = 0.34, 0.4
 """Crops of a step whose patches are cut to prefixes, and the weight of their loss."""
 PREFIX_STEP = 32
 """Prefixes of mixed frames are multiples of this many bits."""
