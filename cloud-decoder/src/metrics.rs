@@ -1,6 +1,6 @@
 //! Prometheus metrics, all registered at start, none labelled by frame, and by camera only alarms that stand.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use daemon::{
     label,
@@ -19,10 +19,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    catalogue::{Alarm, AlarmKind},
-    config::Config,
+    alarm::{Alarm, AlarmKind},
     frame::Quality,
-    http::routes,
 };
 
 label! {
@@ -83,8 +81,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) http: Http,
     frames: Counters<Outcome>,
-    pub(crate) ingest_bytes: Counter,
-    pub(crate) ingest_seconds: Histogram,
+    ingest_bytes: Counter,
+    ingest_seconds: Histogram,
     pub(crate) ingest_failures: Counter,
     pub(crate) ingest_in_flight: Gauge,
     pub(crate) unauthorized: Counter,
@@ -107,7 +105,7 @@ pub(crate) struct Metrics {
     ssim: Histogram,
     ms_ssim: Histogram,
     seam_ratio: Histogram,
-    pub(crate) latent_ones: Histogram,
+    latent_ones: Histogram,
     pub(crate) removed: Counter,
     pub(crate) orphans: Gauge,
     pub(crate) adopted: Counter,
@@ -123,12 +121,13 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The metrics of a service with so many decode workers and these HTTP routes.
+    pub(crate) fn new(workers: usize, routes: impl IntoIterator<Item = String>) -> Self {
         let mut registry = registry();
         let r = registry.sub_registry_with_prefix("cloud_decoder");
         build(r, env!("CARGO_PKG_VERSION"));
         let metrics = Self {
-            http: Http::register(r, routes()),
+            http: Http::register(r, routes.into_iter()),
             frames: counters(r, "frames", "Frames received"),
             ingest_bytes: counter(r, "ingest_bytes", "Latents and originals stored"),
             ingest_seconds: histogram(
@@ -244,13 +243,23 @@ impl Metrics {
             catalogue: Calls::register(r, "catalogue", "calls of the catalogue"),
             registry,
         };
-        metrics.decode_workers.set(config.decode.workers as i64);
+        metrics.decode_workers.set(workers as i64);
         metrics.none_by_camera();
         metrics
     }
 
-    pub(crate) fn received(&self, outcome: Outcome) {
+    /// Counts a frame that was answered so long after it arrived.
+    pub(crate) fn received(&self, outcome: Outcome, after: Duration) {
         self.frames.get_or_create(&outcome).inc();
+        self.ingest_seconds.observe(after.as_secs_f64());
+    }
+
+    /// Counts the bytes of a frame that was stored, and the share of set bits in its latents.
+    pub(crate) fn stored(&self, bytes: u64, latent_ones: Option<f64>) {
+        self.ingest_bytes.inc_by(bytes);
+        if let Some(ones) = latent_ones {
+            self.latent_ones.observe(ones);
+        }
     }
 
     pub(crate) fn alarm_raised(&self, kind: AlarmKind) {

@@ -15,12 +15,11 @@ use super::{
     rhythm::{Rhythm, silent_after_ms},
 };
 use crate::{
-    catalogue::{
-        Alarm, AlarmKind, AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist,
-    },
+    alarm::{Alarm, AlarmKind},
     clock::DAY_MS,
     config::Analysis,
     metrics::Metrics,
+    store::catalogue::{AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist},
 };
 
 /// Time between two looks.
@@ -58,9 +57,9 @@ impl Model {
 
 /// The watch.
 pub(crate) struct Watch {
-    pub(crate) cameras: Arc<dyn Watchlist>,
+    pub(crate) cameras: Watchlist,
     /// Whose clock counts.
-    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) catalogue: Catalogue,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Analysis,
 }

@@ -1,0 +1,14 @@
+//! Ingest: the streams of edge nodes, each frame acknowledged once it is durable.
+//!
+//! [`service`] opens streams, [`session`] reads one within its limits, [`validate`] checks each frame, and [`sequence`] stores them
+//! in their order.
+
+mod quota;
+mod sequence;
+mod service;
+mod session;
+mod validate;
+
+pub(crate) use quota::Quotas;
+pub(crate) use service::{Limits, UplinkService};
+pub use validate::{CheckedFrame, validate};
