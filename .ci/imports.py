@@ -2,13 +2,13 @@
 """Checks the shape of our Rust code: no circle of imports between the files of a crate, no file above 400 lines, no
 function above 80.
 
-    .ci/imports.py [CRATE...]      prints each circle with the names that tie it, and each file or function that is too long
+    .ci/imports.py [CRATE...]      prints each circle with the names that tie it, and each too long file or function
     .ci/imports.py --lines         counts the lines of code per package, without blanks, comments and tests
 
-File A imports file B when A names an item that B defines, in a `use`, a `pub use` or a path in the code. A re-export makes
-the file that holds it an importer; whoever takes the item through it imports the file that defines the item. `mod x;` is no
-import. Tests are not judged: `tests/`, `benches/`, and whatever only `cfg(test)` compiles. Methods are not followed, for a
-method has no path, and code that a build script generates counts as the file that includes it.
+File A imports file B when A names an item that B defines, in a `use`, a `pub use` or a path in the code. A re-export
+makes the file that holds it an importer; whoever takes the item through it imports the file that defines the item.
+`mod x;` is no import. Tests are not judged: `tests/`, `benches/`, and code that only `cfg(test)` compiles. Methods are
+not followed, for a method has no path. Code that a build script generates counts as the file that includes it.
 """
 
 import re
@@ -354,7 +354,7 @@ class Resolver:
         return module, None
 
     def definer(self, module, segments):
-        """The module that defines what a path names and the name, or nothing if the path names a module or leads out."""
+        """The module that defines the item a path names, and its name; nothing for a module or a foreign path."""
         if len(segments) == 1:
             return self.macro(module, segments[0])
         started = self.start(module, segments)
@@ -497,7 +497,8 @@ def count(root):
         if file.name != "build.rs" and file not in reached:
             continue
         package = max((p for p in packages if file.is_relative_to(p)), key=lambda p: len(p.parts))
-        totals[str(package.relative_to(root))] += code_lines(reached.get(file) or without_tests(tokens(file.read_text())))
+        code = reached.get(file) or without_tests(tokens(file.read_text()))
+        totals[str(package.relative_to(root))] += code_lines(code)
     return totals
 
 
