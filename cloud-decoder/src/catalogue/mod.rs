@@ -1,8 +1,10 @@
 //! The catalogue: one row a frame, in SQLite for one process or in PostgreSQL for many.
 
+mod from_row;
 mod history;
 mod lead;
 mod measured;
+mod migrations;
 mod postgres;
 mod read;
 mod row;
@@ -16,6 +18,7 @@ use tonic::async_trait;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use self::from_row::from_row;
 use crate::frame::{Frame, FrameState, NewFrame, Quality, Work};
 
 pub use history::{History, Line, Lines, MAX_LINES, Span};
@@ -57,7 +60,7 @@ pub struct Kept {
 }
 
 /// Where a frame stands among those that wait for a decoder. One in four times the oldest is taken first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Place {
     /// Frames that are to be taken before it, those being decoded included.
     pub ahead: i64,
@@ -66,6 +69,8 @@ pub struct Place {
     /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
     pub oldest_received_ms: Option<i64>,
 }
+
+from_row! { Place: ahead, waiting, oldest_received_ms }
 
 /// Which frames to list, newest arrival first.
 #[derive(Clone, Debug, Default)]
@@ -141,7 +146,7 @@ impl Camera {
 }
 
 /// Sums over all cameras.
-#[derive(Clone, Copy, Debug, Default, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Cameras of which frames are kept.
     pub cameras: i64,
@@ -165,6 +170,12 @@ pub struct Totals {
     pub measured: i64,
     /// Sum of their PSNR in dB.
     pub psnr_sum: f64,
+}
+
+from_row! {
+    Totals:
+        cameras, cameras_live, cameras_learning, frames, decoded, labelled, failed, pixels,
+        latent_bits, measured, psnr_sum
 }
 
 /// A number that is plotted over time.
@@ -218,7 +229,7 @@ pub struct Seen {
 }
 
 /// What a frame's latents say of its scene.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LatentSample {
     /// When the frame was captured, milliseconds since the Unix epoch.
     pub captured_ms: i64,
@@ -229,6 +240,8 @@ pub struct LatentSample {
     /// How often each bit of a patch is set, from 0 (never) to 255 (always).
     pub shares: Vec<u8>,
 }
+
+from_row! { LatentSample: captured_ms, psnr_db, latent_ones, shares }
 
 /// How a decoding ended of a frame that is to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

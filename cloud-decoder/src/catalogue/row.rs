@@ -1,12 +1,10 @@
 //! Rows of the `frames` and `cameras` tables, in types that both databases have.
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Camera, CatalogueError, Seen};
+use super::{Camera, CatalogueError, Seen, from_row::from_row};
 use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work, is_sure};
 
-#[derive(FromRow)]
 pub(super) struct FrameRow {
     frame_id: Vec<u8>,
     node_id: String,
@@ -47,6 +45,16 @@ pub(super) struct FrameRow {
     ms_ssim: Option<f64>,
     seam_ratio: Option<f64>,
     original_seam_ratio: Option<f64>,
+}
+
+from_row! {
+    FrameRow:
+        frame_id, node_id, camera_id, captured_ms, received_ms, width, height, source_format,
+        state, attempts, failure, latent_bits, latent_ones, bytes, program_id, label_program_id,
+        label_scores, original_type, encode_ns, source_bytes, latent_shares, scene_grid,
+        wire_bytes, original_bytes, label_bytes, original_crc32c, digest, begun, deaths,
+        traceparent, decode_ns, measure_ns, store_ns, finished_ms, psnr_db, ssim, ms_ssim,
+        seam_ratio, original_seam_ratio
 }
 
 impl TryFrom<FrameRow> for Frame {
@@ -119,7 +127,6 @@ impl TryFrom<FrameRow> for Frame {
     }
 }
 
-#[derive(FromRow)]
 pub(super) struct CameraRow {
     camera_id: String,
     node_id: String,
@@ -140,6 +147,13 @@ pub(super) struct CameraRow {
     expected_ms: Option<i64>,
     silent_ms: Option<i64>,
     drifting_ms: Option<i64>,
+}
+
+from_row! {
+    CameraRow:
+        camera_id, node_id, frames, decoded, labelled, failed, pixels, latent_bits,
+        source_bytes, sourced_bits, measured, psnr_sum, last_received_ms, last_frame,
+        last_decoded, recent_psnr, expected_ms, silent_ms, drifting_ms
 }
 
 impl TryFrom<CameraRow> for Camera {
@@ -172,7 +186,6 @@ impl TryFrom<CameraRow> for Camera {
     }
 }
 
-#[derive(FromRow)]
 pub(super) struct SeenRow {
     frame_id: Vec<u8>,
     camera_id: String,
@@ -180,6 +193,8 @@ pub(super) struct SeenRow {
     label: String,
     score: f64,
 }
+
+from_row! { SeenRow: frame_id, camera_id, captured_ms, label, score }
 
 impl TryFrom<SeenRow> for Seen {
     type Error = CatalogueError;

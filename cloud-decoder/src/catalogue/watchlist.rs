@@ -1,12 +1,12 @@
 //! What is known of cameras as a whole: their usual scene and rhythm, their alarms, and their bytes.
 
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 use tonic::async_trait;
 use utoipa::ToSchema;
 
 use super::{
     CatalogueError, PostgresCatalogue, SqliteCatalogue,
+    from_row::from_row,
     sums::{Sent, saturate},
 };
 
@@ -84,7 +84,7 @@ impl AlarmPage {
 }
 
 /// How far a camera has been watched.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The camera's id.
     pub camera_id: String,
@@ -98,8 +98,10 @@ pub struct Watched {
     pub expected_ms: Option<i64>,
 }
 
+from_row! { Watched: camera_id, last_seq, last_received_ms, judged_seq, expected_ms }
+
 /// Bytes between cameras, edge nodes and this service. HTTP/2, TLS and TCP are not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Bytes {
     /// Frames, each once.
     pub frames: i64,
@@ -115,6 +117,12 @@ pub struct Bytes {
     pub original_bytes: i64,
     /// The rest of the messages, and frames that came again.
     pub overhead_bytes: i64,
+}
+
+from_row! {
+    Bytes:
+        frames, told_frames, source_bytes, latent_bytes, label_bytes, original_bytes,
+        overhead_bytes
 }
 
 impl Bytes {
@@ -152,15 +160,16 @@ pub enum TrafficBy {
 }
 
 /// Bytes of a day, a node or a camera.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrafficLine {
     /// The day's number since 1970-01-01, or the id of the node or the camera.
     pub name: String,
     /// Its bytes.
     #[serde(flatten)]
-    #[sqlx(flatten)]
     pub bytes: Bytes,
 }
+
+from_row! { TrafficLine: name; flatten bytes }
 
 /// Which bytes.
 #[derive(Clone, Debug, Default)]
@@ -189,7 +198,7 @@ pub struct Learned {
 }
 
 /// A frame as far as a camera's scene and rhythm go.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The frame's number in the order of arrival.
     pub seq: i64,
@@ -206,6 +215,8 @@ pub struct Sighting {
     /// The same of the first bits in a coarse grid over the frame; absent of frames from before there was one.
     pub scene_grid: Option<Vec<u8>>,
 }
+
+from_row! { Sighting: seq, captured_ms, program_id, width, height, latent_shares, scene_grid }
 
 /// The part of the catalogue that is about cameras as a whole. The calls that change something may be made twice.
 #[async_trait]
@@ -271,7 +282,6 @@ pub trait Watchlist: Send + Sync {
     async fn forget(&self, ended_before_ms: i64, before_day: i64) -> Result<(), CatalogueError>;
 }
 
-#[derive(FromRow)]
 struct AlarmRow {
     alarm_id: i64,
     kind: String,
@@ -281,6 +291,11 @@ struct AlarmRow {
     acknowledged_ms: Option<i64>,
     acknowledged_by: Option<String>,
     sentence: String,
+}
+
+from_row! {
+    AlarmRow:
+        alarm_id, kind, camera_id, begin_ms, end_ms, acknowledged_ms, acknowledged_by, sentence
 }
 
 impl TryFrom<AlarmRow> for Alarm {

@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 use super::{
     Camera, CatalogueError, End, History, Kept, LatentSample, Lead, Metric, Page, Place,
-    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history, read,
+    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history,
+    migrations::{POSTGRES, migrator},
+    read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
@@ -75,7 +77,7 @@ impl PostgresCatalogue {
             .acquire_timeout(PATIENCE)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        migrator(&POSTGRES).run(&pool).await?;
         Ok(Self { pool, options })
     }
 

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::{
     Camera, CatalogueError, End, History, Kept, LatentSample, Lead, Metric, Page, Place,
-    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history, read,
+    RECENT_FRAMES, Seen, Series, Span, StoreId, Totals, history,
+    migrations::{SQLITE, migrator},
+    read,
     row::{CameraRow, FrameRow, SeenRow, frame_id},
     series_query,
     sums::saturate,
@@ -71,7 +73,7 @@ impl SqliteCatalogue {
             .max_connections(1)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        migrator(&SQLITE).run(&writer).await?;
         sqlx::query("UPDATE frames SET not_before_ms = 0 WHERE state = 'queued'")
             .execute(&writer)
             .await?;
