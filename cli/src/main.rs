@@ -1,49 +1,8 @@
-//! `patchwire`: the one command for people. Every subcommand is a module; this file only chooses one.
+//! The `patchwire` binary.
 #![forbid(unsafe_code)]
-
-mod args;
-mod bench;
-mod certs;
-mod demo;
-mod edge;
-mod evaluate;
-mod export;
-mod frames;
-mod inspect;
-mod latents;
-mod load;
-mod models;
-mod pair;
-mod provision;
-mod send;
-mod terminal;
-mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Args, Command};
-
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Command::Demo(args) => demo::run(args),
-        Command::Send(args) => send::run(args),
-        Command::Encode(args) => latents::encode(&args),
-        Command::Decode(args) => latents::decode(&args),
-        Command::Evaluate(args) => evaluate::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Load(args) => load::run(&args),
-        Command::Certs(args) => certs::run(&args),
-        Command::Provision(args) => provision::run(&args),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("patchwire: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    patchwire::main()
 }

@@ -23,11 +23,6 @@ mod readiness;
 mod service;
 pub mod store;
 
-use daemon::tokens::Kind;
-
-pub use config::Config;
+pub use config::{Config, TOKENS};
 pub use maintenance::{Adoptions, adopt};
 pub use service::{Running, start};
-
-/// The kinds of tokens that the service knows.
-pub const TOKENS: [Kind; 2] = [Kind::Node, Kind::Viewer];

@@ -16,19 +16,18 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::ServingStatus;
 
 use crate::{
-    TOKENS,
     analysis::{Comparisons, Watch},
     cluster::{Nats, NodeRegistry},
-    config::{Config, Role},
+    config::{Config, Role, TOKENS},
     decode::{Decoders, Worker, warm_up},
     grpc, http,
     ingest::{self, Quotas, UplinkService},
     maintenance::{Maintenance, Remover, Repair},
     metrics::Metrics,
-    readiness::Readiness,
+    readiness::{Health, Readiness, serve_until},
     store::{self, FrameStore},
 };
 
@@ -36,13 +35,6 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(10);
 /// Most event streams and gRPC watchers at once.
 const MAX_WATCHERS: usize = 256;
-/// Services whose health follows readiness, and the role that has them; the empty name is the server as a whole.
-const SERVICES: [(&str, Option<Role>); 3] = [
-    ("", None),
-    ("patchwire.v1.Uplink", Some(Role::Ingest)),
-    ("patchwire.v1.Catalogue", Some(Role::Web)),
-];
-
 /// A started service.
 pub struct Running {
     /// Where dashboard and HTTP API listen.
@@ -191,7 +183,7 @@ impl Service<'_> {
     }
 
     fn watch_certificate(&mut self) -> Watched {
-        let metric = self.metrics.certificate_expires.clone();
+        let metric = self.metrics.access.certificate_expires.clone();
         let certificate = Watched::new("tls.cert", self.config.tls.cert.clone(), metric);
         let (watched, stop) = (certificate.clone(), self.stop.clone());
         self.spawn(async move { watched.warn(stop).await });
@@ -380,28 +372,4 @@ async fn warm_up_then_decode(
         ended.context("decode worker")?;
     }
     Ok(())
-}
-
-/// Tells that the service is ready until it is to stop.
-async fn serve_until(ready: watch::Sender<Readiness>, health: Health, stop: CancellationToken) {
-    ready.send_replace(Readiness::Ready);
-    health.set(ServingStatus::Serving).await;
-    stop.cancelled().await;
-    health.set(ServingStatus::NotServing).await;
-}
-
-/// The health of those gRPC services that a role has.
-struct Health {
-    reporter: HealthReporter,
-    role: Role,
-}
-
-impl Health {
-    async fn set(&self, status: ServingStatus) {
-        for (service, role) in SERVICES {
-            if role.is_none_or(|role| self.role.does(role)) {
-                self.reporter.set_service_status(service, status).await;
-            }
-        }
-    }
 }

@@ -1,17 +1,20 @@
 //! From latents to a frame.
 
-use crate::engine::Engine;
-use crate::forward::{Finished, Maps, Pass};
-use crate::kernel::{Choice, Kernel};
-use crate::loader::Network;
-use crate::simd::Isa;
-use crate::tiled::Tiles;
-use crate::value::Value;
-use crate::{DecodeError, MAX_ACTIVATION_BYTES, MAX_SIDE, ModelError, PATCH};
-use ndarray::{Array3, ArrayView2, s};
-use rayon::prelude::*;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+
+use ndarray::{Array3, ArrayView2, s};
+use rayon::prelude::*;
+
+use crate::engine::Engine;
+use crate::engines::{simd::Isa, tiled::Tiles};
+use crate::error::{DecodeError, ModelError};
+use crate::kernel::{Choice, Kernel};
+use crate::limits::{MAX_ACTIVATION_BYTES, MAX_SIDE, PATCH};
+use crate::network::Network;
+use crate::pass::{Finished, Maps, Pass};
+use crate::plan::Plan;
+use crate::value::Value;
 
 /// A loaded decoder: turns the latents of a frame into RGB.
 ///
@@ -25,13 +28,13 @@ pub struct Decoder {
     macs_per_patch: u64,
 }
 
-/// The network, packed for a kernel.
+/// The network, packed for an engine.
 enum Runs {
     Full(Runner<Isa>),
     Tiles(Runner<Tiles>),
 }
 
-/// A network and what it is computed with.
+/// A network and the engine that computes it.
 struct Runner<E: Engine> {
     network: Network<E>,
     engine: E,
@@ -39,7 +42,7 @@ struct Runner<E: Engine> {
     spare: Mutex<Vec<Maps<E::Value>>>,
 }
 
-/// Most bytes of maps that are kept for further frames: for as many as are decoded at once on some cores.
+/// Most bytes of maps that are kept for further frames: enough for the frames that some cores decode at once.
 const MAX_SPARE_BYTES: usize = 512 << 20;
 
 /// A frame's size, in patches and pixels.
@@ -87,7 +90,7 @@ impl Decoder {
             Ok(Decoder {
                 kernel,
                 program: network.program,
-                rates: network.rates.clone(),
+                rates: network.synthesis.rates.clone(),
                 parameters: network.parameters,
                 macs_per_patch: network.macs_per_patch,
                 run: run(Runner {
@@ -108,7 +111,7 @@ impl Decoder {
         self.program
     }
 
-    /// Latent bits of a patch, a multiple of 8.
+    /// Latent bits per patch, a multiple of 8.
     pub fn bits(&self) -> u32 {
         *self
             .rates
@@ -116,7 +119,7 @@ impl Decoder {
             .expect("the last rate is that of all bits")
     }
 
-    /// Bits a patch that it decodes, increasing: prefixes of the latent, then all of it, [`Decoder::bits`].
+    /// Bits per patch that it decodes, increasing: prefixes of the latent, then all of it, [`Decoder::bits`].
     pub fn rates(&self) -> &[u32] {
         &self.rates
     }
@@ -126,7 +129,7 @@ impl Decoder {
         self.parameters
     }
 
-    /// Multiply-accumulates an output pixel, for sides that are multiples of 32.
+    /// Multiply-accumulates per output pixel, for sides that are multiples of 32.
     pub fn macs_per_pixel(&self) -> f64 {
         self.macs_per_patch as f64 / (PATCH * PATCH) as f64
     }
@@ -137,20 +140,25 @@ impl Decoder {
     }
 
     /// Bytes of feature maps that a frame of `width` x `height` pixels takes while it is decoded, the frame itself not
-    /// counted. They grow with the width; with the height only up to some rows of patches.
+    /// counted. They grow with the width, and with the height only up to some rows of patches.
     pub fn map_bytes(&self, width: u32, height: u32) -> usize {
         let patches = |side: u32| side.div_ceil(PATCH as u32) as usize;
         let (rows, columns) = (patches(height), patches(width));
         match &self.run {
-            Runs::Full(runner) => runner.network.map_bytes(rows, columns),
-            Runs::Tiles(runner) => runner.network.map_bytes(rows, columns),
+            Runs::Full(runner) => {
+                Plan::new(&runner.network, rows, columns).map_bytes(&runner.network)
+            }
+            Runs::Tiles(runner) => {
+                Plan::new(&runner.network, rows, columns).map_bytes(&runner.network)
+            }
         }
     }
 
     /// Decodes a frame of `width` x `height` pixels to interleaved 8-bit RGB, `width * height * 3` bytes.
     ///
-    /// `latents` holds the patches row by row, for the frame padded to multiples of 32; all have the same number of
-    /// bits, one of [`Decoder::rates`], which follows from the length. Values are clamped to 0..=1, scaled by 255 and rounded half to even.
+    /// `latents` holds the patches row by row, for the frame padded to multiples of 32. All have the same number of
+    /// bits, one of [`Decoder::rates`], which follows from the length. Values are clamped to 0..=1, scaled by 255 and
+    /// rounded half to even.
     ///
     /// # Errors
     /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the feature maps of so wide a frame
@@ -159,7 +167,7 @@ impl Decoder {
         self.decode_while(latents, width, height, &|| true)
     }
 
-    /// The same, for as long as `go_on` says so, which is asked every few rows of patches.
+    /// The same as [`Decoder::decode`], but stops when `go_on` returns false. It is called every few rows of patches.
     ///
     /// # Errors
     /// As [`Decoder::decode`], and [`DecodeError::Stopped`].
@@ -282,14 +290,15 @@ impl<E: Engine> Runner<E> {
         go_on: &dyn Fn() -> bool,
         sink: impl FnMut(Finished<'_, O>),
     ) -> Result<(), DecodeError> {
-        let needed = self.network.map_bytes(frame.rows, frame.columns);
+        let plan = Plan::new(&self.network, frame.rows, frame.columns);
+        let needed = plan.map_bytes(&self.network);
         if needed > MAX_ACTIVATION_BYTES {
             return Err(DecodeError::Memory {
                 width: frame.width as u32,
                 needed,
             });
         }
-        let maps = self.maps(frame.rows, frame.columns);
+        let maps = self.maps(plan);
         let pass = Pass::new(&self.network, self.engine, maps);
         let (maps, whole) = pass.run(latents, frame.patch_bytes, go_on, sink);
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
@@ -303,15 +312,16 @@ impl<E: Engine> Runner<E> {
     }
 
     /// Spare maps of this size, or else new ones in place of all the spare ones.
-    fn maps(&self, rows: usize, columns: usize) -> Maps<E::Value> {
+    fn maps(&self, plan: Plan) -> Maps<E::Value> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |maps: &Maps<E::Value>| (maps.rows, maps.columns) == (rows, columns);
+        let size = |plan: &Plan| (plan.rows, plan.columns);
+        let fits = |maps: &Maps<E::Value>| size(&maps.plan) == size(&plan);
         if let Some(index) = spare.iter().position(fits) {
             return spare.swap_remove(index);
         }
         spare.clear();
         drop(spare);
-        Maps::new(&self.network, rows, columns)
+        Maps::new(&self.network, plan)
     }
 }
 
@@ -326,134 +336,4 @@ impl fmt::Debug for Decoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use amx::Amx;
-
-    #[test]
-    fn a_decode_that_is_stopped_ends_between_rows_and_the_next_one_is_right() {
-        let bytes = include_bytes!("../tests/golden/full.safetensors");
-        let decoder = Decoder::from_safetensors(bytes).expect("it loads");
-        // So wide that each row of patches passes alone; it is asked before it is synthesized, and before it passes.
-        let (width, height) = (crate::MAX_SIDE, 128);
-        let latents = vec![0x3c; (width * height / 1024) as usize * 2];
-        let asked = std::cell::Cell::new(0);
-        let twice = || {
-            asked.set(asked.get() + 1);
-            asked.get() <= 2
-        };
-        let stopped = decoder.decode_while(&latents, width, height, &twice);
-        assert_eq!(stopped.expect_err("stopped"), DecodeError::Stopped);
-        assert_eq!(asked.get(), 3, "it went on after it was to stop");
-        let whole = decoder.decode_while(&latents, width, height, &|| true);
-        let fresh = Decoder::from_safetensors(bytes).expect("it loads");
-        assert!(
-            whole == fresh.decode(&latents, width, height),
-            "rows differ"
-        );
-    }
-
-    #[test]
-    fn instruction_sets_agree() {
-        let bytes = include_bytes!("../tests/golden/full.safetensors");
-        let latents = [0x3c; 3 * 2 * 2];
-        let decode = |kernel| {
-            let decoder = Decoder::with_kernel(bytes, kernel).expect("it loads");
-            let decoder = decoder.expect("an available kernel is there");
-            decoder.decode_planes(&latents, 70, 45).expect("it decodes")
-        };
-        let portable = decode(Kernel::Portable);
-        for kernel in Kernel::available() {
-            let limit = if kernel == Kernel::AmxBf16 {
-                0.02
-            } else {
-                1e-4
-            };
-            let worst = (&decode(kernel) - &portable)
-                .abs()
-                .fold(0.0f32, |a, &b| a.max(b));
-            assert!(worst < limit, "{kernel}: off by {worst}");
-        }
-    }
-
-    /// The path on AMX tiles, in plain code where the machine has none.
-    fn on_tiles(bytes: &[u8]) -> Decoder {
-        let (amx, isa) = (Amx::detect().unwrap_or(Amx::emulated()), Isa::best());
-        let choice = Choice::Tiles(Tiles { amx, isa });
-        Decoder::load(bytes, Kernel::AmxBf16, choice).expect("it loads")
-    }
-
-    /// Against the definition on photographs, coded by the shipped program: the issue is what can be seen.
-    #[test]
-    fn photographs_come_out_of_tiles_as_they_do_in_full_precision() {
-        let encoder = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("it loads");
-        let encoder = nqe::Emulator::new(encoder.into());
-        let fastest = Kernel::available()
-            .into_iter()
-            .rfind(|&kernel| kernel != Kernel::AmxBf16);
-        let full = fastest.expect("there is the portable one");
-        let full = Decoder::with_kernel(patchwire_models::DECODER, full).expect("it loads");
-        let full = full.expect("it is available");
-        let tiles = on_tiles(patchwire_models::DECODER);
-        let change = |name: &str| {
-            let path = format!(
-                "{}/../../cli/samples/{name}.jpg",
-                env!("CARGO_MANIFEST_DIR")
-            );
-            let photograph = image::ImageReader::open(path)
-                .expect("it is there")
-                .decode();
-            let photograph = photograph
-                .expect("it decodes")
-                .crop_imm(96, 64, 200, 130)
-                .into_rgb8();
-            let (width, height) = photograph.dimensions();
-            let latents = encoder
-                .encode_frame(&photograph, width, height)
-                .expect("a frame");
-            let psnr = |decoder: &Decoder| {
-                let planes = decoder
-                    .decode_planes(&latents, width, height)
-                    .expect("it decodes");
-                let planes = planes.permuted_axes([1, 2, 0]);
-                let values = planes.iter().zip(photograph.as_raw());
-                let squares = values.map(|(&decoded, &value)| {
-                    (f64::from(decoded.clamp(0.0, 1.0)) - f64::from(value) / 255.0).powi(2)
-                });
-                -10.0 * (squares.sum::<f64>() / f64::from(3 * width * height)).log10()
-            };
-            psnr(&tiles) - psnr(&full)
-        };
-        let names = [
-            "canyon", "dogs", "facade", "fig", "hillside", "lake", "mountain", "sign",
-        ];
-        let changes = names.map(change);
-        println!("{changes:.4?} dB");
-        let mean = changes.iter().sum::<f64>() / changes.len() as f64;
-        assert!(mean.abs() < 0.02, "PSNR changes by {mean} dB: {changes:?}");
-        let worst = changes
-            .iter()
-            .fold(0.0f64, |worst, change| worst.max(change.abs()));
-        assert!(worst < 0.05, "PSNR changes by {worst} dB: {changes:?}");
-    }
-
-    #[test]
-    fn frames_on_tiles_are_near_full_precision_and_the_same_on_any_threads() {
-        let bytes = include_bytes!("../tests/golden/full.safetensors");
-        let latents = [0x3c; 9 * 2 * 2];
-        let decode = |decoder: &Decoder, threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool = pool.expect("threads start");
-            pool.install(|| decoder.decode_planes(&latents, 280, 64))
-                .expect("it decodes")
-        };
-        let tiles = on_tiles(bytes);
-        let decoded = decode(&tiles, 1);
-        assert_eq!(decoded, decode(&tiles, 3));
-        let full = Decoder::load(bytes, Kernel::Portable, Choice::Full(Isa::Portable));
-        let full = decode(&full.expect("it loads"), 1);
-        let worst = (&decoded - &full).abs().fold(0.0f32, |a, &b| a.max(b));
-        println!("off by {worst}");
-        assert!((1e-5..0.03).contains(&worst), "off by {worst}");
-    }
-}
+mod tests;

@@ -1,23 +1,26 @@
-//! What a network is computed with: full precision ([`conv`](crate::conv)) or bf16 on tiles ([`tiled`](crate::tiled)).
+//! The seam between stages and arithmetic: stages name layers, and an engine packs and computes them.
+//!
+//! There are two engines: full precision ([`conv`](crate::engines::conv)) and bf16 on tiles
+//! ([`tiled`](crate::engines::tiled)).
 
 use crate::rows::Rows;
 use crate::value::Value;
 
-/// A way to compute layers, on weights that are packed for it.
-pub(crate) trait Engine: Copy + Send + Sync {
-    /// What maps hold.
+/// Computes layers on weights that it has packed.
+pub(crate) trait Engine: Copy + Send + Sync + 'static {
+    /// The numbers in a feature map.
     type Value: Value;
     type Linear: Send + Sync;
     type Conv: Convolution<Self>;
 
-    /// Packs weights in PyTorch's order: output, input; `bias` has one value an output.
+    /// Packs weights in PyTorch's order: output, input. `bias` has one value per output.
     fn pack_linear(weights: &[f32], bias: Vec<f32>, inputs: usize) -> Self::Linear;
 
-    /// Values in `f32` that [`Engine::synthesize`] holds for a patch of so many bits, hidden units and values.
+    /// Values in `f32` that [`Engine::synthesize`] holds per patch, given its bits, hidden units and output values.
     fn synthesis_values(bits: usize, units: usize, values: usize) -> usize;
 
-    /// The first stage on latents of `bytes` a patch, whose bits, least significant first, are -1 and +1, and 0 where a patch has none:
-    /// the values of patch after patch. What is negative after the hidden layer, if there is one, becomes zero.
+    /// The first stage on latents of `bytes` per patch, whose bits, least significant first, count as -1 and +1, and as 0
+    /// beyond the patch's last. Gives the values of patch after patch. Negative sums of the hidden layer become zero.
     fn synthesize(
         self,
         hidden: Option<&Self::Linear>,
@@ -28,9 +31,9 @@ pub(crate) trait Engine: Copy + Send + Sync {
 }
 
 /// A same-size convolution.
-pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized {
-    /// Packs weights in PyTorch's order: output, input, row, column, `bias` having one value an output; for a map with `side`
-    /// positions along a patch.
+pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized + 'static {
+    /// Packs weights in PyTorch's order (output, input, row, column) for a map with `side` positions along a patch. `bias` has
+    /// one value per output.
     fn pack(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize, side: usize) -> Self;
 
     /// Rows of the input that a row depends on, above and below.
@@ -39,7 +42,12 @@ pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized {
     /// Rows that are computed together.
     fn step(&self) -> usize;
 
-    /// Rows of the output that can be had from what has come of the input.
+    /// Rows by which the output can be behind the input.
+    fn lag(&self) -> usize {
+        self.radius() + self.step()
+    }
+
+    /// Rows of the output that the rows of the input so far suffice for.
     fn ready(&self, input: &Rows<E::Value>) -> usize {
         let ready = input
             .reach()
@@ -59,18 +67,24 @@ pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized {
     );
 }
 
-/// What happens to the biased sum.
+/// The end of a layer: from the biased sum to the output.
 #[derive(Clone, Copy)]
 pub(crate) enum Finish<'a, V> {
-    /// It is the output.
+    /// The sum.
     Store,
-    /// It is the output, or zero is where it is negative.
+    /// The sum, or zero if it is negative.
     Relu,
-    /// It and these rows' values together are the output.
+    /// The sum plus the value of these rows.
     Add(&'a Rows<V>),
 }
 
-/// The output of a linear layer for one vector: the biased sums of all panels of outputs, zero where they are negative if `relu`.
+impl<V> Finish<'_, V> {
+    pub(crate) fn relu_if(relu: bool) -> Self {
+        if relu { Self::Relu } else { Self::Store }
+    }
+}
+
+/// The output of a linear layer for one vector: the biased sums of all panels of outputs. With `relu`, negative ones become zero.
 pub(crate) fn join<'s, const PANEL: usize>(
     panels: impl Iterator<Item = &'s [f32; PANEL]>,
     bias: &[f32],

@@ -5,8 +5,8 @@ use std::fmt;
 use amx::Amx;
 use half::bf16;
 
-use crate::simd::Isa;
-use crate::tiled::Tiles;
+use crate::engines::simd::Isa;
+use crate::engines::tiled::Tiles;
 
 /// The environment variable that chooses the path of every [`Decoder::from_safetensors`](crate::Decoder::from_safetensors).
 const PATH_VARIABLE: &str = "PURENET_PATH";

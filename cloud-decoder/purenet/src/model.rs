@@ -1,15 +1,23 @@
 //! A decoder's file to read, not to run.
 
-use crate::loader::{File, Network, values};
-use crate::simd::Isa;
-use crate::{Layout, ModelError};
 use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::engines::simd::Isa;
+use crate::error::ModelError;
+use crate::file::File;
+use crate::graph::{ChannelOrder, Graph};
+use crate::layout::Layout;
+use crate::network::Network;
+use crate::shape::Shape;
+use crate::stages::Drawing;
+use crate::weights::values;
 
 /// The network and the weights of a decoder's file, for other engines than [`Decoder`](crate::Decoder).
 pub struct Model {
     program: [u8; 32],
     layout: Layout,
+    shapes: Vec<Shape>,
     tensors: BTreeMap<String, Vec<f32>>,
 }
 
@@ -17,7 +25,7 @@ impl Model {
     /// Reads the bytes of a `.safetensors` file.
     ///
     /// # Errors
-    /// As [`Decoder::from_safetensors`](crate::Decoder::from_safetensors): what one takes, the other takes.
+    /// As [`Decoder::from_safetensors`](crate::Decoder::from_safetensors): both accept the same files.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
         // All rules are those of loading.
         Network::<Isa>::load(bytes)?;
@@ -28,6 +36,7 @@ impl Model {
         });
         Ok(Self {
             program: file.program,
+            shapes: file.layout.shapes()?,
             layout: file.layout,
             tensors: tensors.collect::<Result<_, ModelError>>()?,
         })
@@ -41,6 +50,35 @@ impl Model {
     /// The network.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Adds the network's operations to a graph, from a map of latents: bits of patches, -1 and 1, 0 beyond a prefix. Gives
+    /// the last map, and the frame of the base that is to be added to it, where the network has one.
+    ///
+    /// # Errors
+    /// As the graph's.
+    pub fn draw<G: Graph>(
+        &self,
+        graph: &mut G,
+        latents: G::Value,
+    ) -> Result<(G::Value, Option<G::Value>), G::Error> {
+        let (mut map, mut base) = (latents, None);
+        for (index, stage) in self.layout.stages.iter().enumerate() {
+            let place = self.layout.place(index, self.shapes[index]);
+            map = stage.draw(Drawing {
+                graph,
+                map,
+                place: &place,
+                frame: base.as_ref(),
+            })?;
+            if index == 0 {
+                let frame = self.layout.base.as_ref();
+                base = frame.map(|base| {
+                    graph.shuffle("base", &map, base.factor, ChannelOrder::ChannelFirst)
+                });
+            }
+        }
+        Ok((map, base))
     }
 
     /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that `docs/formats.md`

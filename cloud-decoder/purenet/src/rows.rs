@@ -1,6 +1,6 @@
 //! Feature maps that pass by, of which only the rows still needed are held.
 
-use crate::layout::Shape;
+use crate::shape::Shape;
 use crate::value::{Aligned, Value};
 
 /// Zeros around a map, in positions: the radius of the largest kernel.

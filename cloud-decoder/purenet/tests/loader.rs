@@ -2,7 +2,7 @@
 
 use half::f16;
 use proptest::prelude::*;
-use purenet::{Decoder, Model, ModelError, StageLayout};
+use purenet::{Decoder, Model, ModelError, PatchLinear, StageLayout};
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -79,7 +79,10 @@ fn a_model_to_read_holds_what_the_file_holds_and_what_does_not_load_is_refused()
     let decoder = Decoder::from_safetensors(GOLDEN).unwrap();
     assert_eq!(model.program(), decoder.program());
     let first = &model.layout().stages[0];
-    assert!(matches!(first, StageLayout::PatchLinear { bits: 16, .. }));
+    assert!(matches!(
+        first,
+        StageLayout::PatchLinear(PatchLinear { bits: 16, .. })
+    ));
     for (name, (_, shape, data)) in Parts::golden().tensors {
         let (values, _) = data.as_chunks();
         let values: Vec<f32> = values.iter().map(|&v| f32::from_le_bytes(v)).collect();

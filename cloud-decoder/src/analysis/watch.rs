@@ -131,7 +131,8 @@ impl Watch {
         }
         looked.retain(|name, _| cameras.contains_key(name.as_str()));
         self.metrics
-            .alarms_standing(&self.cameras.alarms(&standing).await?);
+            .alarms
+            .set_standing(&self.cameras.alarms(&standing).await?);
         Ok(())
     }
 
@@ -266,7 +267,7 @@ impl Watch {
         sentence: &str,
     ) -> Result<(), CatalogueError> {
         if let Some(alarm) = self.cameras.raise(kind, camera, begin_ms, sentence).await? {
-            self.metrics.alarm_raised(kind);
+            self.metrics.alarms.raised(kind);
             tracing::warn!(camera, alarm = alarm.id, kind = kind.name(), "{sentence}");
         }
         Ok(())
@@ -285,7 +286,7 @@ struct Told<'a>(&'a Metrics);
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        self.0.alarms_standing(&[]);
+        self.0.alarms.set_standing(&[]);
     }
 }
 

@@ -176,6 +176,6 @@ pub(super) async fn retry(
         };
         return Err(ApiError::conflict(sentence));
     };
-    app.metrics.requeued.inc();
+    app.metrics.maintenance.requeued.inc();
     Ok((StatusCode::ACCEPTED, Json(json!(FrameJson::from(&queued)))))
 }

@@ -7,8 +7,10 @@ mod quota;
 mod sequence;
 mod service;
 mod session;
+mod shared;
 mod validate;
 
 pub(crate) use quota::Quotas;
-pub(crate) use service::{Limits, UplinkService};
+pub(crate) use service::UplinkService;
+pub(crate) use shared::Limits;
 pub use validate::{CheckedFrame, validate};

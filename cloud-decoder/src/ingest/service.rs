@@ -1,6 +1,6 @@
 //! The gRPC service of the uplink.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use daemon::{metrics::Raised, tokens::Gate};
 use patchwire_proto::v1::{CloudMessage, EdgeMessage, uplink_server::Uplink};
@@ -9,7 +9,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{quota::Quotas, sequence::Sequencer, session::Session};
+use super::{
+    sequence::Sequencer,
+    session::Session,
+    shared::{Limits, Shared},
+};
 use crate::{
     auth::Caller, cluster::NodeRegistry, decode::Decoders, metrics::Metrics, store::FrameStore,
 };
@@ -17,35 +21,9 @@ use crate::{
 /// Bytes of frames that all streams together hold while they are stored.
 const IN_FLIGHT_BYTES: u32 = 512 << 20;
 
-/// Limits of the uplink.
-pub(crate) struct Limits {
-    /// Largest frame, width times height.
-    pub(crate) max_pixels: u64,
-    pub(crate) max_message_bytes: usize,
-    /// Frames of one stream that may be without their ack.
-    pub(crate) window: u32,
-    /// Most streams at once.
-    pub(crate) max_streams: usize,
-    pub(crate) quotas: Quotas,
-    /// Age at which a stream is asked to reconnect, give or take a tenth.
-    pub(crate) age: Duration,
-    /// Longest that it may take to do so.
-    pub(crate) grace: Duration,
-}
-
 /// Opens streams.
 pub(crate) struct UplinkService {
     shared: Arc<Shared>,
-}
-
-/// The part of the service that all streams use.
-pub(super) struct Shared {
-    pub(super) sequencer: Arc<Sequencer>,
-    pub(super) nodes: NodeRegistry,
-    pub(super) limits: Limits,
-    pub(super) gate: Gate,
-    pub(super) shutdown: CancellationToken,
-    streams: Arc<Semaphore>,
 }
 
 impl UplinkService {
@@ -101,7 +79,7 @@ impl Uplink for UplinkService {
         // The welcome and the drain are sent besides the acks.
         let (answers, outbound) = mpsc::channel(shared.limits.window as usize + 2);
         tokio::spawn(async move {
-            let raised = Raised::new(&shared.sequencer.metrics.uplinks);
+            let raised = Raised::new(&shared.sequencer.metrics.access.uplinks);
             let session = Session {
                 shared: &shared,
                 answers: answers.clone(),

@@ -8,24 +8,14 @@ use patchwire_proto::latent::LatentFrame;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{
-    error::StoreError, frame_store::FrameStore, objects::Kind, row_writer::offer,
+    content::{Insertion, same_content},
+    error::StoreError,
+    frame_store::FrameStore,
+    objects::Kind,
+    row_writer::offer,
     stored_frame::StoredFrame,
 };
-use crate::{
-    clock::DAY_MS,
-    frame::{Frame, NewFrame},
-};
-
-/// The result of storing a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Insertion {
-    /// It is durable now.
-    New,
-    /// It was durable already.
-    Duplicate,
-    /// Another content is kept under its id.
-    Conflict,
-}
+use crate::{clock::DAY_MS, frame::NewFrame};
 
 /// A frame whose objects are durable and whose row is still to be written.
 pub(crate) struct PendingRow {
@@ -112,9 +102,4 @@ impl FrameStore {
         }
         Ok(same)
     }
-}
-
-/// Whether a frame is the one that is kept, as far as can be told of one from before digests were kept.
-pub(super) fn same_content(kept: &Frame, new: &NewFrame) -> bool {
-    kept.new.digest.is_none() || kept.new.digest == new.digest
 }

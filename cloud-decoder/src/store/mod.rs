@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 mod change_feed;
+mod content;
 mod error;
 mod frame_store;
 mod identity;
@@ -20,9 +21,10 @@ mod row_writer;
 mod shared_clock;
 pub mod stored_frame;
 
+pub(crate) use content::Insertion;
 pub(crate) use error::StoreError;
 pub(crate) use frame_store::FrameStore;
-pub(crate) use insert::{Insertion, PendingRow};
+pub(crate) use insert::PendingRow;
 pub(crate) use open::open;
 pub(crate) use outcome::Pictures;
 pub(crate) use read::{DAMAGED, Original, ReadError};

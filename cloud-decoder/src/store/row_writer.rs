@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     catalogue::{Catalogue, FrameRows},
     change_feed::ChangeFeed,
+    content::{Insertion, same_content},
     error::StoreError,
-    insert::{Insertion, same_content},
     queue::{Queue, QueueError},
     shared_clock::SharedClock,
 };

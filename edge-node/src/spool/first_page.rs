@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::{PAGE_BYTES, SpoolError};
+use super::{PAGE_BYTES, SpoolError, migrations::migrator};
 
 const PAGE: usize = PAGE_BYTES as usize;
 const HEADER_BYTES: usize = 100;
@@ -45,7 +45,7 @@ pub(super) async fn has_schema(connection: &mut SqliteConnection) -> Result<bool
         .max_connections(1)
         .connect_with(SqliteConnectOptions::new().in_memory(true))
         .await?;
-    let migrator = sqlx::migrate!();
+    let migrator = migrator();
     migrator.run(&ours).await.map_err(SpoolError::Schema)?;
     type Line = (String, String, String, Option<String>);
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_master";

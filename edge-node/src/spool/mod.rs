@@ -22,6 +22,7 @@
 
 mod file;
 mod first_page;
+mod migrations;
 mod read;
 mod salvage;
 mod taken;
@@ -344,7 +345,7 @@ impl Pools {
             .max_connections(1)
             .connect_with(options.clone())
             .await?;
-        let migrated = sqlx::migrate!().run(&writer).await;
+        let migrated = migrations::migrator().run(&writer).await;
         migrated.map_err(|error| match error {
             MigrateError::Execute(error) => error.into(),
             // No version has changed what an earlier one did.

@@ -5,7 +5,7 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Catalogue, CatalogueError, row::id, statement::sql};
+use super::{Catalogue, CatalogueError, from_row::from_row, row::id, statement::sql};
 
 /// Frames whose PSNR makes a camera's recent mean.
 const RECENT_FRAMES: i64 = 50;
@@ -103,7 +103,7 @@ impl FromRow<'_, AnyRow> for Camera {
 }
 
 /// Sums over all cameras.
-#[derive(Clone, Copy, Debug, Default, PartialEq, FromRow)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Cameras of which frames are kept.
     pub cameras: i64,
@@ -127,6 +127,12 @@ pub struct Totals {
     pub measured: i64,
     /// Sum of their PSNR in dB.
     pub psnr_sum: f64,
+}
+
+from_row! {
+    Totals:
+        cameras, cameras_live, cameras_learning, frames, decoded, labelled, failed, pixels,
+        latent_bits, measured, psnr_sum
 }
 
 /// The standing alarms of a camera `c`: `s` of silence, `d` of a changed scene.

@@ -21,9 +21,10 @@ use super::{
     CatalogueError,
     dialect::{Dialect, POSTGRES, SQLITE},
     lease::Lease,
+    migrations::{self, migrator},
     statement::{Statement, sql},
 };
-use crate::metrics::{Access, Metrics};
+use crate::metrics::{DatabaseCall, Metrics};
 
 /// Reading connections to SQLite.
 const SQLITE_READERS: u32 = 4;
@@ -70,7 +71,7 @@ impl Database {
             })
             .connect(&url("rwc"))
             .await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        migrator(&migrations::SQLITE).run(&writer).await?;
         sql("UPDATE frames SET not_before_ms = 0 WHERE state = 'queued'")
             .execute(&writer)
             .await?;
@@ -109,7 +110,7 @@ impl Database {
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect(url.as_str())
             .await?;
-        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        migrator(&migrations::POSTGRES).run(&pool).await?;
         Ok(Self {
             dialect: &POSTGRES,
             writer: pool.clone(),
@@ -160,7 +161,8 @@ impl Database {
     where
         T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
     {
-        self.time(Access::Read, statement.rows(&self.readers)).await
+        self.time(DatabaseCall::Read, statement.rows(&self.readers))
+            .await
     }
 
     /// The first row of a statement that only reads.
@@ -168,7 +170,8 @@ impl Database {
     where
         T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
     {
-        self.time(Access::Read, statement.row(&self.readers)).await
+        self.time(DatabaseCall::Read, statement.row(&self.readers))
+            .await
     }
 
     /// The row of a statement that only reads and always has one.
@@ -188,7 +191,8 @@ impl Database {
     where
         T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
     {
-        self.time(Access::Write, statement.row(&self.writer)).await
+        self.time(DatabaseCall::Write, statement.row(&self.writer))
+            .await
     }
 
     /// All rows that a statement changed.
@@ -199,12 +203,13 @@ impl Database {
     where
         T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
     {
-        self.time(Access::Write, statement.rows(&self.writer)).await
+        self.time(DatabaseCall::Write, statement.rows(&self.writer))
+            .await
     }
 
     /// Runs a statement that changes something.
     pub(super) async fn execute(&self, statement: Statement) -> Result<(), CatalogueError> {
-        self.time(Access::Write, statement.execute(&self.writer))
+        self.time(DatabaseCall::Write, statement.execute(&self.writer))
             .await
     }
 
@@ -219,7 +224,7 @@ impl Database {
                 }
             }
         };
-        self.time(Access::Write, tried).await
+        self.time(DatabaseCall::Write, tried).await
     }
 
     async fn try_transaction<T>(&self, work: &impl Work<T>) -> Result<T, CatalogueError> {
@@ -242,7 +247,7 @@ impl Database {
 
     async fn time<T>(
         &self,
-        access: Access,
+        access: DatabaseCall,
         call: impl Future<Output = Result<T, CatalogueError>>,
     ) -> Result<T, CatalogueError> {
         match &self.metrics {

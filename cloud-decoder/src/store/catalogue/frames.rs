@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Catalogue, CatalogueError,
+    from_row::from_row,
     row::{FrameId, id},
     statement::{Statement, sql},
     sums::saturate,
@@ -56,7 +57,7 @@ pub struct LikeliestClass {
 }
 
 /// The statistics of a frame's latents.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LatentSample {
     /// When the frame was captured, milliseconds since the Unix epoch.
     pub captured_ms: i64,
@@ -67,6 +68,8 @@ pub struct LatentSample {
     /// How often each bit of a patch is set, from 0 (never) to 255 (always).
     pub shares: Vec<u8>,
 }
+
+from_row! { LatentSample: captured_ms, psnr_db, latent_ones, shares }
 
 impl Catalogue {
     /// One frame.

@@ -1,10 +1,9 @@
 //! Means over time, read from one index.
 
 use serde::Serialize;
-use sqlx::FromRow;
 use utoipa::ToSchema;
 
-use super::{Catalogue, CatalogueError, statement::sql};
+use super::{Catalogue, CatalogueError, from_row::from_row, statement::sql};
 
 /// Most lines of one answer.
 pub const MAX_LINES: u32 = 24;
@@ -103,7 +102,6 @@ pub struct Line {
     pub latency_ms: Vec<Option<f64>>,
 }
 
-#[derive(FromRow)]
 struct Step {
     name: String,
     captured_ms: i64,
@@ -117,6 +115,12 @@ struct Step {
     encode_ms: Option<f64>,
     decode_ms: Option<f64>,
     latency_ms: Option<f64>,
+}
+
+from_row! {
+    Step:
+        name, captured_ms, frames, psnr_db, ssim, ms_ssim, seam_ratio, bpp, latent_ones,
+        encode_ms, decode_ms, latency_ms
 }
 
 /// Means of a step, after its name.

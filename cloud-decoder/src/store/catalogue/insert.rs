@@ -14,8 +14,8 @@ use super::{
     dialect::Dialect,
     row::id,
     statement::sql,
-    sums::{CAMERA_SUMS, camera_sums, saturate, traffic},
-    traffic::{Bytes, add_traffic},
+    sums::{CAMERA_SUMS, camera_sums, saturate},
+    traffic::{Bytes, add_traffic, frame_traffic},
 };
 use crate::{
     clock::DAY_MS,
@@ -80,7 +80,7 @@ async fn insert(
         camera.last_received_ms = new.received_ms;
         let day = new.received_ms / DAY_MS;
         let bytes = sent.entry((day, &new.node_id, &new.camera_id)).or_default();
-        *bytes = bytes.plus(traffic(new));
+        *bytes = bytes.plus(frame_traffic(new));
         rows.push(Some(Frame::queued(new.clone())));
     }
     for (id, camera) in cameras {

@@ -1,8 +1,5 @@
-//! The sums that frames add to those of their cameras and of the days' traffic.
+//! The sums that frames add to those of their cameras.
 
-use patchwire_proto::latent::OVERHEAD_BYTES;
-
-use super::traffic::Bytes;
 use crate::frame::{FrameState, NewFrame, Quality};
 
 /// Columns of a camera's sums, in the order of [`camera_sums`].
@@ -32,24 +29,6 @@ pub(super) fn camera_sums(new: &NewFrame) -> [i64; CAMERA_SUMS.len()] {
         when(sourced, saturate(new.source_bytes)),
         when(sourced, latent_bits),
     ]
-}
-
-/// The bytes of a frame that came for the first time.
-pub(super) fn traffic(new: &NewFrame) -> Bytes {
-    let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
-    let latents = match new.latent_bits {
-        0 => 0,
-        bits => saturate(bits / 8 + OVERHEAD_BYTES as u64),
-    };
-    Bytes {
-        frames: 1,
-        told_frames: (new.source_bytes > 0).into(),
-        source_bytes: saturate(new.source_bytes),
-        latent_bytes: latents,
-        label_bytes: label,
-        original_bytes: original,
-        overhead_bytes: (saturate(new.wire_bytes) - latents - label - original).max(0),
-    }
 }
 
 /// The PSNR that counts in a camera's mean: an infinite one would stay in the sum.

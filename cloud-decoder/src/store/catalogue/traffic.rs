@@ -1,18 +1,20 @@
 //! Bytes by day, edge node and camera.
 
+use patchwire_proto::latent::OVERHEAD_BYTES;
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::{
     CatalogueError, Watchlist,
+    from_row::from_row,
     statement::{Statement, sql},
     sums::saturate,
     watches::MAX_WATCHED,
 };
+use crate::frame::NewFrame;
 
 /// Bytes between cameras, edge nodes and this service. HTTP/2, TLS and TCP are not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Bytes {
     /// Frames, each once.
     pub frames: i64,
@@ -28,6 +30,12 @@ pub struct Bytes {
     pub original_bytes: i64,
     /// The rest of the messages, and frames that came again.
     pub overhead_bytes: i64,
+}
+
+from_row! {
+    Bytes:
+        frames, told_frames, source_bytes, latent_bytes, label_bytes, original_bytes,
+        overhead_bytes
 }
 
 /// Columns of the table `traffic` after the day, the node and the camera, in the order of [`Bytes::columns`].
@@ -88,15 +96,16 @@ pub enum TrafficBy {
 }
 
 /// Bytes of a day, a node or a camera.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrafficLine {
     /// The day's number since 1970-01-01, or the id of the node or the camera.
     pub name: String,
     /// Its bytes.
     #[serde(flatten)]
-    #[sqlx(flatten)]
     pub bytes: Bytes,
 }
+
+from_row! { TrafficLine: name; flatten bytes }
 
 /// Which bytes to sum.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +118,24 @@ pub struct TrafficSpan {
     pub node: Option<String>,
     /// One line each.
     pub by: TrafficBy,
+}
+
+/// The bytes of a frame that came for the first time.
+pub(super) fn frame_traffic(new: &NewFrame) -> Bytes {
+    let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
+    let latents = match new.latent_bits {
+        0 => 0,
+        bits => saturate(bits / 8 + OVERHEAD_BYTES as u64),
+    };
+    Bytes {
+        frames: 1,
+        told_frames: (new.source_bytes > 0).into(),
+        source_bytes: saturate(new.source_bytes),
+        latent_bytes: latents,
+        label_bytes: label,
+        original_bytes: original,
+        overhead_bytes: (saturate(new.wire_bytes) - latents - label - original).max(0),
+    }
 }
 
 /// Adds bytes to those of a node and a camera on one day, since 1970-01-01 in UTC.

@@ -1,14 +1,13 @@
 //! Questions about the frames that wait for the decoder, claimed ones included.
 
 use serde::Serialize;
-use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Catalogue, CatalogueError, statement::sql};
+use super::{Catalogue, CatalogueError, from_row::from_row, statement::sql};
 
 /// Where a frame stands among those that wait for a decoder. One in four times the oldest is taken first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Place)]
 pub struct QueuePosition {
     /// Frames that are to be taken before it, those being decoded included.
@@ -18,6 +17,8 @@ pub struct QueuePosition {
     /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
     pub oldest_received_ms: Option<i64>,
 }
+
+from_row! { QueuePosition: ahead, waiting, oldest_received_ms }
 
 impl Catalogue {
     /// How many frames wait.

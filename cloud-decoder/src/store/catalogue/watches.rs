@@ -1,14 +1,12 @@
 //! Where the watch over cameras stands: what was learned of each camera, and the frames that came since.
 
-use sqlx::FromRow;
-
-use super::{CatalogueError, Watchlist, statement::sql};
+use super::{CatalogueError, Watchlist, from_row::from_row, statement::sql};
 
 /// Most cameras whose names or watches one answer has.
 pub(crate) const MAX_WATCHED: i64 = 100_000;
 
 /// How far a camera has been watched.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The camera's id.
     pub camera_id: String,
@@ -21,6 +19,8 @@ pub struct Watched {
     /// Longest usual time between two frames in milliseconds.
     pub expected_ms: Option<i64>,
 }
+
+from_row! { Watched: camera_id, last_seq, last_received_ms, judged_seq, expected_ms }
 
 /// Something learned of a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Learned {
 }
 
 /// A frame as far as a camera's scene and rhythm go.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The frame's number in the order of arrival.
     pub seq: i64,
@@ -53,6 +53,8 @@ pub struct Sighting {
     /// The same of the first bits in a coarse grid over the frame; absent of frames from before there was one.
     pub scene_grid: Option<Vec<u8>>,
 }
+
+from_row! { Sighting: seq, captured_ms, program_id, width, height, latent_shares, scene_grid }
 
 impl Watchlist {
     /// Cameras by name, at most 100,000.

@@ -1,11 +1,12 @@
 //! Convolutions in full precision.
 
 use crate::engine::{Convolution, Engine, Finish};
-use crate::linear::{self, Linear};
+use crate::engines::linear::{self, Linear};
+use crate::engines::simd::transforms::{POINTS, TILE};
+use crate::engines::simd::{Isa, Lanes, PANEL, Windows};
+use crate::engines::winograd::Winograd;
 use crate::rows::{MARGIN, Rows};
-use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::value::Value;
-use crate::winograd::{self, Winograd};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -140,7 +141,7 @@ impl Conv {
     /// value is computed from does not depend on where a frame ends.
     fn fits_winograd(side: usize, outputs: usize, inputs: usize, kernel: usize) -> bool {
         kernel == 3
-            && side.is_multiple_of(winograd::TILE)
+            && side.is_multiple_of(TILE)
             && inputs.is_multiple_of(8)
             && outputs.is_multiple_of(8)
     }
@@ -148,7 +149,7 @@ impl Conv {
     /// Values that packing takes.
     pub(crate) fn packed_len(outputs: usize, inputs: usize, kernel: usize, side: usize) -> usize {
         if Self::fits_winograd(side, outputs, inputs, kernel) {
-            return Packed::packed_len(outputs, inputs, 1) * winograd::POINTS;
+            return Packed::packed_len(outputs, inputs, 1) * POINTS;
         }
         Packed::packed_len(outputs, inputs, kernel)
     }
@@ -173,7 +174,7 @@ impl Convolution<Isa> for Conv {
     fn step(&self) -> usize {
         match self {
             Self::Direct(_) => 1,
-            Self::Winograd(_) => winograd::TILE,
+            Self::Winograd(_) => TILE,
         }
     }
 

@@ -1,9 +1,15 @@
-//! The transforms of [`winograd`](crate::winograd) around its products, eight channels at a time.
+//! The transforms of [`winograd`](crate::engines::winograd) around its products, eight channels at a time.
 
 use crate::engine::Finish;
-use crate::simd::{Lanes, PANEL, Vector, WIDTH, Work};
+use crate::engines::simd::{Lanes, PANEL, Vector, WIDTH, Work};
 use crate::value::Value;
-use crate::winograd::{POINTS, TILE, WINDOW};
+
+/// Outputs along a side of a tile.
+pub(crate) const TILE: usize = 4;
+/// Inputs along a side of a tile.
+pub(crate) const WINDOW: usize = TILE + 2;
+/// Products of a tile for an input and an output channel.
+pub(crate) const POINTS: usize = WINDOW * WINDOW;
 
 /// `B' d B` of the tiles of a block.
 pub(crate) struct Inputs<'a> {
@@ -121,7 +127,7 @@ impl<O: Value> Work for Outputs<'_, '_, O> {
     }
 }
 
-/// What lies so far into each of some lines.
+/// The vectors at the same offset of six lines.
 ///
 /// # Safety
 /// As of [`Vector::load`], of each line.

@@ -3,7 +3,7 @@
 //! Inputs of the first of them are bits, -1 or +1: four weights have sixteen sums, which are made once for many patches.
 
 use crate::engine;
-use crate::simd::{Isa, Lanes, PANEL, Vector, Windows, Work};
+use crate::engines::simd::{Isa, Lanes, PANEL, Vector, Windows, Work};
 use rayon::prelude::*;
 
 /// Weights whose sums are in one table.

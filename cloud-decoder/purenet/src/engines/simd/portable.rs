@@ -1,6 +1,6 @@
 //! The kernel in plain Rust: the fallback, and what the others are tested against.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
+use super::lanes::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
 
 const GROUP: usize = 8; // channels kept in registers together
 

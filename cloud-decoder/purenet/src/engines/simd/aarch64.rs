@@ -1,6 +1,6 @@
 //! The kernel with NEON.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
+use super::lanes::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
 use std::arch::aarch64::*;
 
 /// Pixels of the tile that fills the registers.

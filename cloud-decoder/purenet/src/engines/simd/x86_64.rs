@@ -1,6 +1,6 @@
 //! The kernel with AVX2 and FMA, and with AVX-512.
 
-use super::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, Work};
+use super::lanes::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows, Work};
 use std::arch::x86_64::*;
 
 /// Pixels of the tiles that fill the registers.

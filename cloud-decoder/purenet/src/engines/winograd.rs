@@ -1,4 +1,4 @@
-//! 3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a tile of 4x4 outputs takes 36 products an input and output
+//! 3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a tile of 4x4 outputs takes 36 products per input and output
 //! channel in place of 144.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4. The points are
@@ -6,20 +6,14 @@
 //! `A' [(G g G') * (B' d B)] A`, the products summed over the input channels between the transforms.
 
 use crate::engine::Finish;
+use crate::engines::simd::transforms::{Inputs, Outputs, POINTS, TILE, WINDOW};
+use crate::engines::simd::{Isa, Lanes, PANEL, Windows};
 use crate::rows::{MARGIN, Rows};
-use crate::simd::transforms::{Inputs, Outputs};
-use crate::simd::{Isa, Lanes, PANEL, Windows};
 use crate::value::Value;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
-/// Outputs along a side of a tile.
-pub(crate) const TILE: usize = 4;
-/// Inputs along a side of a tile.
-pub(crate) const WINDOW: usize = TILE + 2;
-/// Products of a tile for an input and an output channel.
-pub(crate) const POINTS: usize = WINDOW * WINDOW;
-/// Values between the points of a block besides its own, so that points do not share cache sets.
+/// Unused values between the points of a block, so that points do not share cache sets.
 const PAD: usize = 16;
 
 /// G, row by row.
@@ -57,7 +51,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Grows to so many values and sums.
+    /// Grows to hold these numbers of values and sums.
     fn fit(&mut self, inputs: usize, sums: usize) {
         self.inputs.resize(inputs.max(self.inputs.len()), 0.0);
         self.sums
@@ -196,12 +190,12 @@ impl Winograd {
 
 #[cfg(test)]
 mod tests {
-    use crate::conv::{Conv, Packed};
     use crate::engine::{Convolution, Finish};
-    use crate::layout::Shape;
+    use crate::engines::conv::{Conv, Packed};
+    use crate::engines::simd::Isa;
     use crate::noise::noise;
     use crate::rows::Rows;
-    use crate::simd::Isa;
+    use crate::shape::Shape;
 
     /// A map of one row of patches, wider than a block of tiles.
     fn map(channels: usize, seed: u64) -> Rows<f32> {
