@@ -8,7 +8,6 @@ use prost::Message as _;
 use crate::{
     analysis::scene,
     frame::{Label, NewFrame, Score},
-    picture,
     stored::{Record, StoredFrame},
 };
 
@@ -109,7 +108,7 @@ fn check_original_size(
     width: u32,
     height: u32,
 ) -> Result<(), String> {
-    let size = picture::size(media_type, data)
+    let size = media::size(data, media_type)
         .map_err(|e| format!("original is not a readable {media_type}: {e}"))?;
     if size != (width, height) {
         return Err(format!(

@@ -63,7 +63,7 @@ pub(crate) enum DecodeError {
     #[error(transparent)]
     Quality(#[from] quality::QualityError),
     #[error("original does not decode: {0}")]
-    Original(picture::ReadError),
+    Original(media::DecodeError),
     #[error("reconstruction cannot be written: {0}")]
     Write(#[from] picture::WriteError),
     #[error("decoder panicked")]
@@ -130,7 +130,7 @@ pub(crate) struct Original {
 impl Original {
     /// Its pixels as RGB; `None` when they are not those that the edge node encoded.
     fn pixels(&self, width: u32, height: u32) -> Result<Option<Vec<u8>>, DecodeError> {
-        let pixels = picture::read(&self.media_type, &self.data, width, height);
+        let pixels = media::decode_as(&self.data, &self.media_type, (width, height));
         let pixels = pixels.map_err(DecodeError::Original)?;
         let same = self.crc32c.is_none_or(|crc| crc == crc32c(&pixels));
         Ok(same.then_some(pixels))
@@ -409,11 +409,11 @@ fn rebuild(
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let (png, thumbnail) = rayon::join(
-        || picture::png(&rgb, width, height),
-        || picture::small_jpeg(&rgb, width, height),
+        || media::encode::png(&rgb, width, height),
+        || picture::thumbnail(&rgb, width, height),
     );
     Ok(Rebuilt {
-        png: png?,
+        png: png.map_err(picture::WriteError::from)?.into(),
         thumbnail: thumbnail?,
         quality,
         differs,

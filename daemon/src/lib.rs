@@ -14,7 +14,6 @@ pub mod forwarded;
 pub mod guesses;
 pub mod health;
 pub mod http;
-pub mod jpeg;
 pub mod lenient;
 mod links;
 pub mod metrics;
@@ -26,7 +25,6 @@ pub mod secrets;
 pub mod tls;
 pub mod tokens;
 pub mod trace;
-pub mod webp;
 
 /// A foreign error's text on one line of bounded length.
 pub fn one_line(error: &dyn std::fmt::Display) -> String {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use daemon::files::Live;
+use media::Picture;
 use patchwire_proto::{latent::LatentFrame, limits::MAX_LABELS};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use schemars::JsonSchema;
@@ -13,7 +14,6 @@ use utoipa::ToSchema;
 
 use crate::{
     config::Config,
-    intake::Frame,
     metrics::TaskKind,
     programs::{Choice, Programs},
 };
@@ -138,7 +138,7 @@ impl Encoder {
 ///
 /// # Errors
 /// What the emulator refuses; nothing for a frame that passed the intake.
-pub fn encode(choice: &Choice, frame: &Frame, task: Task) -> Result<Encoded, nqe::FrameError> {
+pub fn encode(choice: &Choice, frame: &Picture, task: Task) -> Result<Encoded, nqe::FrameError> {
     let (rgb, width, height) = (&frame.rgb, frame.width, frame.height);
     let start = Instant::now();
     let mut encoded = Encoded {

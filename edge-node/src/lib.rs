@@ -1,7 +1,7 @@
 //! The edge daemon: takes camera frames over HTTP, encodes them on the emulated ASIC, keeps them in
 //! a durable spool and sends them to the cloud.
 //!
-//! A frame, posted or fetched by [`sources`], flows through [`intake`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
+//! A frame, posted or fetched by [`sources`], flows through [`media`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
 //! and [`uplink`] (the cloud's stream). [`start`] runs all of it in this process.
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,6 @@ pub mod backoff;
 pub mod config;
 pub mod encode;
 mod http;
-pub mod intake;
 pub mod metrics;
 mod node;
 pub mod original;

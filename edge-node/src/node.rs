@@ -9,6 +9,7 @@ use bytes::Bytes;
 use daemon::{
     boot::SPANS, expiry::Watched, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate,
 };
+use media::{Limits, Picture};
 use patchwire_proto::{
     limits,
     v1::{self, EncodedFrame, Label},
@@ -22,7 +23,6 @@ use crate::{
     config::Config,
     encode::{self, Encoded, Encoder, Task},
     http::{Bodies, HttpError},
-    intake::{self, Frame},
     metrics::{Metrics, Refusal},
     original,
     sources::Board,
@@ -158,8 +158,11 @@ impl Node {
             taken: _,
             permit,
         } = submission;
-        let max_pixels = self.config.http.max_pixels;
-        let frame = intake::decode(&body, content_type.as_deref(), raw_size, max_pixels)?;
+        let within = Limits {
+            max_side: limits::MAX_SIDE,
+            max_pixels: self.config.http.max_pixels,
+        };
+        let frame = media::decode(&body, content_type.as_deref(), raw_size, within)?;
         let source_bytes = body.len() as u64;
         // Kept to the end, whatever is loaded meanwhile.
         let programs = self.encoder.programs().get();
@@ -207,7 +210,7 @@ impl Node {
         &self,
         id: Uuid,
         camera_id: String,
-        frame: &Frame,
+        frame: &Picture,
         encoded: &Encoded,
     ) -> EncodedFrame {
         let label = encoded.classified.as_ref().map(|classified| Label {

@@ -10,52 +10,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use daemon::jpeg::Jpeg;
-use image::ImageError;
+use media::{ImageError, Limits, Picture, decode, encode, original::without_metadata};
 use patchwire_proto::v1::{EncodedFrame, Original};
-
-use crate::intake::{self, Frame};
 
 /// The original of a frame that came as these bytes.
 ///
 /// # Errors
-/// None for a frame that [`intake::decode`] returned.
-pub fn attach(frame: &Frame, body: &Bytes) -> Result<Original, ImageError> {
-    let Some((media_type, data)) = own_encoding(frame, body) else {
-        return intake::lossless(frame);
+/// None for a picture that [`decode`] returned.
+pub fn attach(frame: &Picture, body: &[u8]) -> Result<Original, ImageError> {
+    let Some((media_type, data)) = without_metadata(frame, body) else {
+        return lossless(frame);
     };
     Ok(Original {
         media_type: media_type.to_owned(),
-        data,
+        data: data.into(),
         rgb_crc32c: Some(crc32c::crc32c(&frame.rgb)),
     })
 }
 
-/// The camera's own file without metadata, and its media type; `None` where there is no such, or it is larger than need be.
-fn own_encoding(frame: &Frame, body: &Bytes) -> Option<(&'static str, Bytes)> {
-    if frame.source_format.starts_with("jpeg") {
-        let stripped = Jpeg::new(body).ok()?.stripped()?;
-        return Some(("image/jpeg", stripped.into()));
-    }
-    if frame.source_format.starts_with("webp") {
-        return Some(("image/webp", plain_webp(body)?));
-    }
-    None
-}
-
-/// A WebP that consists of its pixels alone, up to the end that its header tells. The extended format, which has metadata,
-/// is left out.
-fn plain_webp(body: &Bytes) -> Option<Bytes> {
-    let kind = body.get(12..16)?;
-    let length = u32::from_le_bytes(body.get(4..8)?.try_into().ok()?) as usize;
-    let chunk = u32::from_le_bytes(body.get(16..20)?.try_into().ok()?) as usize;
-    let alone = chunk.checked_add(12 + chunk % 2)? == length;
-    let plain = matches!(kind, b"VP8 " | b"VP8L") && alone;
-    plain
-        .then(|| body.get(..length + 8))
-        .flatten()
-        .map(Bytes::copy_from_slice)
+fn lossless(picture: &Picture) -> Result<Original, ImageError> {
+    let (media_type, data) = encode::lossless(&picture.rgb, picture.width, picture.height)?;
+    Ok(Original {
+        media_type: media_type.to_owned(),
+        data: data.into(),
+        rgb_crc32c: None,
+    })
 }
 
 /// The frame with a lossless original in place of the camera's own file, for a cloud that does not take that; without one if
@@ -63,8 +42,8 @@ fn plain_webp(body: &Bytes) -> Option<Bytes> {
 pub(crate) fn made_lossless(mut frame: EncodedFrame) -> EncodedFrame {
     frame.original = frame.original.and_then(|original| {
         let media_type = Some(original.media_type.as_str());
-        let decoded = intake::decode(&original.data, media_type, None, u64::MAX);
-        let lossless = decoded.map(|decoded| intake::lossless(&decoded));
+        let decoded = decode(&original.data, media_type, None, Limits::NONE);
+        let lossless = decoded.map(|decoded| lossless(&decoded));
         lossless
             .inspect_err(
                 |error| tracing::warn!(%error, "an original from the spool cannot be decoded"),

@@ -27,7 +27,7 @@ fn file(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 
 /// What a camera sent.
 fn camera_jpeg(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests/jpegs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/jpegs");
     fs::read(folder.join(name).with_extension("jpg")).expect("a file")
 }
 

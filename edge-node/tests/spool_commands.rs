@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use edge_node::intake;
+use media::Limits;
 use patchwire_proto::latent::LatentFrame;
 use support::{answer, config, free_addr, plain, post_one, post_raw};
 
@@ -75,7 +75,7 @@ async fn frames_are_listed_checked_and_taken_out_beside_a_running_node() {
     let latents = LatentFrame::decode(latents.into()).expect("a container");
     assert_eq!((latents.width, latents.height, latents.bits), (32, 32, 8));
     let original = std::fs::read(format!("{out}/{first}.webp")).expect("original");
-    let original = intake::decode(&original.into(), Some("image/webp"), None, 1024);
+    let original = media::decode(&original, Some("image/webp"), None, Limits::NONE);
     assert_eq!(original.expect("WebP").rgb, plain(32, 32, [200, 0, 0]));
 
     let busy = refused(dir.path(), &["drop", "--all"]).await;

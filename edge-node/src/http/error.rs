@@ -11,7 +11,9 @@ use daemon::tokens;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{intake::IntakeError, metrics::Refusal, spool::SpoolError};
+use media::DecodeError;
+
+use crate::{metrics::Refusal, spool::SpoolError};
 
 /// Seconds after which a client is told to try again when the node is busy.
 const RETRY_BUSY_S: u64 = 1;
@@ -119,16 +121,17 @@ impl From<tokens::Refusal> for HttpError {
     }
 }
 
-impl From<IntakeError> for HttpError {
-    fn from(error: IntakeError) -> Self {
-        use IntakeError as E;
+impl From<DecodeError> for HttpError {
+    fn from(error: DecodeError) -> Self {
+        use DecodeError as E;
         let status = match &error {
             E::NoType | E::Type(_) | E::Mismatch { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            E::Side(..) | E::Pixels { .. } | E::Metadata(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            E::Side { .. } | E::Pixels { .. } | E::Metadata(_) => StatusCode::PAYLOAD_TOO_LARGE,
             E::Empty
-            | E::RawSize
+            | E::RawSize(_)
             | E::RawLength { .. }
-            | E::NoPixels(..)
+            | E::NoPixels { .. }
+            | E::Size(..)
             | E::Jpeg(_)
             | E::Canvas(..)
             | E::Damaged(..) => StatusCode::BAD_REQUEST,

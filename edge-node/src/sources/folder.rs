@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use media::EXTENSIONS;
 use tokio::{task::spawn_blocking, time};
 
 use super::{Feed, Refused, SourceError};
@@ -27,11 +28,6 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// Most files of a folder; each takes about 100 bytes of memory and of the spool.
 pub(super) const MAX_FILES: usize = 100_000;
-/// Endings of the names of images, in any case.
-pub const ENDINGS: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "ppm", "pgm", "pbm", "pnm",
-];
-
 /// How a look at a file ended.
 enum Looked {
     /// It is a frame, or none.
@@ -137,7 +133,7 @@ fn list(folder: &Path) -> io::Result<Files> {
         let name = entry?.file_name();
         let hidden = name.as_bytes().first() == Some(&b'.');
         let ending = Path::new(&name).extension().map(|e| e.to_ascii_lowercase());
-        let image = ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+        let image = ending.is_some_and(|ending| EXTENSIONS.iter().any(|known| ending == *known));
         if hidden || !image {
             continue;
         }

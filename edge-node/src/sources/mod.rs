@@ -31,7 +31,6 @@ use utoipa::ToSchema;
 
 use crate::{
     backoff::Backoff,
-    intake,
     metrics::{Refusal, SourceOutcome, TaskKind},
     node::{Node, Submission},
     spool::{SpoolError, Taken},
@@ -42,7 +41,6 @@ use self::{config::From, folder::MAX_FILES};
 pub use self::{
     config::Source,
     ffmpeg::{Ffmpeg, FfmpegError},
-    folder::ENDINGS,
     jpegs::{Jpegs, TooLong},
 };
 
@@ -313,7 +311,7 @@ impl Desk {
                 &format!("it is larger than {most} bytes"),
             );
         }
-        let content_type = match intake::media_type(&body) {
+        let content_type = match media::media_type(&body) {
             Ok(media_type) => media_type.to_owned(),
             Err(sentence) => return never(Refusal::UnsupportedType, &sentence),
         };

@@ -1,10 +1,11 @@
 //! JPEG as cameras send it.
 //!
-//! The decoder, zune-jpeg, believes what markers say: it paints what is missing, and misplaces planes that come one after the
-//! other. So a file is taken apart first ([`parts`]) and handed to it again with what it needs and nothing else ([`rewrite`]).
-//! Standard Huffman tables apply where there are none, as in motion JPEG, a missing end marker is no fault, and a
-//! picture whose data end early is refused.
+//! The decoder, zune-jpeg, trusts the markers: it invents pixels for missing data, and misplaces planes that are stored
+//! one after the other. So a file is first taken apart ([`parts`]) and then written again for the decoder, with the parts
+//! that it needs and nothing else ([`rewrite`]). A file without Huffman tables, as motion JPEG has it, gets the standard
+//! ones; a missing end marker is accepted; a picture whose data end early is refused.
 
+mod error;
 mod parts;
 mod planes;
 mod rewrite;
@@ -12,36 +13,23 @@ mod strip;
 
 use std::panic::catch_unwind;
 
-use image::{DynamicImage, RgbImage, metadata::Orientation};
+use image::RgbImage;
 use zune_jpeg::{
     JpegDecoder,
     errors::DecodeErrors,
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use crate::one_line;
+use crate::{
+    text::one_line,
+    upright::{upright, upright_size},
+};
 
+pub use self::error::JpegError;
 use self::{
     parts::{Layout, Parts, take_apart},
     planes::Plane,
 };
-
-/// Why a JPEG is not decoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JpegError {
-    /// The file ends before the picture is described.
-    #[error("JPEG is truncated: {0}")]
-    Truncated(&'static str),
-    /// The data of the picture end early, or have a fault.
-    #[error("JPEG is truncated or damaged: {0}")]
-    Data(String),
-    /// A header that cannot be.
-    #[error("JPEG is damaged: {0}")]
-    Damaged(&'static str),
-    /// A kind of JPEG that is not decoded.
-    #[error("JPEG with {0} is not supported")]
-    Unsupported(String),
-}
 
 /// A JPEG whose headers have been read.
 #[derive(Debug)]
@@ -51,27 +39,23 @@ impl<'a> Jpeg<'a> {
     /// Reads the headers; nothing is decoded.
     ///
     /// # Errors
-    /// [`JpegError`], by which no picture is there.
+    /// [`JpegError`] when the headers do not describe a whole picture.
     pub fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
         take_apart(bytes).map(Self)
     }
 
     /// Width and height in pixels, upright.
     pub fn size(&self) -> (u32, u32) {
-        let (width, height) = (self.0.width.into(), self.0.height.into());
-        use Orientation as O;
-        match self.0.orientation {
-            O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH => (height, width),
-            _ => (width, height),
-        }
+        let size = (self.0.width.into(), self.0.height.into());
+        upright_size(size, self.0.orientation)
     }
 
-    /// The pixels as RGB, 3 bytes each, row by row, upright as EXIF says.
+    /// The pixels as RGB, width * height * 3 bytes, row by row, turned upright as EXIF says.
     ///
     /// # Errors
     /// [`JpegError`] when the data are not those of a whole picture.
     pub fn decode(&self) -> Result<Vec<u8>, JpegError> {
-        // The decoder is not ours, and damaged files make it panic.
+        // Damaged files make the decoder panic.
         let pixels = catch_unwind(|| match self.0.layout {
             Layout::Together => picture(&rewrite::whole(&self.0)),
             Layout::Planar => self.planar(),
@@ -81,18 +65,16 @@ impl<'a> Jpeg<'a> {
         let (width, height) = (self.0.width.into(), self.0.height.into());
         let rgb = RgbImage::from_raw(width, height, rgb);
         let rgb = rgb.ok_or(JpegError::Damaged("its decoder gave another size"))?;
-        let mut upright = DynamicImage::from(rgb);
-        upright.apply_orientation(self.0.orientation);
-        Ok(upright.into_rgb8().into_raw())
+        Ok(upright(rgb, self.0.orientation))
     }
 
-    /// The file without metadata: no EXIF but the orientation, no thumbnail, no comment, no profile, nothing behind its end.
-    /// `None` where the file has a form that it would lose.
+    /// The file without metadata: EXIF has only the orientation; thumbnails, comments, profiles and bytes behind the end are
+    /// left out. `None` for a planar file, whose order of scans would be lost.
     pub fn stripped(&self) -> Option<Vec<u8>> {
         strip::stripped(&self.0)
     }
 
-    /// Each plane is a gray JPEG of its own.
+    /// Decodes each plane as a gray JPEG of its own.
     fn planar(&self) -> Result<Vec<u8>, JpegError> {
         let planes = (0..self.0.components.len()).map(|index| {
             let (width, height) = self.0.plane_size(index);
@@ -106,7 +88,7 @@ impl<'a> Jpeg<'a> {
     }
 }
 
-/// Red, green and blue of a picture that the decoder understands.
+/// RGB of a JPEG that was written for the decoder.
 fn picture(bytes: &[u8]) -> Result<Vec<u8>, JpegError> {
     let (samples, gray) = samples(bytes, ColorSpace::RGB)?;
     Ok(match gray {
@@ -115,7 +97,7 @@ fn picture(bytes: &[u8]) -> Result<Vec<u8>, JpegError> {
     })
 }
 
-/// Samples in `space`, or in gray, and whether that is so.
+/// Samples in `space`, or one gray sample per pixel for a gray picture; the flag tells which.
 fn samples(bytes: &[u8], space: ColorSpace) -> Result<(Vec<u8>, bool), JpegError> {
     let told = |error: DecodeErrors| JpegError::Data(one_line(&error).replace('"', ""));
     let options = DecoderOptions::default()

@@ -2,16 +2,18 @@
 
 use std::io::Cursor;
 
-use daemon::jpeg::JpegError;
-use edge_node::intake::{Frame, IntakeError, decode, lossless};
 use image::{
     DynamicImage, ExtendedColorType, ImageBuffer, ImageEncoder as _, ImageFormat, Luma, LumaA, Rgb,
     RgbImage, Rgba,
     codecs::{png::PngEncoder, webp::WebPEncoder},
 };
+use media::{DecodeError, JpegError, Limits, decode, encode::lossless};
 use proptest::prelude::*;
 
-const MOST: u64 = 1_000_000;
+const LIMITS: Limits = Limits {
+    max_side: 16_384,
+    max_pixels: 1_000_000,
+};
 const TYPES: [(&str, ImageFormat); 4] = [
     ("image/png", ImageFormat::Png),
     ("image/jpeg", ImageFormat::Jpeg),
@@ -35,7 +37,7 @@ fn photo() -> RgbImage {
 }
 
 fn pixels(bytes: Vec<u8>, kind: &str) -> Vec<u8> {
-    decode(&bytes.into(), Some(kind), None, MOST)
+    decode(&bytes, Some(kind), None, LIMITS)
         .expect("a frame")
         .rgb
 }
@@ -54,10 +56,10 @@ fn lossless_formats_keep_every_pixel() {
     }
     let raw = photo().into_raw();
     let frame = decode(
-        &raw.clone().into(),
+        &raw,
         Some("application/octet-stream"),
         Some((37, 21)),
-        MOST,
+        LIMITS,
     );
     assert_eq!(frame.expect("a frame").rgb, raw);
 }
@@ -83,10 +85,10 @@ fn gray_alpha_and_depth_are_converted_as_documented() {
 fn jpeg_is_decoded_closely_and_names_its_decoder() {
     let smooth = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 3) as u8, (y * 3) as u8, 128]));
     let frame = decode(
-        &file(smooth.clone(), ImageFormat::Jpeg).into(),
+        &file(smooth.clone(), ImageFormat::Jpeg),
         Some("image/jpeg"),
         None,
-        MOST,
+        LIMITS,
     );
     let frame = frame.expect("a frame");
     let error: u64 = frame
@@ -102,7 +104,7 @@ fn jpeg_is_decoded_closely_and_names_its_decoder() {
     );
     let lock = include_str!("../../Cargo.lock");
     for (kind, format) in TYPES {
-        let told = decode(&file(photo(), format).into(), Some(kind), None, MOST).expect("a frame");
+        let told = decode(&file(photo(), format), Some(kind), None, LIMITS).expect("a frame");
         let (decoder, version) = told
             .source_format
             .split_once('(')
@@ -134,48 +136,28 @@ fn an_end_marker_inside_metadata_does_not_hide_a_cut() {
         pixels(jpeg, "image/jpeg")
     );
     with_thumbnail.truncate(with_thumbnail.len() - 20);
-    let refused = decode(&with_thumbnail.into(), Some("image/jpeg"), None, MOST);
+    let refused = decode(&with_thumbnail, Some("image/jpeg"), None, LIMITS);
     assert!(
-        matches!(refused, Err(IntakeError::Jpeg(JpegError::Data(_)))),
+        matches!(refused, Err(DecodeError::Jpeg(JpegError::Data(_)))),
         "{refused:?}"
     );
 }
 
 #[test]
 fn the_original_is_lossless() {
-    let frame = Frame {
-        rgb: photo().into_raw(),
-        width: 37,
-        height: 21,
-        source_format: "raw",
-    };
-    let original = lossless(&frame).expect("a WebP");
-    assert_eq!(
-        pixels(original.data.to_vec(), &original.media_type),
-        frame.rgb
-    );
+    let rgb = photo().into_raw();
+    let (media_type, file) = lossless(&rgb, 37, 21).expect("a WebP");
+    assert_eq!(pixels(file, media_type), rgb);
 }
 
 #[test]
 fn an_original_with_a_side_too_long_for_webp_is_png() {
     for (width, height) in [(16_384, 8), (8, 16_384), (16_383, 8)] {
         let rgb: Vec<u8> = (0..width * height * 3).map(|i| (i / 100) as u8).collect();
-        let frame = Frame {
-            rgb,
-            width,
-            height,
-            source_format: "raw",
-        };
-        let original = lossless(&frame).expect("an original");
+        let (media_type, file) = lossless(&rgb, width, height).expect("an original");
         let png = width.max(height) > 16_383;
-        assert_eq!(
-            original.media_type,
-            if png { "image/png" } else { "image/webp" }
-        );
-        assert_eq!(
-            pixels(original.data.to_vec(), &original.media_type),
-            frame.rgb
-        );
+        assert_eq!(media_type, if png { "image/png" } else { "image/webp" });
+        assert_eq!(pixels(file, media_type), rgb);
     }
 }
 
@@ -204,7 +186,7 @@ fn png_and_webp_are_turned_upright_too() {
         .write_image(raw.0, raw.1, raw.2, raw.3)
         .expect("a WebP");
     for (bytes, kind) in [(png, "image/png"), (webp, "image/webp")] {
-        let frame = decode(&bytes.into(), Some(kind), None, MOST).expect("a frame");
+        let frame = decode(&bytes, Some(kind), None, LIMITS).expect("a frame");
         assert_eq!((frame.width, frame.height), (2, 3), "{kind}");
         assert_eq!(frame.rgb, upright, "{kind}");
     }
@@ -224,9 +206,9 @@ proptest! {
             let at = at % bytes.len();
             bytes[at] = value;
         }
-        match decode(&bytes.into(), Some(kind), None, MOST) {
+        match decode(&bytes, Some(kind), None, LIMITS) {
             Ok(frame) => {
-                prop_assert!(u64::from(frame.width) * u64::from(frame.height) <= MOST);
+                prop_assert!(u64::from(frame.width) * u64::from(frame.height) <= LIMITS.max_pixels);
                 prop_assert_eq!(frame.rgb.len(), (frame.width * frame.height * 3) as usize);
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Planes that came one after the other, put together as libjpeg-turbo does.
+//! Planes that are stored one after the other, put together as libjpeg-turbo does it.
 
 /// Samples of one component.
 pub(super) struct Plane {
@@ -16,8 +16,8 @@ impl Plane {
         }
     }
 
-    /// The plane at the picture's size. By twice it is interpolated, three parts of the nearer sample to one of the other;
-    /// otherwise samples are repeated.
+    /// The plane at the picture's size. A factor of two is interpolated, with weights 3/4 for the nearer and 1/4 for the
+    /// farther sample; for other factors samples are repeated.
     pub(super) fn stretched(self, across: u8, down: u8, width: usize, height: usize) -> Vec<u8> {
         if (across, down) == (1, 1) {
             return self.samples;
@@ -32,7 +32,7 @@ impl Plane {
                 true => self.mixed(y / down, upper).collect(),
                 false => self.row(y / down).collect(),
             };
-            // Sums are rounded up and down in turn, so that the mean stays.
+            // Sums are rounded up and down alternately, so that the mean stays the same.
             let value = |x: usize| {
                 let (at, first) = (x / across, x.is_multiple_of(across));
                 match (smooth_down, smooth_across) {
@@ -52,7 +52,7 @@ impl Plane {
         row.iter().copied().map(u16::from)
     }
 
-    /// Three parts of a row and one of that above or below it; at an edge of its own.
+    /// Three times a row plus the row above or below it; at an edge, plus itself.
     fn mixed(&self, at: usize, above: bool) -> impl Iterator<Item = u16> {
         let far = match above {
             true => at.saturating_sub(1),
@@ -63,7 +63,7 @@ impl Plane {
     }
 }
 
-/// Three parts of a sample and one of that before or behind it; at an edge of its own.
+/// Three times a sample plus the one before or behind it; at an edge, plus itself.
 fn beside(row: &[u16], at: usize, before: bool) -> u16 {
     let far = match before {
         true => at.saturating_sub(1),
@@ -72,7 +72,7 @@ fn beside(row: &[u16], at: usize, before: bool) -> u16 {
     3 * row[at] + row[far]
 }
 
-/// Red, green and blue of three planes of one size.
+/// RGB pixels from three planes of one size.
 pub(super) fn interleave(planes: &[Vec<u8>], rgb: bool) -> Vec<u8> {
     let [first, second, third] = planes else {
         return Vec::new();
@@ -82,7 +82,7 @@ pub(super) fn interleave(planes: &[Vec<u8>], rgb: bool) -> Vec<u8> {
     pixels.flatten().collect()
 }
 
-/// A pixel of luma and both chromas (JFIF), in 16 bits of fraction.
+/// The RGB pixel of a luma and two chroma samples (JFIF), computed with 16 fractional bits.
 fn colour(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     let (luma, blue, red) = (i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128);
     let part = |sum: i32| (luma + ((sum + 0x8000) >> 16)).clamp(0, 255) as u8;

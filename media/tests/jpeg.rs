@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use daemon::jpeg::{Jpeg, JpegError};
+use media::{Jpeg, JpegError};
 
 /// Most that zune-jpeg's transform and chroma differ from libjpeg-turbo's.
 const CLOSE: u8 = 4;

@@ -1,10 +1,10 @@
-//! What a JPEG consists of (ITU-T T.81, annex B).
+//! The parts of a JPEG (ITU-T T.81, annex B).
 
 use image::metadata::Orientation;
 
-use super::JpegError;
+use super::error::JpegError;
 
-/// Most tables and scans of a file; progressive ones have about thirty.
+/// Most tables and scans of a file; progressive files have about thirty.
 const MOST_PIECES: usize = 1024;
 
 /// A JPEG taken apart.
@@ -19,9 +19,9 @@ pub(super) struct Parts<'a> {
     /// Tables and scans in their order.
     pub(super) pieces: Vec<Piece<'a>>,
     pub(super) layout: Layout,
-    /// The components of three are red, green and blue.
+    /// Whether three components are red, green and blue.
     pub(super) rgb: bool,
-    /// Adobe's marker, which says what the components of four are.
+    /// Adobe's marker, which tells the colour space of four components.
     pub(super) adobe: Option<&'a [u8]>,
     pub(super) orientation: Orientation,
 }
@@ -29,7 +29,7 @@ pub(super) struct Parts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Component {
     pub(super) id: u8,
-    /// Samples across and down in a unit of the picture, 1 to 4 each.
+    /// Sampling factors across and down, 1 to 4 each.
     pub(super) across: u8,
     pub(super) down: u8,
     pub(super) quantization: u8,
@@ -44,24 +44,24 @@ pub(super) enum Piece<'a> {
 
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
-    /// Index of each component and its Huffman tables.
+    /// Index and Huffman tables of each component.
     pub(super) components: Vec<(usize, u8)>,
-    /// First and last coefficient, and their bits.
+    /// First and last coefficient, and the bits of them that the scan has.
     pub(super) progress: [u8; 3],
     pub(super) data: &'a [u8],
 }
 
-/// How the components come.
+/// How the components are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// In one scan, or in those of a progressive picture.
+    /// In one scan, or in the scans of a progressive picture.
     Together,
-    /// In a scan each.
+    /// One scan per component.
     Planar,
 }
 
 impl Parts<'_> {
-    /// Samples of a unit of the picture.
+    /// Largest sampling factors across and down.
     fn unit(&self) -> (u8, u8) {
         let most = |side: fn(&Component) -> u8| self.components.iter().map(side).max();
         (
@@ -70,7 +70,7 @@ impl Parts<'_> {
         )
     }
 
-    /// Pixels across and down that a sample of a component stands for.
+    /// Pixels across and down per sample of a component.
     pub(super) fn stretch(&self, index: usize) -> (u8, u8) {
         let ((across, down), component) = (self.unit(), self.components[index]);
         (across / component.across, down / component.down)
@@ -100,7 +100,7 @@ pub(super) fn take_apart(bytes: &[u8]) -> Result<Parts<'_>, JpegError> {
         orientation: Orientation::NoTransforms,
     };
     let (mut jfif, mut exif) = (false, None);
-    // A start marker begins another picture, an end marker ends this one.
+    // The start marker is skipped; another one would begin another picture.
     let mut at = 2;
     while let Some(marker) = next_marker(bytes, &mut at)
         && !matches!(marker, 0xd8 | 0xd9)
@@ -126,7 +126,7 @@ pub(super) fn take_apart(bytes: &[u8]) -> Result<Parts<'_>, JpegError> {
                     break;
                 }
             }
-            // The number of lines, where the frame header does not know it yet.
+            // The height, where the frame header leaves it open.
             0xdc if parts.height == 0 => {
                 parts.height = content
                     .first_chunk()
@@ -238,7 +238,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Whether all of the picture is there, as far as headers tell, and how it comes.
+    /// Checks that the headers describe a whole picture, and finds its layout.
     fn check(&mut self) -> Result<(), JpegError> {
         let Some(first) = self.scans().next() else {
             return Err(JpegError::Truncated(
@@ -275,7 +275,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Whether each coefficient of a progressive picture has come to its last bit.
+    /// Checks that the scans of a progressive picture have every bit of every coefficient.
     fn check_progress(&self) -> Result<(), JpegError> {
         let mut whole = vec![[false; 64]; self.components.len()];
         for scan in self.scans() {
@@ -299,7 +299,7 @@ fn unsupported(kind: impl Into<String>) -> JpegError {
     JpegError::Unsupported(kind.into())
 }
 
-/// The marker that comes next, and `at` behind it; bytes that belong to nothing are skipped.
+/// The next marker; moves `at` behind it. Bytes between segments are skipped.
 fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         let rest = bytes.get(*at..)?;
@@ -318,7 +318,7 @@ fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     }
 }
 
-/// The content of a segment, and `at` behind it; none if the file ends before.
+/// The content of a segment; moves `at` behind it. `None` if the file ends before.
 fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<&'a [u8]>, JpegError> {
     let Some(&length) = bytes.get(*at..).and_then(|rest| rest.first_chunk()) else {
         return Ok(None);
@@ -332,7 +332,7 @@ fn segment<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<&'a [u8]>, Jpeg
     Ok(content)
 }
 
-/// The data of a scan with its restart markers, and `at` behind it.
+/// The data of a scan with its restart markers; moves `at` behind it.
 fn entropy_coded<'a>(bytes: &'a [u8], at: &mut usize) -> &'a [u8] {
     let start = (*at).min(bytes.len());
     let data = &bytes[start..];

@@ -1,21 +1,21 @@
-//! A JPEG again, with what the decoder needs and nothing else.
+//! Writes a JPEG again with the parts that the decoder needs and nothing else.
 
 use super::parts::{Component, Parts, Piece, Scan};
 
-/// Ones, which no Huffman code consists of: a decoder that needs more data than there are finds a fault and not, as at a
-/// marker, zeros without end.
+/// One bits, which no Huffman code consists of: a decoder that reads beyond the data finds a fault. At a marker it would
+/// read zeros without end.
 const ONES: [u8; 2] = [0xff, 0x00];
-/// Pairs behind data that are read code by code,
+/// Pairs of such bytes behind data that are read code by code.
 const AFTER_CODES: usize = 8;
-/// and behind those of a progressive scan, whose runs may go on for a thousand bits without a code.
+/// Pairs behind a progressive scan, whose runs may go on for a thousand bits without a code.
 const AFTER_RUNS: usize = 160;
 
-/// A picture whose components come together.
+/// A picture whose components are stored together.
 pub(super) fn whole(parts: &Parts<'_>) -> Vec<u8> {
     let progressive = parts.kind == 0xc2;
     let ids = if parts.rgb { *b"RGB\0" } else { [1, 2, 3, 4] };
     let mut jpeg = begin(parts);
-    // Of four components it says what they are.
+    // Adobe's marker tells the colour space of four components.
     if let Some(adobe) = parts
         .adobe
         .filter(|adobe| parts.components.len() == 4 && adobe[11] < 3)
@@ -38,7 +38,7 @@ pub(super) fn whole(parts: &Parts<'_>) -> Vec<u8> {
                 let components = scan.components.iter();
                 let components = components.map(|&(index, tables)| [ids[index], tables]);
                 scan_header(&mut jpeg, components, scan.progress);
-                // The decoder wants the marker right behind the first scan of a progressive picture.
+                // Behind the first scan of a progressive picture the decoder expects the marker at once.
                 let after = match (progressive, scans) {
                     (false, _) => AFTER_CODES,
                     (true, 0) => 0,
@@ -56,7 +56,7 @@ pub(super) fn whole(parts: &Parts<'_>) -> Vec<u8> {
     jpeg
 }
 
-/// One component of a planar picture, in gray.
+/// One component of a planar picture, as a gray JPEG.
 pub(super) fn plane(parts: &Parts<'_>, index: usize) -> Vec<u8> {
     let mut jpeg = begin(parts);
     let component = Component {
@@ -88,7 +88,7 @@ fn begin(parts: &Parts<'_>) -> Vec<u8> {
     });
     let mut jpeg = Vec::with_capacity(sizes.sum::<usize>() + 64);
     jpeg.extend([0xff, 0xd8]);
-    // By this the decoder takes the standard Huffman tables for those that are missing.
+    // This marker makes the decoder use the standard Huffman tables for missing ones.
     segment(&mut jpeg, 0xe0, &[b"AVI1\0"]);
     jpeg
 }
@@ -123,7 +123,7 @@ pub(super) fn scan_header(
     segment(jpeg, 0xda, &[&count, components.as_flattened(), &progress]);
 }
 
-/// Pieces of a file's segments, none longer than one.
+/// Writes a segment. `content` comes from a segment of the file, so its length fits.
 pub(super) fn segment(jpeg: &mut Vec<u8>, marker: u8, content: &[&[u8]]) {
     let length = 2 + content.iter().map(|piece| piece.len()).sum::<usize>();
     jpeg.extend([0xff, marker]);
@@ -133,7 +133,7 @@ pub(super) fn segment(jpeg: &mut Vec<u8>, marker: u8, content: &[&[u8]]) {
         .for_each(|piece| jpeg.extend_from_slice(piece));
 }
 
-/// The data of a scan. What stands before a restart marker is whole too.
+/// Writes the data of a scan, with one bits before each restart marker and at the end.
 fn data(jpeg: &mut Vec<u8>, scan: &Scan<'_>, after: usize) {
     let mut rest = scan.data;
     let restarts = |pair: &[u8]| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7);

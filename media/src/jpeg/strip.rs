@@ -1,4 +1,4 @@
-//! A JPEG without metadata: its tables, its data and its orientation, nothing else.
+//! Writes a JPEG without metadata: its tables, its data and its orientation, nothing else.
 
 use image::metadata::Orientation;
 
@@ -7,17 +7,17 @@ use super::{
     rewrite::{frame_header, scan_header, segment},
 };
 
-/// The header of JFIF 1.1 without a resolution. It says that three components are YCbCr.
+/// The header of JFIF 1.1 without a resolution. It declares that three components are YCbCr.
 const JFIF: &[u8] = b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0";
 
-/// The picture again; `None` of one whose components come one after the other, since its scans were put in another order.
+/// The picture without metadata; `None` for a planar one, whose order of scans is not kept.
 pub(super) fn stripped(parts: &Parts<'_>) -> Option<Vec<u8>> {
     if parts.layout != Layout::Together {
         return None;
     }
     let mut jpeg = vec![0xff, 0xd8];
     match parts.adobe {
-        // Beside JFIF it does not count.
+        // Adobe's marker has no effect beside JFIF.
         _ if !parts.rgb && parts.components.len() < 4 => segment(&mut jpeg, 0xe0, &[JFIF]),
         Some(adobe) => segment(&mut jpeg, 0xee, &[adobe]),
         None => {}
@@ -48,7 +48,7 @@ pub(super) fn stripped(parts: &Parts<'_>) -> Option<Vec<u8>> {
     Some(jpeg)
 }
 
-/// EXIF whose only tag is the orientation: TIFF 6.0, big endian, tag 0x0112, one SHORT.
+/// EXIF with the orientation as its only tag: TIFF 6.0, big endian, tag 0x0112, one SHORT.
 fn exif(orientation: Orientation) -> Vec<u8> {
     let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.push(orientation.to_exif());
