@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use daemon::one_line;
+use daemon::error::one_line;
 
 use crate::{
     bus::Bus,

@@ -53,7 +53,7 @@ impl Default for Log {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, variable or flag does not parse, or names a key that does not exist.
-    #[error("configuration cannot be read: {}", hide(&crate::one_line(.0)))]
+    #[error("configuration cannot be read: {}", hide(&crate::error::one_line(.0)))]
     Read(#[from] config::ConfigError),
     /// A key does not exist.
     #[error("configuration cannot be read: {told}, and {origin} has it{}", hint(.origin))]
@@ -120,7 +120,7 @@ pub fn load<T: DeserializeOwned>(
     }
     let settings = builder.build()?.try_deserialize();
     let settings = settings.map_err(|error| {
-        let told = hide(&crate::one_line(&error));
+        let told = hide(&crate::error::one_line(&error));
         match unknown(&told, &origins) {
             Some(origin) => ConfigError::Unknown { told, origin },
             None => error.into(),

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -34,13 +34,13 @@ pub enum FileError {
 ///
 /// # Errors
 /// It is larger or cannot be read.
-pub fn read(path: &PathBuf) -> Result<Vec<u8>, FileError> {
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| FileError::Read(path.clone(), error))?;
+        .map_err(|error| FileError::Read(path.to_owned(), error))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(FileError::TooLarge(path.clone()));
+        return Err(FileError::TooLarge(path.to_owned()));
     }
     Ok(bytes)
 }
@@ -66,7 +66,12 @@ impl<T: Send + Sync + 'static> Live<T> {
         make: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
         let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
-        let read = move || paths.iter().map(read).collect::<Result<Vec<_>, _>>();
+        let read = move || {
+            paths
+                .iter()
+                .map(|path| read(path))
+                .collect::<Result<Vec<_>, _>>()
+        };
         Self::follow(names.join(", "), read, move |contents| make(contents))
     }
 

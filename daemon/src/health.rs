@@ -42,7 +42,7 @@ pub enum HealthError {
     #[error("nothing listens on {0}: {1}")]
     Unreachable(SocketAddr, io::Error),
     /// The connection ended early, or what came is not HTTP.
-    #[error("{0} gives no HTTP answer: {cause}", cause = crate::one_line(.1))]
+    #[error("{0} gives no HTTP answer: {cause}", cause = crate::error::one_line(.1))]
     NoAnswer(SocketAddr, BoxError),
     /// No answer in [`TIMEOUT`].
     #[error("{0} did not answer within {secs} s", secs = TIMEOUT.as_secs())]
@@ -177,7 +177,7 @@ fn reason(body: &[u8]) -> String {
         error: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Told { error }) => crate::one_line(&error),
-        Err(_) => crate::one_line(&String::from_utf8_lossy(body)),
+        Ok(Told { error }) => crate::error::one_line(&error),
+        Err(_) => crate::error::one_line(&String::from_utf8_lossy(body)),
     }
 }

@@ -92,7 +92,8 @@ pub fn compressed(headers: &HeaderMap) -> Option<String> {
     let codings = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let named = codings.collect::<Vec<_>>().join(", ");
     let plain = |coding: &str| matches!(&*coding.trim().to_ascii_lowercase(), "" | "identity");
-    (!named.split(',').all(plain)).then(|| crate::one_line(&named).chars().take(40).collect())
+    (!named.split(',').all(plain))
+        .then(|| crate::error::one_line(&named).chars().take(40).collect())
 }
 
 async fn connection(

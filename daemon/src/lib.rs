@@ -3,10 +3,13 @@
 //! accepts HTTP connections, and what keeps strangers out: TLS and tokens.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod boot;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod effective;
+pub mod error;
 pub mod expiry;
 pub mod exposure;
 pub mod files;
@@ -25,15 +28,3 @@ pub mod secrets;
 pub mod tls;
 pub mod tokens;
 pub mod trace;
-
-/// A foreign error's text on one line of bounded length.
-pub fn one_line(error: &dyn std::fmt::Display) -> String {
-    const MOST: usize = 300;
-    let text = error.to_string();
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(MOST)
-        .collect()
-}

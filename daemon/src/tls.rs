@@ -163,7 +163,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn content(path: &Path, reason: &dyn std::fmt::Display) -> FileError {
-    FileError::Content(path.to_owned(), crate::one_line(reason))
+    FileError::Content(path.to_owned(), crate::error::one_line(reason))
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

@@ -212,13 +212,13 @@ pub fn append(path: &Path, holder: &Holder) -> io::Result<()> {
 ///
 /// # Errors
 /// The file cannot be read or has something else.
-pub fn from_file(path: &PathBuf) -> Result<String, FileError> {
+pub fn from_file(path: &Path) -> Result<String, FileError> {
     let bytes = crate::files::read(path)?;
     let token = std::str::from_utf8(&bytes).unwrap_or_default().trim();
     let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
     if !(1..=MAX_TOKEN).contains(&token.len()) || !plain {
         let reason = format!("is not one token of 1 to {MAX_TOKEN} characters");
-        return Err(FileError::Content(path.clone(), reason));
+        return Err(FileError::Content(path.to_owned(), reason));
     }
     Ok(token.to_owned())
 }

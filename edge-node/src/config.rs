@@ -4,7 +4,7 @@
 //! section and its key: `EDGE_NODE_UPLINK__ENDPOINT`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,14 +16,15 @@ pub use daemon::{
     tokens::Auth,
     trace::Trace,
 };
-use daemon::{effective::Origins, exposure, forwarded::Network, secrets::hide, tls};
+use daemon::{effective::Origins, exposure, forwarded::Network};
 use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
-use patchwire_proto::limits::{self, MAX_ID, MAX_MESSAGE_BYTES};
+use patchwire_proto::limits::{self, MAX_ID};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sources;
 pub use crate::sources::Source;
+pub use uplink::config::{Uplink, UplinkTls};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,44 +138,6 @@ pub enum OnFull {
     DropOldest,
 }
 
-/// The way to the cloud.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Uplink {
-    /// The cloud decoder's gRPC address, `http://HOST:PORT` or `https://HOST:PORT`.
-    pub endpoint: String,
-    /// File of this node's token, read at each connect.
-    pub token_file: Option<PathBuf>,
-    /// How an `https` cloud is known, and this node to it.
-    pub tls: UplinkTls,
-    /// Most frames sent and not yet acknowledged; the cloud may ask for fewer.
-    pub window: u32,
-    /// Largest message either way in bytes; the cloud may take less.
-    pub max_message_bytes: usize,
-    /// Longest wait for a connection and for the cloud's welcome, in seconds.
-    pub connect_timeout_s: u64,
-    /// Seconds between HTTP/2 pings; after three times as long without an answer the link is given up.
-    pub keepalive_s: u64,
-    /// Upper bound of the first wait before reconnecting, in milliseconds; doubles each time.
-    pub backoff_min_ms: u64,
-    /// Upper bound of all waits before reconnecting, in milliseconds.
-    pub backoff_max_ms: u64,
-}
-
-/// How an `https` cloud is known, and this node to it. The files are read at each connect.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct UplinkTls {
-    /// PEM certificates of those whose signature the cloud's certificate must have; the system's when absent.
-    pub ca: Option<PathBuf>,
-    /// This node's certificate in PEM, for mutual TLS.
-    pub cert: Option<PathBuf>,
-    /// Its private key in PEM.
-    pub key: Option<PathBuf>,
-    /// Name that the cloud's certificate must have; the endpoint's when absent.
-    pub server_name: Option<String>,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -225,22 +188,6 @@ impl Default for Spool {
     }
 }
 
-impl Default for Uplink {
-    fn default() -> Self {
-        Self {
-            endpoint: "http://127.0.0.1:50051".into(),
-            token_file: None,
-            tls: UplinkTls::default(),
-            window: 32,
-            max_message_bytes: MAX_MESSAGE_BYTES,
-            connect_timeout_s: 5,
-            keepalive_s: 20,
-            backoff_min_ms: 250,
-            backoff_max_ms: 30_000,
-        }
-    }
-}
-
 impl Config {
     /// Reads the configuration: `file` if given, then `env` (all variables; those with another
     /// prefix are skipped), then `flags` as pairs of dotted key and value.
@@ -276,7 +223,7 @@ impl Config {
     /// [`ConfigError::Value`] with the first key that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.trace.check()?;
-        let (http, spool, uplink) = (&self.http, &self.spool, &self.uplink);
+        let (http, spool) = (&self.http, &self.spool);
         limits::check_id("node_id", &self.node_id).map_err(|_| {
             let allowed = format!("1 to {MAX_ID} characters of A-Z a-z 0-9 . _ -");
             wrong("node_id", &self.node_id, &allowed)
@@ -318,22 +265,6 @@ impl Config {
         if let Some(ttl_s) = spool.ttl_s {
             within("spool.ttl_s", ttl_s, 1, 10 * 365 * 86_400)?;
         }
-        within("uplink.window", uplink.window.into(), 1, 4096)?;
-        within(
-            "uplink.max_message_bytes",
-            uplink.max_message_bytes as u64,
-            1 << 16,
-            1 << 30,
-        )?;
-        within("uplink.connect_timeout_s", uplink.connect_timeout_s, 1, 600)?;
-        within("uplink.keepalive_s", uplink.keepalive_s, 1, 3600)?;
-        within("uplink.backoff_min_ms", uplink.backoff_min_ms, 1, 60_000)?;
-        within(
-            "uplink.backoff_max_ms",
-            uplink.backoff_max_ms,
-            uplink.backoff_min_ms,
-            3_600_000,
-        )?;
         sources::check(&self.sources)?;
         self.check_security()
     }
@@ -347,65 +278,11 @@ impl Config {
             self.insecure,
             "tls.cert, tls.key and auth.tokens",
         )?;
-        let uplink = &self.uplink;
-        let uri = uplink.endpoint.parse::<axum::http::Uri>().ok();
-        let (scheme, host) = uri
-            .as_ref()
-            .map_or((None, None), |u| (u.scheme_str(), u.host()));
-        let (Some(scheme @ ("http" | "https")), Some(host)) = (scheme, host) else {
-            return Err(wrong(
-                "uplink.endpoint",
-                hide(&uplink.endpoint),
-                "addresses of the form http://HOST:PORT and https://HOST:PORT",
-            ));
-        };
-        let UplinkTls {
-            ca,
-            cert,
-            key,
-            server_name,
-        } = &uplink.tls;
-        tls::pair(
-            "uplink.tls.key",
-            cert.as_ref(),
-            "uplink.tls.cert",
-            key.as_ref(),
-        )?;
-        if scheme == "https" {
-            return Ok(());
-        }
-        let told = ca.is_some() || cert.is_some() || server_name.is_some();
-        if told {
-            let reason = "is for an endpoint that begins with https://".into();
-            return Err(ConfigError::Value {
-                key: "uplink.tls",
-                reason,
-            });
-        }
-        if self.insecure || is_this_machine(host) {
-            return Ok(());
-        }
-        let reason = format!(
-            "is {:?}, which sends frames readable over the network: use https://, or set insecure = true if \
-             something else protects the way",
-            hide(&uplink.endpoint)
-        );
-        Err(ConfigError::Value {
-            key: "uplink.endpoint",
-            reason,
-        })
+        self.uplink.check(self.insecure)
     }
 
     /// Longest that a shutdown waits for requests in progress.
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_s)
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }

@@ -2,11 +2,11 @@
 //! a durable spool and sends them to the cloud.
 //!
 //! A frame, posted or fetched by [`sources`], flows through [`media`] (bytes to pixels), [`encode`] (the chip), [`spool`] (the disk)
-//! and [`uplink`] (the cloud's stream). [`start`] runs all of it in this process.
+//! and [`uplink`] (the stream to the cloud). [`start`] runs all of it in this process.
 #![forbid(unsafe_code)]
 
-pub mod backoff;
 pub mod config;
+mod delivery;
 pub mod encode;
 mod http;
 pub mod metrics;
@@ -16,7 +16,6 @@ pub mod programs;
 mod rate;
 pub mod sources;
 pub mod spool;
-pub mod uplink;
 
 use std::{
     net::SocketAddr,
@@ -32,20 +31,24 @@ use daemon::{
     tokens::{Gate, Kind},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use uplink::Client;
 
-pub use self::config::{Config, ConfigError};
+pub use self::{
+    config::{Config, ConfigError},
+    delivery::describe_program,
+};
 use self::{
+    delivery::{Delivery, follow_programs, hello},
     encode::Encoder,
     metrics::{CertificateOf, Metrics},
     node::Node,
     sources::Board,
     spool::Spool,
-    uplink::Uplink,
 };
 
 /// The kinds of tokens that a node knows.
@@ -93,18 +96,17 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
     let http_addr = listener.local_addr()?;
     let stop = CancellationToken::new();
-    tokio::spawn(programs::tell(
+    let (hello_of, said) = watch::channel(hello(&config.node_id, &programs.get()));
+    tokio::spawn(follow_programs(
+        config.node_id.clone(),
         programs.clone(),
+        hello_of,
         metrics.clone(),
         stop.clone(),
     ));
-    let uplink = Uplink::new(
-        config.uplink.clone(),
-        config.node_id.clone(),
-        programs,
-        Arc::clone(&spool),
-        metrics.clone(),
-    )?;
+    let delivery = Delivery::new(Arc::clone(&spool), programs, metrics.clone());
+    let delivery = Arc::new(delivery);
+    let client = Client::new(config.uplink.clone(), said, Arc::clone(&delivery))?;
     let certificates = [
         ("tls.cert", &config.tls.cert, CertificateOf::Http),
         (
@@ -121,7 +123,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     });
     let node = Arc::new(Node {
         certificates,
-        link: uplink.link(),
+        link: client.link(),
         slots: Arc::new(Semaphore::new(config.http.max_concurrent)),
         bodies: http::Bodies::new(
             config.http.max_body_bytes,
@@ -161,7 +163,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             limits,
             stop.clone(),
         )),
-        uplink: tokio::spawn(uplink.run(stop.clone())),
+        uplink: tokio::spawn(delivery.run(client, stop.clone())),
         sources: tokio::spawn(sources::run(Arc::clone(&node), stop.clone())),
         expiry: tokio::spawn(node.expire()),
         stop,

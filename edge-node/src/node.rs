@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use daemon::{
-    boot::SPANS, expiry::Watched, guesses::Guesses, metrics::Raised, rate::Rates, tokens::Gate,
+    boot::SPANS, clock::now_ms, expiry::Watched, guesses::Guesses, metrics::Raised, rate::Rates,
+    tokens::Gate,
 };
 use media::{Limits, Picture};
 use patchwire_proto::{
@@ -17,6 +18,7 @@ use patchwire_proto::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, info_span};
+use uplink::Link;
 use uuid::Uuid;
 
 use crate::{
@@ -26,8 +28,7 @@ use crate::{
     metrics::{Metrics, Refusal},
     original,
     sources::Board,
-    spool::{Spool, Taken, now_ms},
-    uplink::Link,
+    spool::{Spool, Taken},
 };
 
 /// How often expired frames are looked for.

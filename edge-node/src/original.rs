@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{ImageError, Limits, Picture, decode, encode, original::without_metadata};
-use patchwire_proto::v1::{EncodedFrame, Original};
+use media::{ImageError, Picture, encode, original::without_metadata};
+use patchwire_proto::v1::Original;
 
 /// The original of a frame that came as these bytes.
 ///
 /// # Errors
-/// None for a picture that [`decode`] returned.
+/// None for a picture that [`media::decode`] returned.
 pub fn attach(frame: &Picture, body: &[u8]) -> Result<Original, ImageError> {
     let Some((media_type, data)) = without_metadata(frame, body) else {
         return lossless(frame);
@@ -35,24 +35,6 @@ fn lossless(picture: &Picture) -> Result<Original, ImageError> {
         data: data.into(),
         rgb_crc32c: None,
     })
-}
-
-/// The frame with a lossless original in place of the camera's own file, for a cloud that does not take that; without one if
-/// the file cannot be decoded any more.
-pub(crate) fn made_lossless(mut frame: EncodedFrame) -> EncodedFrame {
-    frame.original = frame.original.and_then(|original| {
-        let media_type = Some(original.media_type.as_str());
-        let decoded = decode(&original.data, media_type, None, Limits::NONE);
-        let lossless = decoded.map(|decoded| lossless(&decoded));
-        lossless
-            .inspect_err(
-                |error| tracing::warn!(%error, "an original from the spool cannot be decoded"),
-            )
-            .ok()?
-            .ok()
-    });
-    frame.crc32c = frame.compute_crc32c();
-    frame
 }
 
 /// Bytes of originals that may travel within an hour.

@@ -17,15 +17,13 @@ use std::{
 };
 
 use daemon::{
+    error::one_line,
     files::{self, FileError, Live},
-    one_line,
 };
 use nqe::{Emulator, Program, Task};
 use patchwire_proto::limits::{MAX_LABEL_TEXT, MAX_PROGRAMS, check_id};
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{config::Config, metrics::Metrics, rate::Rate};
+use crate::{config::Config, rate::Rate};
 
 /// Name of the file of choices.
 const CAMERAS: &str = "cameras";
@@ -119,23 +117,6 @@ impl Programs {
             .flat_map(|choice| [&choice.compress, &choice.classify])
             .filter(|loaded| seen.insert(loaded.id()))
             .collect()
-    }
-}
-
-/// Tells metrics and log what is loaded, until the node stops.
-pub(crate) async fn tell(programs: Live<Programs>, metrics: Metrics, stop: CancellationToken) {
-    loop {
-        let now = programs.get();
-        metrics.programs.set(now.loaded().len() as i64);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = programs.changed_from(&now) => {}
-        }
-        metrics.program_switches.inc();
-        for loaded in programs.get().loaded() {
-            let program = loaded.emulator.program();
-            tracing::info!(id = %program.id(), name = program.name(), task = %program.task(), "loaded");
-        }
     }
 }
 

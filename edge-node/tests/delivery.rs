@@ -71,7 +71,7 @@ async fn an_accepted_frame_is_delivered_whole() {
         &original.data,
         Some(&original.media_type),
         None,
-        Limits::NONE,
+        media::Limits::NONE,
     );
     assert_eq!(original.expect("an image").rgb, row.repeat(20));
     let hello = cloud.hellos().remove(0);

@@ -1,13 +1,14 @@
 //! What an edge node says to the cloud, and the cloud to it.
 
 use cloud_decoder::{check::check, stored::StoredFrame};
-use edge_node::uplink::Reply;
 use patchwire_proto::{
     checked,
     latent::LatentFrame,
     limits,
     v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
 };
+
+use ::uplink::Reply;
 
 use crate::latent;
 
@@ -29,8 +30,8 @@ pub(crate) fn run(input: &[u8]) {
     }
     if let Ok(message) = checked::decode::<CloudMessage>(input) {
         again(&message);
-        if let Ok(Reply::Verdict(verdict)) = Reply::try_from(message) {
-            assert_eq!(verdict.id.get_version_num(), 7);
+        if let Ok(Reply::Ack(ack)) = Reply::try_from(message) {
+            assert_eq!(ack.id.get_version_num(), 7);
         }
     }
 }

@@ -11,12 +11,11 @@ use axum::{
 use daemon::secrets::hide;
 use nqe::{BUDGET_BITS, Emulator};
 use serde::Serialize;
+use uplink::Link;
 use utoipa::ToSchema;
 
 use super::error::{HttpError, Told};
-use crate::{
-    node::Node, programs::Choice, sources::SourceStatus, spool::Backlog, uplink::LinkStatus,
-};
+use crate::{node::Node, programs::Choice, sources::SourceStatus, spool::Backlog};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
@@ -35,6 +34,36 @@ pub(super) struct Status {
     uplink_certificate_expires_ms: Option<i64>,
     /// Where frames are fetched from.
     sources: Vec<SourceStatus>,
+}
+
+/// The link as it is shown to people.
+#[derive(Serialize, ToSchema)]
+struct LinkStatus {
+    /// Whether the cloud has welcomed this node and the stream stands.
+    connected: bool,
+    /// Seconds since the last ack.
+    last_ack_age_s: Option<f64>,
+    /// Why the last stream ended or did not start.
+    last_error: Option<String>,
+    /// Why the cloud cannot decode the last frame that it took, if so.
+    notice: Option<String>,
+    /// Frames in the spool that are larger than the cloud takes; they wait for one that takes them.
+    held_frames: u64,
+    /// Why the last one of them waits.
+    held_reason: Option<String>,
+}
+
+impl From<&Link> for LinkStatus {
+    fn from(link: &Link) -> Self {
+        Self {
+            connected: link.up_since.is_some(),
+            last_ack_age_s: link.last_ack.map(|at| at.elapsed().as_secs_f64()),
+            last_error: link.last_error.clone(),
+            notice: link.notice.clone(),
+            held_frames: link.held.frames,
+            held_reason: link.held.reason.clone(),
+        }
+    }
 }
 
 /// The chip and what is loaded into it.
@@ -154,7 +183,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> impl axum::response
             .bits(node.spool.fill()),
         spool_max_bytes: node.config.spool.max_bytes,
         endpoint: hide(&node.config.uplink.endpoint),
-        uplink: node.link.borrow().status(),
+        uplink: (&*node.link.borrow()).into(),
         certificate_expires_ms: node.certificates[0].expires_soon_ms(),
         uplink_certificate_expires_ms: node.certificates[1].expires_soon_ms(),
         sources: node.sources.list(),

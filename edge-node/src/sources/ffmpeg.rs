@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, io, process::Stdio};
 
-use daemon::one_line;
+use daemon::error::one_line;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdout, Command},

@@ -18,7 +18,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use daemon::{boot::SPANS, files::FileError, one_line, trace};
+use daemon::{
+    backoff::Backoff,
+    boot::SPANS,
+    error::{one_line, root_cause},
+    files::FileError,
+    trace,
+};
 use http_auth::PasswordClient;
 use serde::Serialize;
 use tokio::{
@@ -30,7 +36,6 @@ use tracing::{Instrument as _, field::Empty, info_span};
 use utoipa::ToSchema;
 
 use crate::{
-    backoff::Backoff,
     metrics::{Refusal, SourceOutcome, TaskKind},
     node::{Node, Submission},
     spool::{SpoolError, Taken},
@@ -74,7 +79,7 @@ enum SourceError {
     Refused(String),
     #[error("it answers {0}")]
     Status(reqwest::StatusCode),
-    #[error("it does not answer: {}", root(.0))]
+    #[error("it does not answer: {}", root_cause(.0))]
     Http(#[from] reqwest::Error),
     #[error("{0}")]
     Ffmpeg(#[from] FfmpegError),
@@ -95,15 +100,6 @@ impl SourceError {
     fn is_of_the_way(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Http(_) | Self::Silent(_))
     }
-}
-
-/// The innermost cause, which says most.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// Why a frame was not taken.

@@ -32,10 +32,9 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use patchwire_proto::v1::EncodedFrame;
 use serde::Serialize;
 use sqlx::{
     SqlitePool,
@@ -92,15 +91,6 @@ pub struct Backlog {
     pub frames: u64,
     /// Bytes of their messages.
     pub bytes: u64,
-}
-
-/// A frame and its place in the queue.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Grows with every push.
-    pub seq: i64,
-    /// The frame's message.
-    pub frame: EncodedFrame,
 }
 
 /// What became of a frame.
@@ -388,11 +378,4 @@ fn lock(spool: &Path) -> Result<File, SpoolError> {
         Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(spool.display().to_string())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }

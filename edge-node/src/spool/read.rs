@@ -8,7 +8,10 @@ use prost::Message as _;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Entry, FrameState, Spool, SpoolError, now_ms};
+use daemon::clock::now_ms;
+use uplink::Entry;
+
+use super::{FrameState, Spool, SpoolError};
 use crate::metrics::SpoolCall;
 
 impl Spool {

@@ -15,7 +15,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteQueryResult, SqliteRow},
 };
 
-use super::{SpoolError, first_page, now_ms, primary_code};
+use daemon::clock::now_ms;
+
+use super::{SpoolError, first_page, primary_code};
 
 /// SQLite's codes for a page that makes no sense, and for a file that is no database.
 const SQLITE_CORRUPT: u32 = 11;

@@ -2,8 +2,10 @@
 
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 
+use daemon::clock::now_ms;
+
 use super::{
-    FrameState, Spool, SpoolError, now_ms,
+    FrameState, Spool, SpoolError,
     write::{Gone, clipped, remember, settled},
 };
 use crate::metrics::DropCause;

@@ -1,5 +1,6 @@
 //! What changes the spool.
 
+use daemon::clock::now_ms;
 use patchwire_proto::v1::EncodedFrame;
 use prost::Message as _;
 use sqlx::{
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, SQLITE_FULL, Spool, SpoolError, Taken,
-    now_ms, primary_code, taken,
+    primary_code, taken,
 };
 use crate::{
     config::OnFull,

@@ -1,8 +1,8 @@
-//! Waits between attempts: random, from nothing to a bound that doubles with each failure ("full jitter").
+//! Random waits between attempts.
 
 use std::time::Duration;
 
-/// The next wait.
+/// Waits between zero and a bound that doubles with each failure ("full jitter").
 #[derive(Clone, Debug)]
 pub struct Backoff {
     min_ms: u64,
@@ -11,7 +11,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The bound begins at `min_ms` milliseconds and ends at `max_ms`.
+    /// The bound begins at `min_ms` milliseconds and grows to `max_ms`.
     pub fn new(min_ms: u64, max_ms: u64) -> Self {
         Self {
             min_ms,
@@ -27,7 +27,7 @@ impl Backoff {
         Duration::from_millis(rand::random_range(0..=bound.min(self.max_ms)))
     }
 
-    /// Begins anew.
+    /// Begins again at the smallest bound.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,7 +1,7 @@
-//! Who the cloud must be, and who this node is to it: read from files at each connect, so that they can be
-//! exchanged while the node runs.
+//! TLS and token for the connection to the cloud. The files are read at each connect, so that an operator can exchange
+//! them while the node runs.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use daemon::{files, tokens};
 use tokio::task::spawn_blocking;
@@ -10,17 +10,16 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::link::LinkError;
-use crate::config::Uplink;
+use crate::{config::Uplink, error::LinkError};
 
-/// The value of `authorization`, marked so that no log shows it.
-pub type Authorization = MetadataValue<Ascii>;
+/// The value of the header `authorization`, marked so that no log shows it.
+pub(crate) type Authorization = MetadataValue<Ascii>;
 
-/// The endpoint with the TLS that is configured, and this node's token, if it has one.
+/// The endpoint with the configured TLS, and this node's token if it has one.
 ///
 /// # Errors
 /// A file cannot be read or used.
-pub async fn load(
+pub(crate) async fn load(
     config: &Uplink,
     endpoint: Endpoint,
 ) -> Result<(Endpoint, Option<Authorization>), LinkError> {
@@ -33,7 +32,8 @@ fn read(
     config: &Uplink,
     endpoint: Endpoint,
 ) -> Result<(Endpoint, Option<Authorization>), LinkError> {
-    let authorization = config.token_file.as_ref().map(authorization).transpose()?;
+    let token_file = config.token_file.as_deref();
+    let authorization = token_file.map(authorization).transpose()?;
     if !config.endpoint.starts_with("https://") {
         return Ok((endpoint, authorization));
     }
@@ -50,12 +50,8 @@ fn read(
     Ok((endpoint.tls_config(tls)?, authorization))
 }
 
-/// The value of `authorization` with the token of a file.
-///
-/// # Errors
-/// The file cannot be read, or has something else.
-pub fn authorization(path: &PathBuf) -> Result<Authorization, LinkError> {
-    let bearer = format!("Bearer {}", tokens::from_file(path)?);
+fn authorization(token_file: &Path) -> Result<Authorization, LinkError> {
+    let bearer = format!("Bearer {}", tokens::from_file(token_file)?);
     let mut value = Authorization::try_from(bearer).expect("a token has only graphic characters");
     value.set_sensitive(true);
     Ok(value)

@@ -1,26 +1,26 @@
-//! What is counted while the load runs, by all nodes.
+//! Statistics of all nodes of a load.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use edge_node::spool::FrameState;
 use hdrhistogram::Histogram;
+use uplink::Outcome;
 
-/// Longest latency that is told apart, in microseconds: an hour.
+/// Longest latency that the histogram holds, in microseconds: an hour.
 const MAX_LATENCY_US: u64 = 3600 * 1_000_000;
-/// Digits of a latency that count.
+/// Significant digits of a latency.
 const DIGITS: u8 = 3;
 
-/// Counts, of a fixed size whatever the load.
+/// Counts of a fixed size, whatever the load.
 #[derive(Default)]
-pub(super) struct Tally(Mutex<Counts>);
+pub(super) struct Stats(Mutex<Counts>);
 
 /// All counts.
 #[derive(Clone)]
 pub(super) struct Counts {
     /// Frames that were due.
     pub(super) offered: u64,
-    /// Of these, those that their node had no room to keep.
+    /// Frames that their node had no room for.
     pub(super) overflowed: u64,
     pub(super) accepted: u64,
     pub(super) duplicates: u64,
@@ -57,8 +57,8 @@ impl Default for Counts {
     }
 }
 
-impl Tally {
-    /// Forgets what was before the load, such as silences while the nodes connected.
+impl Stats {
+    /// Forgets everything before the load, such as silences while the nodes connected.
     pub(super) fn begin(&self) {
         *self.lock() = Counts::default();
     }
@@ -73,22 +73,22 @@ impl Tally {
         self.lock().overflowed += 1;
     }
 
-    /// The cloud has said what became of a frame, so long after it was due.
-    pub(super) fn acked(&self, state: &FrameState, latency: Duration) {
+    /// The cloud has answered a frame, `latency` after it was due.
+    pub(super) fn acknowledged(&self, outcome: &Outcome, latency: Duration) {
         let mut counts = self.lock();
-        match state {
-            FrameState::Rejected { reason } => {
+        match outcome {
+            Outcome::Rejected { reason } => {
                 counts.refused += 1;
                 counts.first_refusal.get_or_insert_with(|| reason.clone());
                 return;
             }
-            FrameState::Duplicate => counts.duplicates += 1,
-            _ => counts.accepted += 1,
+            Outcome::Duplicate => counts.duplicates += 1,
+            Outcome::Accepted { .. } => counts.accepted += 1,
         }
         counts.latency.saturating_record(latency.as_micros() as u64);
     }
 
-    /// A connection said nothing for so long, which is too long or not.
+    /// A connection was silent for so long; `missed` if that is longer than a heartbeat allows.
     pub(super) fn silent(&self, silence: Duration, missed: bool) {
         let mut counts = self.lock();
         counts.longest_silence = counts.longest_silence.max(silence);
@@ -102,8 +102,8 @@ impl Tally {
         counts.first_loss.get_or_insert_with(|| reason.to_owned());
     }
 
-    /// A node has a stream again.
-    pub(super) fn reconnected(&self) {
+    /// A node has a stream. The first streams are opened before [`begin`](Self::begin), so these are reconnects.
+    pub(super) fn connected(&self) {
         self.lock().reconnects += 1;
     }
 
@@ -112,7 +112,7 @@ impl Tally {
         self.lock().drained += 1;
     }
 
-    /// As it is now.
+    /// The counts now.
     pub(super) fn counts(&self) -> Counts {
         self.lock().clone()
     }
