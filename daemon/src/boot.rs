@@ -171,7 +171,7 @@ fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyho
 
 /// What an operator or the system sends to end the service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of
 /// tokens, certificates and programs are read again without a signal.)
-pub struct Signals {
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -182,7 +182,7 @@ impl Signals {
     ///
     /// # Errors
     /// A signal cannot be caught.
-    pub fn catch() -> io::Result<Self> {
+    fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -191,7 +191,7 @@ impl Signals {
     }
 
     /// Waits for the next one, and gives its name.
-    pub async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
@@ -203,7 +203,7 @@ impl Signals {
     ///
     /// # Errors
     /// That of the start.
-    pub async fn or_start<T>(
+    async fn or_start<T>(
         &mut self,
         start: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<Option<T>> {
@@ -220,7 +220,7 @@ impl Signals {
     ///
     /// # Errors
     /// That came first.
-    pub async fn or_shut_down(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    async fn or_shut_down(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::select! {
             () = shutdown => Ok(()),
             signal = self.next() => {
@@ -228,6 +228,32 @@ impl Signals {
             }
         }
     }
+}
+
+/// Starts a service, prints its `addresses`, and runs it until a signal comes or it has `ended` by itself.
+///
+/// # Errors
+/// That of the start, or why the service ended by itself.
+pub async fn serve<S>(
+    start: impl Future<Output = anyhow::Result<S>>,
+    addresses: impl FnOnce(&S) -> String,
+    ended: impl AsyncFnOnce(&mut S) -> anyhow::Error,
+    shutdown: impl AsyncFnOnce(S),
+) -> anyhow::Result<()> {
+    let mut signals = Signals::catch()?;
+    let Some(mut service) = signals.or_start(start).await? else {
+        return Ok(());
+    };
+    writeln!(io::stdout(), "listening {}", addresses(&service))?;
+    let ended = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
+        error = ended(&mut service) => Err(error),
+    };
+    signals.or_shut_down(shutdown(service)).await?;
+    ended
 }
 
 /// Runs a service on a runtime of its own. Work that does not end with it, as of a thread that computes, is left behind.
@@ -266,6 +292,21 @@ pub fn open_files() -> io::Result<u64> {
 pub fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The settings of a command line: pairs of `--set`, and flags with a name of their own, by key.
+pub fn flags<const N: usize>(
+    set: Vec<(String, String)>,
+    named: [(&str, Option<String>); N],
+) -> Vec<(String, String)> {
+    let named = named.into_iter();
+    let named = named.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    set.into_iter().chain(named).collect()
+}
+
+/// The path, unless it is empty.
+pub fn non_empty(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Reads a path that may be empty, as `clap`'s `value_parser` wants it: an empty variable counts as unset.

@@ -89,7 +89,7 @@ pub enum Refusal {
     #[error("a token is needed here, as \"authorization: Bearer TOKEN\"")]
     Missing,
     /// The token is not in the file.
-    #[error("the token is not known here, or not any more")]
+    #[error("unknown or revoked token")]
     Unknown,
     /// The token is for something else.
     #[error("a {0}'s token is not enough here")]

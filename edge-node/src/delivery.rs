@@ -11,7 +11,7 @@ use uplink::{Ack, Client, End, Entry, LinkError, Outcome, Source, SourceError};
 
 use crate::{
     metrics::{AckKind, Metrics},
-    programs::Programs,
+    pipeline::Programs,
     spool::{FrameState, Spool},
 };
 
@@ -69,7 +69,7 @@ impl Source for Delivery {
             };
             (ack.id, state)
         });
-        self.spool.settle(&states.collect::<Vec<_>>()).await?;
+        self.spool.acknowledge(&states.collect::<Vec<_>>()).await?;
         for (ack, _) in acks {
             let kind = match ack.outcome {
                 Outcome::Accepted { .. } => AckKind::Accepted,
@@ -143,7 +143,7 @@ pub(crate) fn hello(node_id: &str, programs: &Programs) -> v1::Hello {
 }
 
 /// Keeps the hello, the metrics and the log up to date with the loaded programs, until `stop`.
-pub(crate) async fn follow_programs(
+pub(crate) async fn announce_programs(
     node_id: String,
     programs: Live<Programs>,
     hello_of: watch::Sender<v1::Hello>,

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::LONG;
+use super::buckets::LONG;
 
 /// The route of requests that match none.
 const OTHER: &str = "other";

@@ -1,43 +1,43 @@
-//! JPEGs out of a stream of bytes: motion JPEG as cameras send it in `multipart/x-mixed-replace`, as `ffmpeg` writes
-//! it, or one file behind the other. What is between two JPEGs is skipped.
+//! Splits a stream of bytes into JPEG files: motion JPEG as cameras send it in `multipart/x-mixed-replace`, as `ffmpeg`
+//! writes it, or one file after the other. Bytes between two JPEGs are skipped.
 //!
-//! A JPEG ends with its end marker, or where the next one begins: one that was cut does not take the next with it. Whether
-//! all of it came is for the intake to tell.
+//! A JPEG ends with its end marker or where the next one begins, so a truncated JPEG does not swallow the next. Whether a
+//! JPEG is complete is checked when it is decoded.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// What a JPEG begins with: its start marker, and the first byte of the next.
+/// First bytes of a JPEG: its start marker, and the first byte of the next marker.
 const START: [u8; 3] = [0xff, 0xd8, 0xff];
 
-/// No picture that is of use is shorter, in bytes.
-const LEAST: usize = 100;
+/// Bytes of the shortest useful picture.
+const MIN_BYTES: usize = 100;
 
-/// A JPEG that does not end.
+/// A JPEG that is longer than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a JPEG of more than {0} bytes came")]
 pub struct TooLong(pub usize);
 
-/// Takes JPEGs of a bounded size out of a stream.
+/// Splits a stream into JPEGs of a bounded size.
 #[derive(Debug)]
 pub struct Jpegs {
     buffer: BytesMut,
-    /// How far the JPEG at the front of the buffer has been looked at; 0 when there is none.
+    /// Bytes of the JPEG at the front of the buffer that were walked over; 0 when there is none.
     at: usize,
     most: usize,
 }
 
-/// How far a JPEG goes.
+/// The end of a JPEG.
 enum Walk {
-    /// At least to here.
+    /// Not reached; the JPEG goes at least to here.
     On(usize),
-    /// To here, behind its end marker.
+    /// Here, behind its end marker.
     End(usize),
-    /// To here at most, where the next one begins.
+    /// Here at the latest, where the next JPEG begins.
     Next(usize),
 }
 
 impl Jpegs {
-    /// JPEGs have `most` bytes each at most.
+    /// Each JPEG has at most `most` bytes.
     pub fn new(most: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -46,19 +46,19 @@ impl Jpegs {
         }
     }
 
-    /// Adds what came next in the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next JPEG, if it has come to its end; to be called until there is none.
+    /// The next complete JPEG, if there is one; to be called until there is none.
     ///
     /// # Errors
-    /// It is too long; the stream is of no use from there on.
+    /// A JPEG is too long; the rest of the stream cannot be used.
     pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
         if self.at == 0 {
             let start = start_in(&self.buffer);
-            // The last two bytes may be the first of a start.
+            // The last two bytes may begin a start marker.
             let skipped = start.unwrap_or(self.buffer.len().saturating_sub(2));
             self.buffer.advance(skipped);
             if start.is_none() {
@@ -83,7 +83,7 @@ impl Jpegs {
         })
     }
 
-    /// The next JPEG of a stream that has ended, of those that have not come to their end.
+    /// The next JPEG of a stream that has ended, complete or not.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -94,7 +94,7 @@ impl Jpegs {
         if self.at == 0 {
             return Ok(None);
         }
-        // A segment that goes beyond the end may have taken the next JPEG for its own.
+        // A segment that reaches beyond the end may contain the next JPEG.
         let ahead = self.buffer.get(self.at + 2..).unwrap_or_default();
         let next = start_in(ahead).map(|next| self.at + 2 + next);
         Ok(Some(self.split_cut(next.unwrap_or(self.buffer.len()))))
@@ -105,7 +105,7 @@ impl Jpegs {
         self.buffer.split_to(at).freeze()
     }
 
-    /// The same of a JPEG that was cut, without the lines that stand between it and the next.
+    /// Splits off a truncated JPEG, without the multipart lines behind it.
     fn split_cut(&mut self, at: usize) -> Bytes {
         let mut jpeg = self.split(at);
         jpeg.truncate(jpeg.len() - lines_behind(&jpeg));
@@ -117,7 +117,7 @@ fn start_in(bytes: &[u8]) -> Option<usize> {
     bytes.windows(3).position(|three| three == START)
 }
 
-/// Bytes of a multipart boundary and what follows it, at the end of a JPEG that was cut.
+/// Number of bytes of a multipart boundary and its headers at the end of a truncated JPEG.
 fn lines_behind(jpeg: &[u8]) -> usize {
     let text = |byte: &u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
     let start = jpeg.iter().rposition(|byte| !text(byte));
@@ -137,7 +137,7 @@ fn lines_behind(jpeg: &[u8]) -> usize {
 
 /// Walks over a JPEG's segments from `at` (ITU-T T.81, annex B).
 fn walk(jpeg: &[u8], mut at: usize) -> Walk {
-    // No start marker is before.
+    // There is no start marker before this position.
     let mut searched = 0;
     while let Some(&[fill, marker]) = jpeg.get(at..).and_then(|rest| rest.first_chunk()) {
         match (fill, marker) {
@@ -147,25 +147,25 @@ fn walk(jpeg: &[u8], mut at: usize) -> Walk {
                 Some(0xff) => return Walk::Next(at),
                 Some(_) => at += 2,
             },
-            // Fill byte, or entropy-coded data.
+            // A fill byte or entropy-coded data.
             (0xff, 0xff) | (0..0xff, _) => {
                 let next = jpeg[at + 1..].iter().position(|&byte| byte == 0xff);
                 at = next.map_or(jpeg.len(), |next| at + 1 + next);
             }
-            // Stuffed byte or restart marker inside a scan.
+            // A stuffed byte or a restart marker inside a scan.
             (0xff, 0x00 | 0x01 | 0xd0..=0xd7) => at += 2,
             _ => {
                 let Some(&length) = jpeg.get(at + 2..).and_then(|rest| rest.first_chunk()) else {
                     break;
                 };
                 let next = at + 2 + usize::from(u16::from_be_bytes(length)).max(2);
-                // With two bytes more, where a start marker may go on.
+                // Two bytes more, which may belong to a start marker.
                 if jpeg.len() < next + 2 {
                     break;
                 }
-                // Applications put whole pictures into their segments. Another segment that has a start marker was cut.
-                let may_hold_one = matches!(marker, 0xe0..=0xef | 0xfe) && next - at > LEAST;
-                // A marker follows, but behind the header of a scan its data. Otherwise it was cut too, or is no segment.
+                // Application segments may contain whole pictures. Any other segment with a start marker was truncated.
+                let may_hold_one = matches!(marker, 0xe0..=0xef | 0xfe) && next - at > MIN_BYTES;
+                // A marker follows a segment, or data follow the header of a scan. Otherwise the segment was truncated.
                 let fits = marker == 0xda || jpeg[next] == 0xff;
                 if !(may_hold_one && fits) && searched < next {
                     searched = searched.max(at + 2);
@@ -242,9 +242,9 @@ mod tests {
     #[test]
     fn a_jpeg_that_was_cut_takes_no_other_with_it() {
         let [first, second, third] = [
-            &include_bytes!("../../tests/mjpeg/frame-0.jpg")[..],
-            include_bytes!("../../tests/mjpeg/frame-1.jpg"),
-            include_bytes!("../../tests/mjpeg/frame-2.jpg"),
+            &include_bytes!("../tests/mjpeg/frame-0.jpg")[..],
+            include_bytes!("../tests/mjpeg/frame-1.jpg"),
+            include_bytes!("../tests/mjpeg/frame-2.jpg"),
         ];
         let lines = b"\r\n--frame\r\ncontent-type: image/jpeg\r\n\r\n";
         for between in [&lines[..], b""] {

@@ -1,8 +1,7 @@
-//! Originals, which travel with some frames so that the cloud can measure what it rebuilds.
+//! Originals, which travel with some frames so that the cloud can measure its reconstructions.
 //!
-//! A JPEG or a plain WebP travels as the camera encoded it, without metadata, and with a checksum of its pixels as they were
-//! decoded here: a cloud that decodes others measures nothing. Everything else travels as lossless WebP. So does the camera's
-//! own file to a cloud of before, which does not take it.
+//! A JPEG or a plain WebP travels as the camera encoded it, without metadata, and with a checksum of the pixels that were
+//! decoded here: a cloud that decodes other pixels measures nothing. Every other file travels as lossless WebP or PNG.
 
 use std::{
     collections::VecDeque,
@@ -10,44 +9,45 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{ImageError, Picture, encode, original::without_metadata};
+use media::{ImageError, Picture, encode::lossless, original::without_metadata};
 use patchwire_proto::v1::Original;
+use uuid::Uuid;
 
-/// The original of a frame that came as these bytes.
+/// The original of a picture that was decoded from `file`.
 ///
 /// # Errors
 /// None for a picture that [`media::decode`] returned.
-pub fn attach(frame: &Picture, body: &[u8]) -> Result<Original, ImageError> {
-    let Some((media_type, data)) = without_metadata(frame, body) else {
-        return lossless(frame);
+pub(super) fn of(picture: &Picture, file: &[u8]) -> Result<Original, ImageError> {
+    let (own, rgb_crc32c) = match without_metadata(picture, file) {
+        Some(own) => (own, Some(crc32c::crc32c(&picture.rgb))),
+        None => (lossless(&picture.rgb, picture.width, picture.height)?, None),
     };
+    let (media_type, data) = own;
     Ok(Original {
         media_type: media_type.to_owned(),
         data: data.into(),
-        rgb_crc32c: Some(crc32c::crc32c(&frame.rgb)),
+        rgb_crc32c,
     })
 }
 
-fn lossless(picture: &Picture) -> Result<Original, ImageError> {
-    let (media_type, data) = encode::lossless(&picture.rgb, picture.width, picture.height)?;
-    Ok(Original {
-        media_type: media_type.to_owned(),
-        data: data.into(),
-        rgb_crc32c: None,
-    })
+/// Whether a frame belongs to the share whose originals travel. The last 32 random bits of its id decide, so that the
+/// choice can be repeated from the id alone.
+pub(super) fn is_sampled(frame_id: Uuid, share: f64) -> bool {
+    let random = frame_id.as_u128() as u32;
+    f64::from(random) < share * 2f64.powi(32)
 }
 
-/// Bytes of originals that may travel within an hour.
-pub(crate) struct Budget {
+/// Limits the bytes of originals within an hour.
+pub(super) struct Budget {
     per_hour: Option<u64>,
-    /// By minutes since `began`, those of the last hour.
+    /// Minutes since `began`, and the bytes of each; of the last hour.
     spent: Mutex<VecDeque<(u64, u64)>>,
     began: Instant,
 }
 
 impl Budget {
-    /// Any number when `per_hour` is `None`.
-    pub(crate) fn new(per_hour: Option<u64>) -> Self {
+    /// No limit when `per_hour` is `None`.
+    pub(super) fn new(per_hour: Option<u64>) -> Self {
         Self {
             per_hour,
             spent: Mutex::default(),
@@ -56,7 +56,7 @@ impl Budget {
     }
 
     /// Takes bytes from the budget, if it has them.
-    pub(crate) fn spend(&self, bytes: u64) -> bool {
+    pub(super) fn spend(&self, bytes: u64) -> bool {
         self.spend_at(self.began.elapsed(), bytes)
     }
 
@@ -84,6 +84,14 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_share_of_originals_is_kept() {
+        let ids: Vec<_> = (0..10_000).map(|_| Uuid::now_v7()).collect();
+        let count = |share| ids.iter().filter(|&&id| is_sampled(id, share)).count();
+        assert_eq!((count(0.0), count(1.0)), (0, 10_000));
+        assert!((2_700..3_300).contains(&count(0.3)), "{}", count(0.3));
+    }
 
     #[test]
     fn a_budget_holds_over_any_hour() {

@@ -1,7 +1,9 @@
 //! Configuration: built-in defaults, then a TOML file, then the environment, then flags.
 //!
-//! Environment variables are `EDGE_NODE_` and the key in capitals, with two underscores between a
-//! section and its key: `EDGE_NODE_UPLINK__ENDPOINT`.
+//! Environment variables are `EDGE_NODE_` and the key in capitals, with two underscores between a section and its key:
+//! `EDGE_NODE_UPLINK__ENDPOINT`.
+
+mod source;
 
 use std::{
     net::SocketAddr,
@@ -9,22 +11,28 @@ use std::{
     time::Duration,
 };
 
-use daemon::config::{rate_within, within, wrong};
 pub use daemon::{
     config::{ConfigError, Log, LogFormat},
     tls::Tls,
     tokens::Auth,
     trace::Trace,
 };
-use daemon::{effective::Origins, exposure, forwarded::Network};
-use patchwire_proto::latent::{MAX_BITS, MIN_BITS};
-use patchwire_proto::limits::{self, MAX_ID};
+use daemon::{
+    config::{rate_within, within, wrong},
+    effective::Origins,
+    exposure,
+    forwarded::Network,
+};
+use patchwire_proto::{
+    latent::{MAX_BITS, MIN_BITS},
+    limits::{MAX_ID, check_id},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::sources;
-pub use crate::sources::Source;
 pub use uplink::config::{Uplink, UplinkTls};
+
+pub(crate) use self::source::Address;
+pub use self::source::Source;
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,29 +42,29 @@ pub struct Config {
     pub node_id: String,
     /// Share of compressed frames, 0 to 1, whose original travels along for quality measurement.
     pub originals_share: f64,
-    /// Most bytes of originals within an hour; any number when absent. It begins anew with the service.
+    /// Most bytes of originals within an hour; no limit when absent. A restart of the service resets the count.
     pub originals_bytes_per_hour: Option<u64>,
-    /// Worker threads of the encoder; 0 means one for each core.
+    /// Worker threads of the encoder; 0 means one per core.
     pub threads: usize,
     /// Longest that a shutdown waits for requests in progress, in seconds.
     pub shutdown_s: u64,
-    /// Whether other machines may be served, and the cloud called on another machine, without TLS and tokens.
+    /// Whether other machines may connect, and the cloud be on another machine, without TLS and tokens.
     pub insecure: bool,
-    /// The HTTP side.
+    /// HTTP server.
     pub http: Http,
-    /// Certificate of the HTTP side.
+    /// Certificate of the HTTP server.
     pub tls: Tls,
-    /// Who may use the HTTP side.
+    /// Access to the HTTP server.
     pub auth: Auth,
-    /// Where frames are fetched from, besides those that are posted.
+    /// Places that the node fetches frames from, in addition to frames that are posted.
     pub sources: Vec<Source>,
-    /// What is loaded into the chip.
+    /// Programs of the chip.
     pub programs: Programs,
-    /// Bits a patch.
+    /// Bits per patch.
     pub rate: Rate,
-    /// The durable queue of encoded frames.
+    /// Durable queue of encoded frames.
     pub spool: Spool,
-    /// The way to the cloud.
+    /// Connection to the cloud.
     pub uplink: Uplink,
     /// Logging.
     pub log: Log,
@@ -64,7 +72,7 @@ pub struct Config {
     pub trace: Trace,
 }
 
-/// The HTTP side.
+/// HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
@@ -75,17 +83,18 @@ pub struct Http {
     pub max_body_bytes: usize,
     /// Largest frame in pixels.
     pub max_pixels: u64,
-    /// Frames handled at once; one more is answered 429.
+    /// Frames handled at once; any beyond that are answered 429.
     pub max_concurrent: usize,
-    /// Frames a second that one camera may post, on average; any number when absent. One more is answered 429.
+    /// Frames per second that one camera may post on average; no limit when absent. Any beyond that are answered 429.
     pub camera_rate: Option<f64>,
-    /// Frames that one camera may post at once before `camera_rate` holds it back.
+    /// Frames that one camera may post at once before `camera_rate` applies.
     pub camera_burst: u32,
-    /// Open connections of clients with a valid token, and as many without one, of which the oldest are closed for new ones.
+    /// Open connections of clients with a valid token, and as many of clients without one. Of the latter, the oldest are
+    /// closed for new ones.
     pub max_connections: usize,
     /// Longest that a request may take to arrive, in seconds.
     pub request_timeout_s: u64,
-    /// Proxies in front of the node, `ADDRESS` or `ADDRESS/BITS`: requests that come from them count for the address in their
+    /// Proxies in front of the node, `ADDRESS` or `ADDRESS/BITS`. Their requests count for the client in their
     /// `X-Forwarded-For`.
     pub trusted_proxies: Vec<Network>,
 }
@@ -98,23 +107,23 @@ pub struct Programs {
     pub compress: Option<PathBuf>,
     /// Classification program (`.nqe`).
     pub classify: Option<PathBuf>,
-    /// Folder of further programs (`NAME.nqe`), and of the file `cameras` that says which camera has which, a line
-    /// `CAMERA TASK NAME` each.
+    /// Folder of further programs (`NAME.nqe`) and of the file `cameras`, which assigns programs to cameras in lines
+    /// `CAMERA TASK NAME`. Cameras without a line use `compress` and `classify`.
     pub folder: Option<PathBuf>,
 }
 
-/// Bits a patch of the latents.
+/// Bits per patch of the latents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rate {
-    /// Always so many; fewer as the spool fills when absent.
+    /// Fixed number of bits per patch. When absent, frames get fewer bits as the spool fills.
     pub bits: Option<u32>,
-    /// Fewer bits a patch than the program's that the cloud's decoder takes, ascending. When absent, those of the
-    /// shipped decoder for the shipped program, and none for another: no rate is shed.
+    /// Numbers of bits per patch below the program's that the cloud's decoder takes, ascending. When absent, those of the
+    /// shipped decoder for the shipped program; for another program none, and frames always get all bits.
     pub steps: Option<Vec<u32>>,
 }
 
-/// The durable queue of encoded frames.
+/// Durable queue of encoded frames.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spool {
@@ -124,7 +133,7 @@ pub struct Spool {
     pub max_bytes: u64,
     /// What happens to a new frame when the spool is full.
     pub on_full: OnFull,
-    /// Age in seconds after which an undelivered frame is dropped; never when absent.
+    /// Age in seconds at which an undelivered frame is dropped; never when absent.
     pub ttl_s: Option<u64>,
 }
 
@@ -132,7 +141,7 @@ pub struct Spool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {
-    /// Answer 503 with Retry-After; what is stored stays.
+    /// Answer 503 with Retry-After; stored frames stay.
     RejectNew,
     /// Drop the oldest frames until the new one fits, and count them.
     DropOldest,
@@ -189,29 +198,28 @@ impl Default for Spool {
 }
 
 impl Config {
-    /// Reads the configuration: `file` if given, then `env` (all variables; those with another
-    /// prefix are skipped), then `flags` as pairs of dotted key and value.
+    /// Reads the configuration: `file` if given, then `env` (all variables; those with another prefix are skipped), then
+    /// `flags` as pairs of dotted key and value.
     ///
     /// # Errors
-    /// What does not parse, unknown keys, and values that [`check`](Self::check) refuses.
+    /// A file, variable or flag that does not parse, an unknown key, or a value that [`check`](Self::check) refuses.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        Ok(Self::load_with_origins(file, env, flags)?.0)
+        Ok(Self::load_with_origins(file, env, flags.to_vec())?.0)
     }
 
-    /// The same, with where each value came from.
+    /// Like [`load`](Self::load), with the origin of each value.
     ///
     /// # Errors
     /// Those of [`load`](Self::load).
     pub fn load_with_origins(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
-        flags: &[(String, String)],
+        flags: Vec<(String, String)>,
     ) -> Result<(Self, Origins), ConfigError> {
-        let flags = flags.iter().cloned();
         let (config, origins) = daemon::config::load::<Self>("EDGE_NODE", file, env, flags)?;
         config.check()?;
         Ok((config, origins))
@@ -223,8 +231,7 @@ impl Config {
     /// [`ConfigError::Value`] with the first key that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.trace.check()?;
-        let (http, spool) = (&self.http, &self.spool);
-        limits::check_id("node_id", &self.node_id).map_err(|_| {
+        check_id("node_id", &self.node_id).map_err(|_| {
             let allowed = format!("1 to {MAX_ID} characters of A-Z a-z 0-9 . _ -");
             wrong("node_id", &self.node_id, &allowed)
         })?;
@@ -233,43 +240,13 @@ impl Config {
         }
         within("threads", self.threads as u64, 0, 1024)?;
         within("shutdown_s", self.shutdown_s, 0, 600)?;
-        within(
-            "http.max_body_bytes",
-            http.max_body_bytes as u64,
-            1024,
-            1 << 30,
-        )?;
-        within("http.max_pixels", http.max_pixels, 1, 1 << 28)?;
-        within("http.max_concurrent", http.max_concurrent as u64, 1, 4096)?;
-        if let Some(rate) = http.camera_rate {
-            rate_within("http.camera_rate", rate)?;
-        }
-        within("http.camera_burst", http.camera_burst.into(), 1, 1_000_000)?;
-        within(
-            "http.max_connections",
-            http.max_connections as u64,
-            1,
-            65_536,
-        )?;
-        within("http.request_timeout_s", http.request_timeout_s, 1, 3600)?;
-        let steps = self.rate.steps.as_deref().unwrap_or_default();
-        let rising = steps.is_sorted_by(|a, b| a < b);
-        let rates = steps.iter().chain(&self.rate.bits);
-        for &bits in rates {
-            if !rising || !bits.is_multiple_of(8) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
-                let allowed = format!("multiples of 8 from {MIN_BITS} to {MAX_BITS}, ascending");
-                return Err(wrong("rate", bits, &allowed));
-            }
-        }
-        within("spool.max_bytes", spool.max_bytes, 1 << 20, 1 << 42)?;
-        if let Some(ttl_s) = spool.ttl_s {
+        self.http.check()?;
+        self.rate.check()?;
+        within("spool.max_bytes", self.spool.max_bytes, 1 << 20, 1 << 42)?;
+        if let Some(ttl_s) = self.spool.ttl_s {
             within("spool.ttl_s", ttl_s, 1, 10 * 365 * 86_400)?;
         }
-        sources::check(&self.sources)?;
-        self.check_security()
-    }
-
-    fn check_security(&self) -> Result<(), ConfigError> {
+        source::check(&self.sources)?;
         self.tls.check()?;
         exposure::check(
             "http.listen",
@@ -284,5 +261,35 @@ impl Config {
     /// Longest that a shutdown waits for requests in progress.
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_s)
+    }
+}
+
+impl Http {
+    fn check(&self) -> Result<(), ConfigError> {
+        let body_bytes = self.max_body_bytes as u64;
+        within("http.max_body_bytes", body_bytes, 1024, 1 << 30)?;
+        within("http.max_pixels", self.max_pixels, 1, 1 << 28)?;
+        within("http.max_concurrent", self.max_concurrent as u64, 1, 4096)?;
+        if let Some(rate) = self.camera_rate {
+            rate_within("http.camera_rate", rate)?;
+        }
+        within("http.camera_burst", self.camera_burst.into(), 1, 1_000_000)?;
+        let connections = self.max_connections as u64;
+        within("http.max_connections", connections, 1, 65_536)?;
+        within("http.request_timeout_s", self.request_timeout_s, 1, 3600)
+    }
+}
+
+impl Rate {
+    fn check(&self) -> Result<(), ConfigError> {
+        let steps = self.steps.as_deref().unwrap_or_default();
+        let ascending = steps.is_sorted_by(|a, b| a < b);
+        for &bits in steps.iter().chain(&self.bits) {
+            if !ascending || !bits.is_multiple_of(8) || !(MIN_BITS..=MAX_BITS).contains(&bits) {
+                let allowed = format!("multiples of 8 from {MIN_BITS} to {MAX_BITS}, ascending");
+                return Err(wrong("rate", bits, &allowed));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator says of a source.
+//! Section `sources` of the configuration.
 
 use std::{fmt, path::PathBuf};
 
@@ -10,32 +10,32 @@ use patchwire_proto::limits::check_id;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::Task;
+use crate::task::Task;
 
 /// Most sources of a node.
 const MAX_SOURCES: usize = 64;
 
-/// A place that the node fetches frames from: a folder, or the address of a stream.
+/// A place that the node fetches frames from: a folder or the address of a stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
-    /// Name of the camera, another one for each source: 1 to 64 characters of `[A-Za-z0-9._-]`.
+    /// Name of the camera, different for each source: 1 to 64 characters of `[A-Za-z0-9._-]`.
     pub camera: String,
-    /// What is done with its frames.
+    /// Task of its frames.
     pub task: Task,
-    /// Folder whose images are taken, each once.
+    /// Folder whose images are taken, each of them once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// Address of a stream: motion JPEG at `http://` or `https://`, anything that ffmpeg reads at `rtsp://` or `rtsps://`.
+    /// Address of a stream: motion JPEG at `http://` or `https://`, any format of ffmpeg at `rtsp://` or `rtsps://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Frames a second at most; as many as the node can encode when absent.
+    /// Maximum frames per second; as many as the node can encode when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
     /// File with `USER:PASSWORD` for the address, read at each connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_file: Option<PathBuf>,
-    /// PEM certificates of those who may have signed that of an `https://` address; the system's when absent.
+    /// CA certificates (PEM) that verify an `https://` address; the system's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
 }
@@ -54,15 +54,15 @@ impl Default for Source {
     }
 }
 
-/// Where frames come from, as status and log show it.
+/// The address of a source. Its text, for status and log, has no secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From<'a> {
+pub(crate) enum Address<'a> {
     Folder(&'a PathBuf),
     Mjpeg(&'a str),
     Rtsp(&'a str),
 }
 
-impl fmt::Display for From<'_> {
+impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
@@ -72,13 +72,14 @@ impl fmt::Display for From<'_> {
 }
 
 impl Source {
-    pub(super) fn from(&self) -> Option<From<'_>> {
+    /// The folder or address; `None` unless the source has exactly one, of a known scheme.
+    pub(crate) fn address(&self) -> Option<Address<'_>> {
         let scheme = |url: &str| url.split_once("://").map(|(s, _)| s.to_ascii_lowercase());
         match (&self.folder, self.url.as_deref()) {
-            (Some(folder), None) => Some(From::Folder(folder)),
+            (Some(folder), None) => Some(Address::Folder(folder)),
             (None, Some(url)) => match scheme(url)?.as_str() {
-                "http" | "https" => Some(From::Mjpeg(url)),
-                "rtsp" | "rtsps" => Some(From::Rtsp(url)),
+                "http" | "https" => Some(Address::Mjpeg(url)),
+                "rtsp" | "rtsps" => Some(Address::Rtsp(url)),
                 _ => None,
             },
             _ => None,
@@ -100,7 +101,7 @@ impl Source {
                 reason,
             })
         };
-        if self.from().is_none() {
+        if self.address().is_none() {
             return value(
                 "must have either a folder or a url that begins with http://, https://, rtsp:// or rtsps://".into(),
             );
@@ -110,7 +111,6 @@ impl Source {
             if behind.is_empty() || behind.starts_with(['/', '?', '#', ':']) {
                 return value(format!("has the url {:?}, which names no host", hide(url)));
             }
-            // Spaces and the like in a path are sent as browsers do.
             let parsed = match reqwest::Url::parse(url) {
                 Ok(parsed) => parsed,
                 Err(error) => return value(format!("has the url {:?}: {error}", hide(url))),
@@ -141,7 +141,7 @@ impl Source {
 ///
 /// # Errors
 /// [`ConfigError::Value`] with the first that is wrong.
-pub(crate) fn check(sources: &[Source]) -> Result<(), ConfigError> {
+pub(super) fn check(sources: &[Source]) -> Result<(), ConfigError> {
     let reason = |reason: String| {
         Err(ConfigError::Value {
             key: "sources",

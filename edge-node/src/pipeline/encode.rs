@@ -1,86 +1,49 @@
-//! The chip: programs on the emulator, run on worker threads of their own.
+//! The chip: programs on the emulator, on worker threads of their own.
 
 use std::time::Instant;
 
-use anyhow::Context as _;
 use daemon::files::Live;
 use media::Picture;
 use patchwire_proto::{latent::LatentFrame, limits::MAX_LABELS};
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use serde::Serialize;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use crate::{
-    config::Config,
-    metrics::TaskKind,
-    programs::{Choice, Programs},
-};
-
-/// What a camera asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Task {
-    Compress,
-    Classify,
-    Both,
-}
-
-impl Task {
-    /// Whether latents are made.
-    pub fn compresses(self) -> bool {
-        self != Self::Classify
-    }
-
-    /// Whether a label is made.
-    pub fn classifies(self) -> bool {
-        self != Self::Compress
-    }
-}
-
-impl From<Task> for TaskKind {
-    fn from(task: Task) -> Self {
-        match task {
-            Task::Compress => Self::Compress,
-            Task::Classify => Self::Classify,
-            Task::Both => Self::Both,
-        }
-    }
-}
+use super::programs::{Choice, Programs};
+use crate::task::Task;
 
 /// One class and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Score {
+pub(crate) struct Score {
     /// The class.
-    pub label: String,
+    pub(crate) label: String,
     /// Softmax of the logits, 0 to 1.
-    pub score: f32,
+    pub(crate) score: f32,
 }
 
-/// What a program saw.
+/// The result of a program that classifies.
 #[derive(Debug)]
-pub struct Classified {
+pub(crate) struct Classified {
     /// Id of the program.
-    pub program: [u8; 32],
+    pub(crate) program: [u8; 32],
     /// Most likely class first.
-    pub scores: Vec<Score>,
+    pub(crate) scores: Vec<Score>,
 }
 
-/// What the chip made of a frame.
+/// The results of a frame.
 #[derive(Debug)]
-pub struct Encoded {
+pub(crate) struct Encoded {
     /// Present if the task was to compress.
-    pub latents: Option<LatentFrame>,
+    pub(crate) latents: Option<LatentFrame>,
     /// Present if the task was to classify.
-    pub classified: Option<Classified>,
-    /// Time in the emulator.
-    pub elapsed_ns: u64,
+    pub(crate) classified: Option<Classified>,
+    /// Time in the emulator in nanoseconds.
+    pub(crate) elapsed_ns: u64,
 }
 
 /// The loaded programs and the threads that run them.
-pub struct Encoder {
+pub(crate) struct Encoder {
     programs: Live<Programs>,
     pool: ThreadPool,
 }
@@ -88,58 +51,63 @@ pub struct Encoder {
 /// A job on the worker threads panicked; the panic is in the log.
 #[derive(Debug, thiserror::Error)]
 #[error("an encoder job panicked")]
-pub struct Failed;
+pub(crate) struct Panicked;
 
 impl Encoder {
-    /// Loads the programs, runs a warm-up patch through each and starts the threads.
+    /// Starts `threads` threads for the programs; 0 means one per core.
     ///
     /// # Errors
-    /// A program that cannot be read, is not valid, is over budget or is for the other task.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let programs = Programs::start(config)?;
+    /// The threads cannot be started.
+    pub(crate) fn new(
+        programs: Live<Programs>,
+        threads: usize,
+    ) -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new()
-            .num_threads(config.threads)
+            .num_threads(threads)
             .thread_name(|index| format!("encode-{index}"))
             .panic_handler(|_| tracing::error!("an encoder job panicked"))
-            .build()
-            .context("cannot start the encoder's threads")?;
+            .build()?;
         Ok(Self { programs, pool })
     }
 
-    /// The programs that are loaded, now and later.
-    pub fn programs(&self) -> &Live<Programs> {
+    /// The loaded programs, kept up to date.
+    pub(crate) fn programs(&self) -> &Live<Programs> {
         &self.programs
     }
 
-    /// Worker threads.
-    pub fn threads(&self) -> usize {
+    /// Number of worker threads.
+    pub(crate) fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
 
     /// Runs `job` on the worker threads, where [`encode`] runs in parallel.
     ///
     /// # Errors
-    /// [`Failed`] if it panicked.
-    pub async fn spawn<T: Send + 'static>(
+    /// [`Panicked`] if it panicked.
+    pub(crate) async fn spawn<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, Panicked> {
         let (done, result) = oneshot::channel();
         self.pool.spawn(move || {
             if done.send(job()).is_err() {
                 tracing::debug!("a client left before its frame was encoded");
             }
         });
-        result.await.map_err(|_| Failed)
+        result.await.map_err(|_| Panicked)
     }
 }
 
 /// Runs a camera's programs on a frame.
 ///
 /// # Errors
-/// What the emulator refuses; nothing for a frame that passed the intake.
-pub fn encode(choice: &Choice, frame: &Picture, task: Task) -> Result<Encoded, nqe::FrameError> {
-    let (rgb, width, height) = (&frame.rgb, frame.width, frame.height);
+/// The emulator refuses the picture, which it does not for a decoded one.
+pub(super) fn encode(
+    choice: &Choice,
+    picture: &Picture,
+    task: Task,
+) -> Result<Encoded, nqe::FrameError> {
+    let (rgb, width, height) = (&picture.rgb, picture.width, picture.height);
     let start = Instant::now();
     let mut encoded = Encoded {
         latents: None,
@@ -170,8 +138,8 @@ pub fn encode(choice: &Choice, frame: &Picture, task: Task) -> Result<Encoded, n
     Ok(encoded)
 }
 
-/// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Equal logits
-/// keep the order of the labels.
+/// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Labels with equal logits keep
+/// their order.
 fn rank(labels: &[String], logits: &[i32], score_shift: u32) -> Vec<Score> {
     let scale = (-f64::from(score_shift)).exp2() as f32;
     let top = logits.iter().copied().max().unwrap_or_default();

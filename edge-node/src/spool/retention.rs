@@ -1,16 +1,20 @@
-//! What keeps the spool in order: expired, damaged and rejected frames.
+//! Expired, damaged and rejected frames.
 
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use daemon::clock::now_ms;
 
 use super::{
-    FrameState, Spool, SpoolError,
-    write::{Gone, clipped, remember, settled},
+    connections::close_failed,
+    error::SpoolError,
+    history::{clipped, remember},
+    queue::Spool,
+    state::FrameState,
+    write::Removed,
 };
 use crate::metrics::DropCause;
 
-/// Share of the file that quarantined frames may take.
+/// The quarantine may take one part in this many of the file.
 const QUARANTINE_SHARE: u64 = 8;
 
 impl Spool {
@@ -30,20 +34,21 @@ impl Spool {
         Ok(())
     }
 
-    /// Drops frames from before a time, in milliseconds since the Unix epoch, and remembers the reason. Tells how many.
+    /// Drops frames that are older than a time in milliseconds since the Unix epoch, and remembers the reason. Returns their
+    /// number.
     ///
     /// # Errors
     /// When the database fails; nothing is dropped.
     pub async fn drop_older(&self, before_ms: i64, reason: &str) -> Result<u64, SpoolError> {
         let mut connection = self.writer.acquire().await?;
         let result = drop_older(&mut connection, before_ms, reason).await;
-        let gone = settled(connection, result).await?;
+        let gone = close_failed(connection, result).await?;
         let frames = gone.frames as u64;
         self.count(gone);
         Ok(frames)
     }
 
-    /// Empties the quarantine. Tells how many frames were in it.
+    /// Empties the quarantine. Returns the number of its frames.
     ///
     /// # Errors
     /// When the database fails; nothing is dropped.
@@ -53,15 +58,15 @@ impl Spool {
             .execute(&mut *connection)
             .await
             .map_err(SpoolError::from);
-        Ok(settled(connection, result).await?.rows_affected())
+        Ok(close_failed(connection, result).await?.rows_affected())
     }
 
-    /// Moves a row that fails its checksum out of the way.
+    /// Moves a row that fails its checksum to quarantine.
     pub(super) async fn quarantine_damaged(&self, seq: i64) -> Result<(), SpoolError> {
         tracing::error!(seq, "a frame in the spool is damaged, quarantined it");
         let mut connection = self.writer.acquire().await?;
         let result = self.remove_damaged(&mut connection, seq).await;
-        let gone = settled(connection, result).await?;
+        let gone = close_failed(connection, result).await?;
         self.metrics
             .count_dropped(DropCause::Corrupt, gone.frames as u64);
         self.count(gone);
@@ -72,11 +77,11 @@ impl Spool {
         &self,
         connection: &mut SqliteConnection,
         seq: i64,
-    ) -> Result<Gone, SpoolError> {
+    ) -> Result<Removed, SpoolError> {
         let reason = "its row in the spool failed the checksum";
         let sql = "DELETE FROM spool WHERE seq = ? \
                    RETURNING frame_id, LENGTH(payload), created_ms, payload";
-        let mut gone = Gone::default();
+        let mut gone = Removed::default();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query(sql)
             .bind(seq)
@@ -94,8 +99,8 @@ impl Spool {
         Ok(gone)
     }
 
-    /// Keeps a deleted row of frame id, length, creation time and payload; forgets the oldest
-    /// beyond the quarantine's share of the file.
+    /// Stores a deleted row (frame id, length, creation time, payload) in quarantine. The oldest rows beyond the quarantine's
+    /// share of the file are deleted.
     pub(super) async fn quarantine(
         &self,
         connection: &mut SqliteConnection,
@@ -124,8 +129,8 @@ async fn drop_older(
     connection: &mut SqliteConnection,
     before: i64,
     reason: &str,
-) -> Result<Gone, SpoolError> {
-    let mut gone = Gone::default();
+) -> Result<Removed, SpoolError> {
+    let mut gone = Removed::default();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let sql = "DELETE FROM spool WHERE created_ms < ? RETURNING frame_id, LENGTH(payload)";
     let rows = sqlx::query(sql)
