@@ -43,7 +43,7 @@ use anyhow::Context;
 use daemon::{
     expiry::Watched,
     tls::{Acceptor, Protocol},
-    tokens::{Gate, Kind},
+    tokens::{Authenticator, Kind},
 };
 use rayon::ThreadPoolBuilder;
 use tokio::{
@@ -206,7 +206,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .context("decode threads cannot be started")?;
     let pool = Arc::new(pool);
 
-    let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
+    let gate = Authenticator::new(&config.auth, &TOKENS).context("auth.tokens")?;
     let http_acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
     let client_ca = config.grpc.client_ca.as_deref();
     let grpc_acceptor = Acceptor::new(&config.tls, client_ca, Protocol::Http2).context("tls")?;

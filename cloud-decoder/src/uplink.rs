@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, pin::pin, sync::Arc, time::Duration};
 
-use daemon::{boot::SPANS, metrics::Raised, tokens::Gate, trace};
+use daemon::{boot::SPANS, metrics::Raised, tokens::Authenticator, trace};
 use patchwire_proto::{
     limits,
     v1::{
@@ -57,7 +57,7 @@ struct Shared {
     grace: Duration,
     streams: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
-    gate: Gate,
+    gate: Authenticator,
     shutdown: CancellationToken,
 }
 
@@ -83,7 +83,7 @@ impl UplinkService {
         metrics: Arc<Metrics>,
         nodes: Nodes,
         limits: Limits,
-        gate: Gate,
+        gate: Authenticator,
         shutdown: CancellationToken,
     ) -> Self {
         let in_flight = IN_FLIGHT_BYTES.max(limits.max_message_bytes as u32);

@@ -158,13 +158,13 @@ fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyho
         "a {kind}'s token is of no use here, allowed are {}",
         allowed.join(" and ")
     );
-    let (token, holder) = tokens::generate(kind, name).map_err(anyhow::Error::msg)?;
+    let (token, principal) = tokens::generate(kind, name).map_err(anyhow::Error::msg)?;
     if let Some(file) = add_to {
-        let added = tokens::append(file, &holder);
+        let added = tokens::append(file, &principal);
         added.with_context(|| format!("{} cannot be written", file.display()))?;
         writeln!(io::stdout(), "{token}")?;
     } else {
-        writeln!(io::stdout(), "{token}\n{holder}")?;
+        writeln!(io::stdout(), "{token}\n{principal}")?;
     }
     Ok(())
 }

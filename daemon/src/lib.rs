@@ -1,6 +1,5 @@
-//! What the two services share and what has nothing to do with frames: reading the configuration,
-//! the start and end of the process, its health as seen from outside, its metrics, the loop that
-//! accepts HTTP connections, and what keeps strangers out: TLS and tokens.
+//! Parts of a service that have nothing to do with frames: configuration, start and end of the process, health as seen from
+//! outside, metrics, traces, the loop that accepts HTTP connections, errors of HTTP APIs, TLS and tokens.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
@@ -22,11 +21,11 @@ pub mod lenient;
 mod links;
 pub mod lock_file;
 pub mod metrics;
-pub mod places;
 pub mod proxy;
 pub mod rate;
 pub mod reference;
 pub mod secrets;
+pub mod slots;
 pub mod tls;
 pub mod tokens;
 pub mod trace;

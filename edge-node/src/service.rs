@@ -16,7 +16,7 @@ use daemon::{
     rate::Rates,
     secrets::hide,
     tls::{Acceptor, Protocol},
-    tokens::{Gate, Kind},
+    tokens::{Authenticator, Kind},
 };
 use tokio::{
     sync::watch,
@@ -72,7 +72,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let spool = spool.with_context(|| format!("spool {}", config.spool.path.display()))?;
     let spool = Arc::new(spool);
     let acceptor = Acceptor::new(&config.tls, None, Protocol::Http1).context("tls")?;
-    let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
+    let authenticator = Authenticator::new(&config.auth, &TOKENS).context("auth.tokens")?;
     let listener = bind(config.http.listen)
         .with_context(|| format!("cannot bind HTTP to {}", config.http.listen))?;
     let http_addr = listener.local_addr()?;
@@ -89,7 +89,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         stop: stop.clone(),
         started: Instant::now(),
         bodies: Bodies::new(config.http.max_body_bytes, request_timeout(&config)),
-        gate,
+        authenticator,
         guesses: Guesses::default(),
         certificates: watch_certificates(&config, &metrics, &stop),
         camera_rates: camera_rates(&config.http),

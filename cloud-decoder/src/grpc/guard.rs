@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemon::tokens::{Gate, Holder, Kind, Refusal};
+use daemon::tokens::{Authenticator, Kind, Principal, Refusal};
 use tonic::{Request, Status, service::Interceptor};
 
 use super::idle::Calls;
@@ -10,12 +10,12 @@ use crate::metrics::Metrics;
 
 /// Whose token a call came with; nobody's where none is needed.
 #[derive(Clone, Debug)]
-pub(crate) struct Guest(pub(crate) Option<Holder>);
+pub(crate) struct Guest(pub(crate) Option<Principal>);
 
 /// Lets in calls with a token of one kind.
 #[derive(Clone)]
 pub(super) struct Guard {
-    pub(super) gate: Gate,
+    pub(super) gate: Authenticator,
     pub(super) kind: Kind,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -43,7 +43,7 @@ impl Interceptor for Guard {
 }
 
 /// Waits until the token that a call came with is good no more, and gives the status that ends the call.
-pub(crate) async fn revoked(gate: Gate, guest: Option<Guest>) -> Status {
+pub(crate) async fn revoked(gate: Authenticator, guest: Option<Guest>) -> Status {
     let holder = guest.and_then(|Guest(holder)| holder);
     gate.revoked(holder.as_ref()).await;
     Status::unauthenticated(Refusal::Unknown.to_string())

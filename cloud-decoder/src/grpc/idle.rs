@@ -13,7 +13,7 @@ use std::{
 };
 
 use daemon::{
-    places::{Pass, Place},
+    slots::{Peer, Slot},
     tls::Stream,
 };
 use http_body_util::BodyExt as _;
@@ -49,7 +49,7 @@ pub(super) struct Ends {
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     state: Arc<Mutex<State>>,
-    pass: Pass,
+    pass: Peer,
 }
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Calls {
 
     /// A call of this connection came from somebody known.
     pub(super) fn known(&self) {
-        self.pass.known();
+        self.pass.authenticated();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,11 +110,11 @@ pub(super) struct Connection {
     idle_timer: Pin<Box<Sleep>>,
     age_timer: Pin<Box<Sleep>>,
     turned_out: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    _place: Slot,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: Place, ends: Ends) -> Self {
+    pub(super) fn new(stream: Stream, place: Slot, ends: Ends) -> Self {
         let now = Instant::now();
         let state = State {
             open: 0,
@@ -125,12 +125,12 @@ impl Connection {
             stream,
             calls: Calls {
                 state: Arc::new(Mutex::new(state)),
-                pass: place.pass(),
+                pass: place.peer(),
             },
             idle: ends.idle,
             idle_timer: Box::pin(sleep_until(now + ends.idle)),
             age_timer: Box::pin(sleep_until(now + ends.age)),
-            turned_out: Box::pin(place.turned_out()),
+            turned_out: Box::pin(place.evicted()),
             _place: place,
         }
     }

@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use daemon::{
-    connections::{self, Door},
-    places::Places,
+    connections::{self, Listener},
+    slots::Slots,
     tls::Acceptor,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -21,7 +21,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) fn incoming(
     listener: TcpListener,
     acceptor: Acceptor,
-    places: Places,
+    places: Slots,
     ends: Ends,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
@@ -33,11 +33,11 @@ pub(super) fn incoming(
 async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
-    places: Places,
+    places: Slots,
     ends: Ends,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let mut door = Door::new(listener, places);
+    let mut door = Listener::new(listener, places);
     loop {
         let (stream, place) = tokio::select! {
             () = ready.closed() => return,

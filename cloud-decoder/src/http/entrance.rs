@@ -22,8 +22,8 @@ use axum::{
 use daemon::{
     forwarded::{Network, client},
     guesses::Guesses,
-    places::Pass,
-    tokens::{self, Gate, Holder, Kind, Refusal},
+    slots::Peer,
+    tokens::{self, Authenticator, Kind, Principal, Refusal},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -44,7 +44,7 @@ const COOKIE_NAME: &str = "patchwire-session";
 /// The door to everything that shows frames or figures.
 #[derive(Clone)]
 pub(crate) struct Entrance {
-    gate: Gate,
+    gate: Authenticator,
     sessions: Arc<Mutex<HashMap<[u8; 32], Session>>>,
     /// Whether the cookie may travel with TLS alone.
     secure: bool,
@@ -55,14 +55,14 @@ pub(crate) struct Entrance {
 
 #[derive(Clone)]
 struct Session {
-    holder: Holder,
+    holder: Principal,
     until: Instant,
 }
 
 /// Who asked, in a request's extensions; nobody in particular where no token is needed.
 #[derive(Clone)]
 pub(super) struct Visitor {
-    holder: Option<Holder>,
+    holder: Option<Principal>,
     until: Option<Instant>,
 }
 
@@ -76,7 +76,7 @@ impl Visitor {
 }
 
 impl Entrance {
-    pub(crate) fn new(gate: Gate, config: &Config) -> Self {
+    pub(crate) fn new(gate: Authenticator, config: &Config) -> Self {
         Self {
             gate,
             sessions: Arc::default(),
@@ -115,7 +115,7 @@ impl Entrance {
     }
 
     /// Begins a session and gives the value of its cookie.
-    fn begin(&self, holder: Holder) -> Result<String, ApiError> {
+    fn begin(&self, holder: Principal) -> Result<String, ApiError> {
         let value = tokens::random().map_err(ApiError::unavailable)?;
         let until = Instant::now() + SESSION;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,8 +178,8 @@ impl Entrance {
 pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match app.door.visitor(request.method(), request.headers()) {
         Ok(visitor) => {
-            if let Some(pass) = request.extensions().get::<Pass>() {
-                pass.known();
+            if let Some(pass) = request.extensions().get::<Peer>() {
+                pass.authenticated();
             }
             request.extensions_mut().insert(visitor);
             next.run(request).await
@@ -214,13 +214,12 @@ pub(super) struct Login {
 )]
 pub(super) async fn login(
     State(app): State<App>,
-    pass: Option<Extension<Pass>>,
+    pass: Option<Extension<Peer>>,
     headers: HeaderMap,
     login: Result<Json<Login>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     if let Some(coding) = daemon::http::compressed(&headers) {
-        let told = format!("content-encoding {coding} is not taken, send the body as it is");
-        return Err(ApiError::unsupported(told));
+        return Err(ApiError::content_encoding(&coding));
     }
     let Json(Login { token }) = login.map_err(|_| {
         ApiError::bad_request("a login is JSON of the form {\"token\": \"...\"}, of 1 KiB at most")

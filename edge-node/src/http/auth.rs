@@ -11,7 +11,7 @@ use axum::{
 use daemon::{
     forwarded::client,
     http_error::HttpError,
-    places::Pass,
+    slots::Peer,
     tokens::{Kind, Refusal},
 };
 
@@ -24,10 +24,13 @@ pub(super) async fn needs(
     next: Next,
 ) -> Response {
     let header = request.headers().get(AUTHORIZATION);
-    match app.gate.check(header.map(|value| value.as_bytes()), kinds) {
+    match app
+        .authenticator
+        .check(header.map(|value| value.as_bytes()), kinds)
+    {
         Ok(_) => {
-            if let Some(pass) = request.extensions().get::<Pass>() {
-                pass.known();
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.authenticated();
             }
             next.run(request).await
         }

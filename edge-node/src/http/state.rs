@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use daemon::{expiry::Watched, guesses::Guesses, rate::Rates, tokens::Gate};
+use daemon::{expiry::Watched, guesses::Guesses, rate::Rates, tokens::Authenticator};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uplink::Link;
@@ -22,7 +22,7 @@ pub(crate) struct App {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) bodies: Bodies,
-    pub(crate) gate: Gate,
+    pub(crate) authenticator: Authenticator,
     pub(crate) guesses: Guesses,
     /// Certificates of the HTTP server and of the uplink.
     pub(crate) certificates: [Watched; 2],
