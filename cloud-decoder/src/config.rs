@@ -14,9 +14,9 @@ pub use daemon::{
 };
 use daemon::{
     config::{rate_within, within},
-    effective::Origins,
     exposure,
     forwarded::Network,
+    origins::Origins,
     secrets::hide,
 };
 use schemars::JsonSchema;

@@ -12,7 +12,7 @@ use cloud_decoder::{Adoptions, Config, Running};
 use daemon::{
     boot::{self, Command, key_value},
     config::ConfigError,
-    effective::Origins,
+    origins::Origins,
 };
 
 /// Takes encoded frames from edge nodes, rebuilds and measures them, shows them.

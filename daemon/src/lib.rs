@@ -21,6 +21,7 @@ pub mod lenient;
 mod links;
 pub mod lock_file;
 pub mod metrics;
+pub mod origins;
 pub mod proxy;
 pub mod rate;
 pub mod reference;

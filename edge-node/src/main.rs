@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use daemon::{
     boot::{self, key_value},
     config::ConfigError,
-    effective::Origins,
+    origins::Origins,
 };
 use edge_node::{Config, Running};
 

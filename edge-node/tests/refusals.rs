@@ -173,7 +173,7 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
         (
             "compressed",
             415,
-            "content-encoding gzip is not taken",
+            "content-encoding gzip is not supported",
             image_of(n, "image/png", png.clone()).header("content-encoding", "gzip"),
         ),
         ("empty", 400, "empty", image_of(n, "image/png", Vec::new())),

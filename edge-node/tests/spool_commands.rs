@@ -60,7 +60,7 @@ async fn frames_are_listed_checked_and_taken_out_beside_a_running_node() {
     let lines: Vec<_> = list.lines().collect();
     assert_eq!(lines.len(), 2, "{list}");
     assert!(lines[0].starts_with(&first), "{list}");
-    let what = "gate  32x32  8 bits a patch, with original";
+    let what = "gate  32x32  8 bits per patch, with original";
     assert!(lines[0].ends_with(what), "{list}");
     assert!(lines[1].ends_with("yard  50x40  label only"), "{list}");
     assert_eq!(told(dir.path(), &["ls", "--quarantine"]).await, "");

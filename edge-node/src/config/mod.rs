@@ -19,9 +19,9 @@ pub use daemon::{
 };
 use daemon::{
     config::{rate_within, within, wrong},
-    effective::Origins,
     exposure,
     forwarded::Network,
+    origins::Origins,
 };
 use patchwire_proto::{
     latent::{MAX_BITS, MIN_BITS},
