@@ -5,8 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail, ensure};
-use bytes::Bytes;
-use edge_node::{intake, sources::ENDINGS};
+use media::{EXTENSIONS, Limits};
 use patchwire_proto::limits::MAX_SIDE;
 
 use crate::send::MAX_FILE_BYTES;
@@ -21,15 +20,18 @@ pub(crate) struct Frame {
     pub(crate) rgb: Vec<u8>,
 }
 
-/// The image in `path` as 8-bit RGB, by the intake of the edge node.
+/// The image in `path` as 8-bit RGB, decoded as an edge node decodes it.
 pub(crate) fn load(path: &Path) -> Result<Frame> {
-    let bytes = Bytes::from(read_bounded(path, MAX_FILE_BYTES)?);
+    let bytes = read_bounded(path, MAX_FILE_BYTES)?;
     let not_one = || format!("cannot read {} as an image", path.display());
-    let media_type = intake::media_type(&bytes)
+    let media_type = media::media_type(&bytes)
         .map_err(Error::msg)
         .with_context(not_one)?;
-    let most = u64::from(MAX_SIDE) * u64::from(MAX_SIDE);
-    let frame = intake::decode(&bytes, Some(media_type), None, most).with_context(not_one)?;
+    let limits = Limits {
+        max_side: MAX_SIDE,
+        max_pixels: u64::MAX,
+    };
+    let frame = media::decode(&bytes, Some(media_type), None, limits).with_context(not_one)?;
     Ok(Frame {
         name: file_name(path),
         width: frame.width,
@@ -50,7 +52,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
         // One that cannot be looked at is told when it is read.
         let file = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
-        if file && ENDINGS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
+        if file && EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
             files.push(path);
         }
     }
@@ -58,7 +60,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         bail!(
             "{} holds no image (files named .{})",
             folder.display(),
-            ENDINGS.join(", .")
+            EXTENSIONS.join(", .")
         );
     }
     files.sort();

@@ -238,7 +238,7 @@ async fn pictures_as_cameras_make_them_arrive_upright_and_are_measured() {
     let cloud = Service::cloud(&folder.path().join("cloud"), ANY_PORT).await;
     let edge = Service::edge(&folder.path().join("spool.sqlite"), &cloud.grpc).await;
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let jpegs = tests.join("../../daemon/tests/jpegs");
+    let jpegs = tests.join("../../media/tests/jpegs");
     let mut arguments = vec!["send".to_owned(), "--edge".to_owned()];
     arguments.push(format!("http://{}", edge.http));
     let sides = ["g-16384x8.png", "g-8x16384.png"].map(|name| tests.join("sides").join(name));

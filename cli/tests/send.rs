@@ -164,7 +164,7 @@ fn motion_jpeg_on_standard_input_is_sent_frame_by_frame() {
 #[test]
 fn a_frame_that_was_cut_is_refused_alone() {
     let frames_folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge-node/tests/mjpeg");
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/mjpeg");
     let read = |name: &str| std::fs::read(frames_folder.join(name)).expect("a frame");
     let names = ["0", "1", "2", "3-cut", "4", "5", "6", "7"];
     let frames: Vec<_> = names.map(|name| read(&format!("frame-{name}.jpg"))).into();

@@ -1,4 +1,4 @@
-//! The `cloud-decoder` binary: parse, check, start, wait, drain.
+//! The `cloud-decoder` binary.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -8,11 +8,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use cloud_decoder::{Adoptions, Config};
+use cloud_decoder::{Adoptions, Config, Running};
 use daemon::{
-    boot::{self, Command, Signals, key_value},
+    boot::{self, Command, key_value},
     config::ConfigError,
-    effective::Origins,
+    origins::Origins,
 };
 
 /// Takes encoded frames from edge nodes, rebuilds and measures them, shows them.
@@ -59,7 +59,12 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                boot::block_on(serve(config))
+                boot::block_on(boot::serve(
+                    cloud_decoder::start(config),
+                    |cloud| format!("http={} grpc={}", cloud.http_addr, cloud.grpc_addr),
+                    async |cloud| cloud.ended().await,
+                    Running::shutdown,
+                ))
             }
             Some(CloudCommand::Adopt) => boot::block_on(adopt(config)),
             Some(CloudCommand::Service(command)) => {
@@ -84,24 +89,6 @@ async fn adopt(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::catch()?;
-    let Some(mut cloud) = signals.or_start(cloud_decoder::start(config)).await? else {
-        return Ok(());
-    };
-    let (http, grpc) = (cloud.http_addr, cloud.grpc_addr);
-    writeln!(io::stdout(), "listening http={http} grpc={grpc}")?;
-    let ended = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "shutting down");
-            Ok(())
-        }
-        error = cloud.ended() => Err(error),
-    };
-    signals.or_shut_down(cloud.shutdown()).await?;
-    ended
-}
-
 impl Args {
     fn config(self) -> Result<(Option<CloudCommand>, (Config, Origins)), ConfigError> {
         let named = [
@@ -110,12 +97,8 @@ impl Args {
             ("data_dir", self.data_dir),
             ("decoder", self.decoder),
         ];
-        let named = named
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let flags = self.set.into_iter().chain(named);
-        let file = self.config.as_deref();
-        let file = file.filter(|file| !file.as_os_str().is_empty());
+        let flags = boot::flags(self.set, named);
+        let file = boot::non_empty(self.config.as_deref());
         let config = Config::load_with_origins(file, boot::environment(), flags)?;
         Ok((self.command, config))
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use daemon::{
     expiry::Watched,
     tls::{Acceptor, Protocol},
-    tokens::Gate,
+    tokens::Authenticator,
 };
 use rayon::ThreadPoolBuilder;
 use tokio::{
@@ -96,7 +96,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         config.decode.fast,
         config.decoders.as_deref(),
     )?;
-    let gate = Gate::new(&config.auth, &TOKENS).context("auth.tokens")?;
+    let gate = Authenticator::new(&config.auth, &TOKENS).context("auth.tokens")?;
     let doors = Acceptors::load(&config)?;
     let metrics = Arc::new(Metrics::new(config.decode.workers, http::routes()));
     let opened = store::open(&config, &metrics, false).await?;
@@ -163,7 +163,7 @@ impl Acceptors {
 struct Service<'a> {
     config: &'a Config,
     decoders: Arc<Decoders>,
-    gate: Gate,
+    gate: Authenticator,
     metrics: Arc<Metrics>,
     store: FrameStore,
     nats: Option<Nats>,

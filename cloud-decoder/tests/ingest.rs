@@ -70,8 +70,8 @@ async fn an_original_in_the_cameras_own_encoding_is_measured_by_its_checksum() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
     // A quarter turn by EXIF: 48x64 pixels, upright.
-    let jpeg = include_bytes!("../../daemon/tests/jpegs/exif6.jpg");
-    let upright = daemon::jpeg::Jpeg::new(jpeg).expect("a JPEG");
+    let jpeg = include_bytes!("../../media/tests/jpegs/exif6.jpg");
+    let upright = media::Jpeg::new(jpeg).expect("a JPEG");
     let ((width, height), rgb) = (upright.size(), upright.decode().expect("pixels"));
     let sent = |crc32c| {
         let mut frame = frame("gate", width, height);

@@ -451,7 +451,7 @@ async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
     assert_eq!(compressed.status(), 415);
     let told = compressed.text().await.expect("text");
     assert!(
-        told.contains("content-encoding gzip is not taken"),
+        told.contains("content-encoding gzip is not supported"),
         "{told}"
     );
 

@@ -29,46 +29,45 @@ use tracing_subscriber::{
 
 use crate::{
     config::{ConfigError, Log, LogFormat},
-    effective::{self, Origins},
-    health,
+    effective, health,
+    origins::Origins,
     tokens::{self, Kind},
     trace::{Trace, Traces},
 };
 
 /// Exit status for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 const EX_USAGE: u8 = 64;
-/// Target of the spans that make a frame's trace.
+/// Target of the spans of a frame's trace.
 pub const SPANS: &str = "patchwire";
 
-/// What every service's binary does other than serve.
+/// Commands of every service's binary.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Ask the running service whether it is ready, and exit with 0 or 1
     Healthcheck,
-    /// Print the configuration that the service would run with, and where each value comes from
+    /// Print the configuration that the service would run with, and the origin of each value
     Config {
         /// Print the JSON schema of the configuration file instead
         #[arg(long)]
         schema: bool,
     },
-    /// Make a token: prints it, this once, and the line for the file that auth.tokens names
+    /// Make a token: print it, this once, and the line for the file that auth.tokens names
     Token {
-        /// What it is for
+        /// Use of the token
         kind: Kind,
-        /// Whose it is; a node's token is good for the node of this name alone
+        /// Name of the owner; a node's token is only valid for the node of this name
         name: String,
-        /// Append the line to this file in place of printing it
+        /// Append the line to this file instead of printing it
         #[arg(long, value_name = "FILE")]
         add_to: Option<PathBuf>,
     },
 }
 
-/// The whole of a service's `main`: parses the command line, makes command and configuration of it,
-/// starts the log and the traces, allows itself [open files](open_files), and runs the service or, if there is a command, that.
+/// The `main` of a service: parses the command line into a command and a configuration, starts the log and the traces, raises
+/// the limit of [open files](open_files), and calls `run`.
 ///
-/// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line,
-/// configuration or log filter that cannot be used, with 1 for an error of `run`. Errors are one
-/// sentence on stderr behind the name of the binary.
+/// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line, configuration or log filter
+/// that cannot be used, and with 1 for an error of `run`. Errors are one sentence on stderr after the name of the binary.
 pub fn main<A: Parser, K, C>(
     config: impl FnOnce(A) -> Result<(Option<K>, C), ConfigError>,
     signals: impl FnOnce(&C) -> (&Log, &Trace),
@@ -76,9 +75,9 @@ pub fn main<A: Parser, K, C>(
 ) -> ExitCode {
     let args = match A::try_parse() {
         Ok(args) => args,
-        Err(told) => {
-            let code = if told.use_stderr() { EX_USAGE } else { 0 };
-            return if told.print().is_ok() {
+        Err(error) => {
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            return if error.print().is_ok() {
                 code.into()
             } else {
                 ExitCode::FAILURE
@@ -121,12 +120,11 @@ pub fn main<A: Parser, K, C>(
 }
 
 impl Command {
-    /// Does what is asked of a service with this configuration, whose HTTP listens on `listen` with or without
-    /// `tls`, and that knows tokens of `kinds`.
+    /// Runs the command for a service with this configuration, whose HTTP server listens on `listen` with or without `tls`, and
+    /// which knows tokens of `kinds`.
     ///
     /// # Errors
-    /// The service is not ready, or does not say so in time; the token cannot be made or kept; standard
-    /// output is closed.
+    /// The service is not ready, or does not say so in time; the token cannot be made or written; standard output is closed.
     pub fn run<C: JsonSchema + Serialize>(
         self,
         config: &C,
@@ -155,34 +153,31 @@ fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyho
     let allowed: Vec<_> = kinds.iter().map(Kind::to_string).collect();
     ensure!(
         kinds.contains(&kind),
-        "a {kind}'s token is of no use here, allowed are {}",
+        "a {kind}'s token has no use here, allowed are {}",
         allowed.join(" and ")
     );
-    let (token, holder) = tokens::generate(kind, name).map_err(anyhow::Error::msg)?;
+    let (token, principal) = tokens::generate(kind, name).map_err(anyhow::Error::msg)?;
     if let Some(file) = add_to {
-        let added = tokens::append(file, &holder);
+        let added = tokens::append(file, &principal);
         added.with_context(|| format!("{} cannot be written", file.display()))?;
         writeln!(io::stdout(), "{token}")?;
     } else {
-        writeln!(io::stdout(), "{token}\n{holder}")?;
+        writeln!(io::stdout(), "{token}\n{principal}")?;
     }
     Ok(())
 }
 
-/// What an operator or the system sends to end the service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of
-/// tokens, certificates and programs are read again without a signal.)
-pub struct Signals {
+/// The signals that end a service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of tokens, certificates and
+/// programs are read again without a signal.)
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    /// Catches them from now on, so make it before the service starts.
-    ///
-    /// # Errors
-    /// A signal cannot be caught.
-    pub fn catch() -> io::Result<Self> {
+    /// Catches them from now on.
+    fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -190,47 +185,51 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one, and gives its name.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for the next one, and returns its name.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.hang_up.recv() => "SIGHUP",
         }
     }
+}
 
-    /// Starts a service; nothing if a signal comes before it has.
-    ///
-    /// # Errors
-    /// That of the start.
-    pub async fn or_start<T>(
-        &mut self,
-        start: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<Option<T>> {
-        tokio::select! {
-            started = start => started.map(Some),
-            signal = self.next() => {
-                tracing::info!(signal, "not started");
-                Ok(None)
-            }
+/// Starts a service, prints its `addresses`, and runs it until a signal comes or it has `ended` by itself.
+///
+/// # Errors
+/// That of the start, or why the service ended by itself.
+pub async fn serve<S>(
+    start: impl Future<Output = anyhow::Result<S>>,
+    addresses: impl FnOnce(&S) -> String,
+    ended: impl AsyncFnOnce(&mut S) -> anyhow::Error,
+    shutdown: impl AsyncFnOnce(S),
+) -> anyhow::Result<()> {
+    let mut signals = Signals::catch()?;
+    let mut service = tokio::select! {
+        started = start => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "not started");
+            return Ok(());
         }
-    }
-
-    /// Waits for a shutdown, or for one more signal.
-    ///
-    /// # Errors
-    /// That came first.
-    pub async fn or_shut_down(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        tokio::select! {
-            () = shutdown => Ok(()),
-            signal = self.next() => {
-                anyhow::bail!("{signal} came during the shutdown, which was not waited for")
-            }
+    };
+    writeln!(io::stdout(), "listening {}", addresses(&service))?;
+    let ended = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down");
+            Ok(())
+        }
+        error = ended(&mut service) => Err(error),
+    };
+    tokio::select! {
+        () = shutdown(service) => ended,
+        signal = signals.next() => {
+            anyhow::bail!("{signal} came during the shutdown, which was not waited for")
         }
     }
 }
 
-/// Runs a service on a runtime of its own. Work that does not end with it, as of a thread that computes, is left behind.
+/// Runs a service on a runtime of its own. Threads that still compute when it ends are not waited for.
 ///
 /// # Errors
 /// No thread can be started, or that of the service.
@@ -242,8 +241,8 @@ pub fn block_on(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Re
     ended
 }
 
-/// Lets this process open as many files, of which connections are the most, as the system lets it, and gives how many that
-/// are. It begins with fewer, usually 1,024, for the sake of programs that cannot count further.
+/// Raises this process's limit of open files, which includes connections, as far as the system allows, and returns it. The
+/// limit usually begins at 1,024, for old programs that cannot handle more.
 ///
 /// # Errors
 /// The limit cannot be raised.
@@ -259,7 +258,7 @@ pub fn open_files() -> io::Result<u64> {
     Ok(most.unwrap_or(u64::MAX))
 }
 
-/// Reads `KEY=VALUE`, as `clap`'s `value_parser` wants it.
+/// Parses `KEY=VALUE`; a `value_parser` for `clap`.
 ///
 /// # Errors
 /// There is no `=`.
@@ -268,12 +267,27 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Reads a path that may be empty, as `clap`'s `value_parser` wants it: an empty variable counts as unset.
+/// The settings of a command line: pairs of `--set`, and flags with a name of their own, by key.
+pub fn flags<const N: usize>(
+    set: Vec<(String, String)>,
+    named: [(&str, Option<String>); N],
+) -> Vec<(String, String)> {
+    let named = named.into_iter();
+    let named = named.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    set.into_iter().chain(named).collect()
+}
+
+/// The path, unless it is empty.
+pub fn non_empty(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A `value_parser` for `clap` that accepts an empty path: an empty variable counts as unset.
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// The environment, less what is not UTF-8 and so cannot be a setting.
+/// The environment without variables that are not UTF-8, which cannot be settings.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -288,7 +302,7 @@ fn init_log(log: &Log, traces: Option<&Traces>) -> Result<(), ParseError> {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    // Spans of ours alone: those of the transport would trace what sends the traces.
+    // Only our own spans: the transport's spans would trace the sending of traces.
     let ours = filter_fn(|meta| meta.is_span() && meta.target().starts_with(SPANS));
     let spans = traces.map(|traces| {
         tracing_opentelemetry::layer()

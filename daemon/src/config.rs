@@ -1,5 +1,4 @@
-//! Configuration: a service's defaults, then a TOML file, then the environment, then flags; later
-//! ones win.
+//! Configuration: a service's defaults, then a TOML file, then the environment, then flags; later ones win.
 
 use std::{
     fmt,
@@ -15,8 +14,8 @@ use serde::{
 };
 
 use crate::{
-    effective::{Origin, Origins},
     links,
+    origins::{Origin, Origins},
     secrets::hide,
 };
 
@@ -24,19 +23,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// How lines look.
+    /// Format of the lines.
     pub format: LogFormat,
-    /// Which lines are written, as `tracing_subscriber::EnvFilter` reads it.
+    /// Lines that are written, in the syntax of `tracing_subscriber::EnvFilter`.
     pub filter: String,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -53,14 +52,14 @@ impl Default for Log {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, variable or flag does not parse, or names a key that does not exist.
-    #[error("configuration cannot be read: {}", hide(&crate::one_line(.0)))]
+    #[error("configuration cannot be read: {}", hide(&crate::error::one_line(.0)))]
     Read(#[from] config::ConfigError),
     /// A key does not exist.
-    #[error("configuration cannot be read: {told}, and {origin} has it{}", hint(.origin))]
+    #[error("configuration cannot be read: {message}, and {origin} has it{}", hint(.origin))]
     Unknown {
-        /// What is said of it.
-        told: String,
-        /// Where it came from.
+        /// The message about it.
+        message: String,
+        /// Origin of the key.
         origin: Origin,
     },
     /// A value is out of range.
@@ -68,20 +67,19 @@ pub enum ConfigError {
     Value {
         /// Dotted name of the key.
         key: &'static str,
-        /// What it is and what is allowed, as the rest of a sentence that the key begins.
+        /// The value and the allowed values, as the rest of a sentence that the key begins.
         reason: String,
     },
 }
 
-/// Reads the settings of the service whose environment variables begin with `prefix`: `file` if
-/// given, then `environment` (two underscores between section and key: `PREFIX_HTTP__LISTEN`; all
-/// other variables are skipped), then `flags` as pairs of dotted key and value. What none of them
-/// sets is left to the defaults that `T` has for `serde`. Tells too where each value came from.
+/// Reads the settings of the service whose environment variables begin with `prefix`: `file` if given, then `environment` (two
+/// underscores between section and key: `PREFIX_HTTP__LISTEN`; other variables are skipped), then `flags` as pairs of dotted
+/// key and value. Keys that none of them sets have the defaults of `T` for `serde`. Also returns the origin of each value.
 ///
-/// A variable that is empty counts as unset, and what Kubernetes says of a service with such a name is no setting.
+/// An empty variable counts as unset. Variables that Kubernetes sets for a service of such a name are not settings.
 ///
 /// # Errors
-/// [`ConfigError::Read`] for what does not parse; ranges are the caller's to check.
+/// [`ConfigError::Read`] and [`ConfigError::Unknown`]; ranges are checked by the caller.
 pub fn load<T: DeserializeOwned>(
     prefix: &str,
     file: Option<&Path>,
@@ -94,7 +92,7 @@ pub fn load<T: DeserializeOwned>(
         origins.file(path)?;
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
-    // Names the file of settings; it is not one of them.
+    // This variable names the file of settings.
     let of_file = format!("{prefix}_CONFIG");
     let mut variables = config::Map::new();
     for (name, value) in environment {
@@ -120,18 +118,18 @@ pub fn load<T: DeserializeOwned>(
     }
     let settings = builder.build()?.try_deserialize();
     let settings = settings.map_err(|error| {
-        let told = hide(&crate::one_line(&error));
-        match unknown(&told, &origins) {
-            Some(origin) => ConfigError::Unknown { told, origin },
+        let message = hide(&crate::error::one_line(&error));
+        match unknown(&message, &origins) {
+            Some(origin) => ConfigError::Unknown { message, origin },
             None => error.into(),
         }
     })?;
     Ok((settings, origins))
 }
 
-/// Where a key came from that an error says is unknown. Only its last word is in the error.
-fn unknown(told: &str, origins: &Origins) -> Option<Origin> {
-    let (_, rest) = told.split_once("unknown field `")?;
+/// The origin of a key that an error message calls unknown. The message has only the key's last word.
+fn unknown(message: &str, origins: &Origins) -> Option<Origin> {
+    let (_, rest) = message.split_once("unknown field `")?;
     origins.of_word(rest.split_once('`')?.0)
 }
 
@@ -144,11 +142,11 @@ fn hint(origin: &Origin) -> &'static str {
     }
 }
 
-/// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as `localhost`. Of a
-/// name's addresses the first of IPv4 is taken, or else the first.
+/// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as `localhost`. For
+/// a name, its first IPv4 address is used, or else its first address.
 ///
 /// # Errors
-/// It is neither, or the name is not known.
+/// The text is neither, or the name is unknown.
 pub fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     if let Ok(address) = text.parse() {
@@ -175,7 +173,7 @@ pub fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), C
     Err(wrong(key, value, &format!("{min} to {max}")))
 }
 
-/// Checks that a rate is from 0.00001 to 1,000,000 a second; the first is about one a day.
+/// Checks that a rate is 0.00001 (about one per day) to 1,000,000 per second.
 ///
 /// # Errors
 /// [`ConfigError::Value`] when it is not.
@@ -186,7 +184,7 @@ pub fn rate_within(key: &'static str, rate: f64) -> Result<(), ConfigError> {
     Err(wrong(key, rate, "0.00001 to 1000000"))
 }
 
-/// The error for a value that is not among those `allowed`, which are told in the plural.
+/// The error for a value that is not allowed. `allowed` is a phrase in the plural.
 pub fn wrong(key: &'static str, value: impl fmt::Debug, allowed: &str) -> ConfigError {
     ConfigError::Value {
         key,

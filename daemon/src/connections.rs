@@ -1,4 +1,4 @@
-//! From a listener to connections whose handshake is done, for HTTP and gRPC alike.
+//! From a listener to connections after their handshake, for HTTP and gRPC.
 
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
@@ -9,21 +9,21 @@ use tokio::{
 };
 
 use crate::{
-    places::{Place, Places},
+    slots::{Slot, Slots},
     tls::{Acceptor, Stream},
 };
 
-/// Connections that wait to be accepted; the system allows fewer by default, and drops what comes beyond them.
+/// Connections that wait to be accepted; the system allows fewer by default and drops any beyond them.
 const BACKLOG: u32 = 1024;
-/// How long a connection without a place is held before it is closed,
-const OUTSIDE: Duration = Duration::from_secs(10);
-/// how many are at once,
-const MOST_OUTSIDE: usize = 8192;
-/// and which part of the files that the process may open.
-const FILES_OF_OUTSIDE: u64 = 8;
-/// Wait after an accept failed, for example for want of file descriptors.
+/// How long a connection without a slot is held before it is closed.
+const HOLD: Duration = Duration::from_secs(10);
+/// Most connections that are held so.
+const MAX_HELD: usize = 8192;
+/// Held connections take at most one in this many of the files that the process may open.
+const FILES_PER_HELD: u64 = 8;
+/// Wait after a failed accept, for example when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The same where a stranger left for the next one.
+/// The same where a connection was closed to make room.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// Listens on an address, port 0 for a free one.
@@ -41,45 +41,45 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Where connections come in.
+/// Accepts connections as long as there are slots.
 #[derive(Debug)]
-pub struct Door {
+pub struct Listener {
     listener: TcpListener,
-    places: Places,
-    /// Those that got no place, since when. They are held for a while before they are closed: whoever floods a door waits
-    /// for that, and others get to be accepted.
-    outside: VecDeque<(Instant, TcpStream)>,
-    most_outside: usize,
+    slots: Slots,
+    /// Connections without a slot, and since when. They are held for a while before they are closed, which slows down whoever
+    /// floods the listener, and lets others be accepted.
+    held: VecDeque<(Instant, TcpStream)>,
+    max_held: usize,
 }
 
-impl Door {
-    /// Takes connections of a listener as long as there are places.
-    pub fn new(listener: TcpListener, places: Places) -> Self {
+impl Listener {
+    /// Accepts connections of `listener` into `slots`.
+    pub fn new(listener: TcpListener, slots: Slots) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let share = usize::try_from(files / FILES_OF_OUTSIDE).unwrap_or(usize::MAX);
+        let share = usize::try_from(files / FILES_PER_HELD).unwrap_or(usize::MAX);
         Self {
             listener,
-            places,
-            outside: VecDeque::new(),
-            most_outside: MOST_OUTSIDE.min(share),
+            slots,
+            held: VecDeque::new(),
+            max_held: MAX_HELD.min(share),
         }
     }
 
-    /// The next connection and its place. An accept that fails closes others, is told in the log and tried again.
-    pub async fn next(&mut self) -> (TcpStream, Place) {
+    /// The next connection and its slot. A failed accept closes other connections, is logged and tried again.
+    pub async fn next(&mut self) -> (TcpStream, Slot) {
         loop {
-            let oldest = self.outside.front().map(|(since, _)| *since + OUTSIDE);
+            let oldest = self.held.front().map(|(since, _)| *since + HOLD);
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 () = time::sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
-                    self.outside.pop_front();
+                    self.held.pop_front();
                     continue;
                 }
             };
             match accepted {
-                Ok((stream, address)) => match self.places.enter(address.ip()) {
-                    Some(place) => return (stream, place),
-                    None => self.keep_outside(stream),
+                Ok((stream, address)) => match self.slots.enter(address.ip()) {
+                    Some(slot) => return (stream, slot),
+                    None => self.hold(stream),
                 },
                 Err(error) if self.make_room() => {
                     tracing::debug!(%error, "accepting a connection failed");
@@ -93,34 +93,34 @@ impl Door {
         }
     }
 
-    fn keep_outside(&mut self, stream: TcpStream) {
-        if self.outside.len() >= self.most_outside {
-            self.outside.pop_front();
+    fn hold(&mut self, stream: TcpStream) {
+        if self.held.len() >= self.max_held {
+            self.held.pop_front();
         }
-        self.outside.push_back((Instant::now(), stream));
+        self.held.push_back((Instant::now(), stream));
     }
 
-    /// Whether a connection was closed for want of files.
+    /// Closes connections to free file descriptors. Returns whether there were any.
     fn make_room(&mut self) -> bool {
-        let outside = self.outside.len();
-        self.outside.clear();
-        outside > 0 || self.places.turn_out()
+        let held = self.held.len();
+        self.held.clear();
+        held > 0 || self.slots.evict()
     }
 }
 
-/// Makes the handshake, if there is TLS; nothing when it fails, takes longer than `patience` or loses its place.
+/// Makes the handshake, if there is TLS. `None` when it fails, takes longer than `patience` or its slot is lost.
 pub async fn handshake(
     acceptor: &Acceptor,
     stream: TcpStream,
-    place: &Place,
+    slot: &Slot,
     patience: Duration,
 ) -> Option<Stream> {
-    // Small messages must not wait for more of them.
+    // Small messages must not wait for further ones.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot disable Nagle's algorithm");
     }
     let accepted = tokio::select! {
-        () = place.turned_out() => return None,
+        () = slot.evicted() => return None,
         accepted = time::timeout(patience, acceptor.accept(stream)) => accepted,
     };
     match accepted {

@@ -1,4 +1,4 @@
-//! When certificates expire: told in time, for a service works on with one that nobody trusts any more.
+//! Warns before certificates expire. A service would otherwise go on with a certificate that nobody trusts any more.
 
 use std::{
     path::PathBuf,
@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,19 +15,19 @@ use tokio::{task::spawn_blocking, time::interval};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::files;
+use crate::{clock::now_ms, files};
 
-/// How long before it expires a certificate is warned of.
-pub const AHEAD: Duration = Duration::from_secs(14 * 86_400);
-/// How often the file is looked at,
+/// Time before the expiry from which the log warns.
+pub const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);
+/// How often the file is read.
 const PERIOD: Duration = Duration::from_secs(60);
-/// and how often the log says so.
-const TELL_EVERY: i64 = 86_400;
+/// How often the log warns, in seconds.
+const LOG_PERIOD_S: i64 = 86_400;
 
 /// A certificate that is watched. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// What the log calls it, such as `tls.cert`.
+    /// Its name in the log, such as `tls.cert`.
     key: &'static str,
     path: Option<PathBuf>,
     /// In seconds since the Unix epoch; 0 if there is no certificate.
@@ -36,7 +36,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The certificate in a file, if there is one; the gauge has the second at which it expires.
+    /// Watches the certificate in a file, if there is one. The gauge gets its expiry in seconds since the Unix epoch.
     pub fn new(key: &'static str, path: Option<PathBuf>, gauge: Gauge) -> Self {
         let watched = Self {
             key,
@@ -44,46 +44,46 @@ impl Watched {
             expires: Arc::default(),
             gauge,
         };
-        watched.look();
+        watched.read();
         watched
     }
 
-    /// When it expires, in seconds since the Unix epoch; nothing without a certificate.
+    /// When the certificate expires, in seconds since the Unix epoch; `None` without a certificate.
     pub fn expires(&self) -> Option<i64> {
         Some(self.expires.load(Ordering::Relaxed)).filter(|&seconds| seconds != 0)
     }
 
-    /// When it expires, if that is soon or was already, in milliseconds since the Unix epoch.
+    /// When the certificate expires, if soon or already past, in milliseconds since the Unix epoch.
     pub fn expires_soon_ms(&self) -> Option<i64> {
         let expires = self.expires()?;
-        (expires - now() < AHEAD.as_secs() as i64).then_some(expires * 1000)
+        (expires - now_s() < WARN_BEFORE.as_secs() as i64).then_some(expires * 1000)
     }
 
-    /// Warns in time, until `stop`. A file that is exchanged is looked at again.
+    /// Warns in the log, until `stop`. A file that is exchanged is read again.
     pub async fn warn(self, stop: CancellationToken) {
         if self.path.is_none() {
             return;
         }
         let mut ticks = interval(PERIOD);
-        let mut told = None;
+        let mut warned = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             let watched = self.clone();
-            if spawn_blocking(move || watched.look()).await.is_err() {
+            if spawn_blocking(move || watched.read()).await.is_err() {
                 return;
             }
-            let (now, Some(expires)) = (now(), self.expires()) else {
+            let (now, Some(expires)) = (now_s(), self.expires()) else {
                 continue;
             };
             let soon = self.expires_soon_ms().is_some();
-            let due = told.is_none_or(|(of, at)| of != expires || now - at >= TELL_EVERY);
+            let due = warned.is_none_or(|(of, at)| of != expires || now - at >= LOG_PERIOD_S);
             if !soon || !due {
                 continue;
             }
-            told = Some((expires, now));
+            warned = Some((expires, now));
             let certificate = self.key;
             match expires - now {
                 ..=0 => tracing::error!(certificate, "the certificate has expired"),
@@ -96,8 +96,8 @@ impl Watched {
         }
     }
 
-    /// Reads the file. One that cannot be read or used is told where it is used.
-    fn look(&self) {
+    /// Reads the file. Errors are reported where the certificate is used.
+    fn read(&self) {
         let found = self.path.as_ref().and_then(|path| {
             let pem = files::read(path).ok()?;
             let first = CertificateDer::pem_slice_iter(&pem).next()?.ok()?;
@@ -111,7 +111,6 @@ impl Watched {
     }
 }
 
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs() as i64
+fn now_s() -> i64 {
+    now_ms() / 1000
 }

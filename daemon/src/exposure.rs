@@ -1,11 +1,11 @@
-//! Doors that other machines reach are guarded, unless the operator says otherwise.
+//! Listeners that other machines can reach need TLS and tokens, unless the operator says otherwise.
 
 use std::net::SocketAddr;
 
 use crate::config::ConfigError;
 
-/// Checks that a door on `listen` is guarded by TLS and something that tells who comes, or reached by
-/// this machine alone, or told to be `insecure`. `needed` are the keys that would guard it.
+/// Checks that a listener on `listen` has TLS and authentication (`guarded`), or can only be reached by this machine, or may be
+/// `insecure`. `needed` names the keys that would guard it.
 ///
 /// # Errors
 /// [`ConfigError::Value`] about `key`.
@@ -23,7 +23,7 @@ pub fn check(
         key,
         reason: format!(
             "is {listen}, which other machines can reach: set {needed}, or insecure = true if \
-             something else keeps strangers out"
+             something else protects it"
         ),
     })
 }

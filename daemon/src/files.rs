@@ -1,10 +1,10 @@
-//! Certificates and tokens lie in files that an operator exchanges while the service runs: [`Live`] is what
-//! such files say now.
+//! Files that an operator exchanges while the service runs, such as certificates and tokens. [`Live`] is a value that follows
+//! such files.
 
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -19,13 +19,13 @@ pub const MAX_BYTES: u64 = 1 << 20;
 /// Why a file cannot be used, in one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there, or may not be read.
+    /// It does not exist or cannot be read.
     #[error("{} cannot be read: {error}", .0.display(), error = .1)]
     Read(PathBuf, io::Error),
     /// It is larger than [`MAX_BYTES`].
     #[error("{} is larger than {MAX_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// It does not say what it should.
+    /// Its contents cannot be used.
     #[error("{} {reason}", .0.display(), reason = .1)]
     Content(PathBuf, String),
 }
@@ -33,20 +33,20 @@ pub enum FileError {
 /// Reads a file of [`MAX_BYTES`] at most.
 ///
 /// # Errors
-/// It is larger or cannot be read.
-pub fn read(path: &PathBuf) -> Result<Vec<u8>, FileError> {
+/// The file is larger or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| FileError::Read(path.clone(), error))?;
+        .map_err(|error| FileError::Read(path.to_owned(), error))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(FileError::TooLarge(path.clone()));
+        return Err(FileError::TooLarge(path.to_owned()));
     }
     Ok(bytes)
 }
 
-/// What some files say, kept up to date until the last copy is dropped. Files that cannot be used leave it
-/// as it was, and are told in the log.
+/// A value that is made of the contents of files, and made again when these change, until the last copy is dropped. Files that
+/// cannot be used leave the value as it was, and are reported in the log.
 #[derive(Debug)]
 pub struct Live<T>(watch::Receiver<Arc<T>>);
 
@@ -57,7 +57,7 @@ impl<T> Clone for Live<T> {
 }
 
 impl<T: Send + Sync + 'static> Live<T> {
-    /// Reads the files, makes a value of their contents, and does so again whenever these change.
+    /// Reads the files and makes a value of their contents, and does so again whenever these change.
     ///
     /// # Errors
     /// The files cannot be used now.
@@ -66,12 +66,17 @@ impl<T: Send + Sync + 'static> Live<T> {
         make: impl Fn(&[Vec<u8>]) -> Result<T, FileError> + Send + Sync + 'static,
     ) -> Result<Self, FileError> {
         let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
-        let read = move || paths.iter().map(read).collect::<Result<Vec<_>, _>>();
+        let read = move || {
+            paths
+                .iter()
+                .map(|path| read(path))
+                .collect::<Result<Vec<_>, _>>()
+        };
         Self::follow(names.join(", "), read, move |contents| make(contents))
     }
 
-    /// The same for files that are only known while reading: `read` says what they contain. `names` is what the log
-    /// calls them.
+    /// Like [`start`](Self::start), for files that are only known while reading: `read` returns their contents. `names` is
+    /// their name in the log.
     ///
     /// # Errors
     /// The files cannot be used now.
@@ -87,12 +92,12 @@ impl<T: Send + Sync + 'static> Live<T> {
         Ok(Self(receiver))
     }
 
-    /// What they say now.
+    /// The value now.
     pub fn get(&self) -> Arc<T> {
         self.0.borrow().clone()
     }
 
-    /// Waits until they say something else than this value, which [`get`](Self::get) gave; for good if they never do.
+    /// Waits until the value is another one than this, which [`get`](Self::get) returned; forever if it never changes.
     pub async fn changed_from(&self, value: &Arc<T>) {
         let mut receiver = self.0.clone();
         let changed = receiver.wait_for(|now| !Arc::ptr_eq(now, value));
@@ -101,7 +106,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         }
     }
 
-    /// Waits until `condition` holds for what they say; for good if it never does.
+    /// Waits until `condition` holds for the value; forever if it never does.
     pub async fn until(&self, mut condition: impl FnMut(&T) -> bool) {
         let mut receiver = self.0.clone();
         if receiver.wait_for(|value| condition(value)).await.is_err() {
@@ -110,7 +115,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     }
 }
 
-/// Where the values come from.
+/// How values are made.
 struct Source<R, M> {
     read: R,
     make: M,
@@ -128,7 +133,7 @@ async fn follow<C, T, R, M>(
     M: Fn(&C) -> Result<T, FileError> + Send + Sync + 'static,
 {
     let mut seen = Arc::new(contents);
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         tokio::select! {
             () = sender.closed() => return,
@@ -155,14 +160,14 @@ async fn follow<C, T, R, M>(
         match made {
             Ok(value) => {
                 sender.send_replace(Arc::new(value));
-                told.clear();
+                reported.clear();
                 tracing::info!(files = names, "read again");
             }
             Err(error) => {
                 let sentence = error.to_string();
-                if sentence != told {
+                if sentence != reported {
                     tracing::error!(error = sentence, "the old contents stay in use");
-                    told = sentence;
+                    reported = sentence;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Whose a request is where proxies stand in front: the address that it is counted for.
+//! The client of a request behind proxies: the address that the request counts for.
 
 use std::{
     fmt,
@@ -7,21 +7,20 @@ use std::{
 };
 
 use axum::http::{Extensions, HeaderMap};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::places::{Pass, group};
+use crate::slots::{Peer, group};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Addresses that begin with the same bits, `ADDRESS/BITS` or one `ADDRESS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
+/// A network, `ADDRESS/BITS`, or a single `ADDRESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
 
-/// It is not of the form `ADDRESS` or `ADDRESS/BITS`.
+/// A text that is not of the form `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no address and no network, allowed are ADDRESS and ADDRESS/BITS")]
 pub struct NoNetwork(String);
@@ -30,69 +29,44 @@ impl FromStr for Network {
     type Err = NoNetwork;
 
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let single = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        let network = text.parse().ok().or_else(single);
         let wrong = || NoNetwork(text.chars().take(80).collect());
-        let (address, bits) = match text.split_once('/') {
-            None => (text, None),
-            Some((address, bits)) => (address, Some(bits.parse().map_err(|_| wrong())?)),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        if bits > most {
-            return Err(wrong());
-        }
-        Ok(Self { address, bits })
+        network.map(Self).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NoNetwork;
+
+    fn try_from(text: String) -> Result<Self, NoNetwork> {
+        text.parse()
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        self.0.fmt(f)
     }
 }
 
-impl Serialize for Network {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for Network {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Network".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 
 impl Network {
     fn has(&self, address: IpAddr) -> bool {
-        let (own, other, all) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits().into(), other.to_bits().into(), 32)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
-            _ => return false,
-        };
-        let differ: u128 = own ^ other;
-        differ.checked_shr(all - u32::from(self.bits)).unwrap_or(0) == 0
+        self.0.contains(&address.to_canonical())
     }
 }
 
-/// The address that a request is counted for: that of its connection; behind a trusted proxy the last one in
-/// `X-Forwarded-For` that is none of a trusted proxy. Of IPv6 its network.
+/// The address that a request counts for: that of its connection, or, behind a trusted proxy, the last one in
+/// `X-Forwarded-For` that is not a trusted proxy's. An IPv6 address counts as its network.
 pub fn client(extensions: &Extensions, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let pass = extensions.get::<Pass>();
-    let mut client = pass.map_or(IpAddr::from([0; 4]), Pass::address);
+    let peer = extensions.get::<Peer>();
+    let mut client = peer.map_or(IpAddr::from([0; 4]), Peer::address);
     let values = headers.get_all(FORWARDED_FOR).iter();
     let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
     let named = values.iter().flat_map(|value| value.split(','));
@@ -106,7 +80,7 @@ pub fn client(extensions: &Extensions, headers: &HeaderMap, trusted: &[Network])
     group(client)
 }
 
-/// Some proxies add the port.
+/// Parses an address. Some proxies add the port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
@@ -118,13 +92,13 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::places::Places;
+    use crate::slots::Slots;
 
     fn counted(peer: &str, forwarded: &[&str]) -> String {
-        let place = Places::new(1, 1).enter(peer.parse().expect("address"));
-        let place = place.expect("a place");
+        let slot = Slots::new(1, 1).enter(peer.parse().expect("address"));
+        let slot = slot.expect("a slot");
         let mut extensions = Extensions::new();
-        extensions.insert(place.pass());
+        extensions.insert(slot.peer());
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(FORWARDED_FOR, HeaderValue::from_str(value).expect("value"));
@@ -134,13 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_say_whose_a_request_is() {
+    fn only_trusted_proxies_name_the_client() {
         for (peer, forwarded, expected) in [
             ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
             ("10.1.2.3", &[], "10.1.2.3"),
             ("10.1.2.3", &["198.51.100.7"], "198.51.100.7"),
             ("::ffff:10.1.2.3", &["198.51.100.7:4711"], "198.51.100.7"),
-            // What the client wrote itself stands to the left.
+            // Entries to the left may be made up by the client.
             ("10.1.2.3", &["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
             (
                 "10.1.2.3",

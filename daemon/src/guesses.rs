@@ -1,5 +1,5 @@
-//! Wrong tokens are answered late once an address has sent many, so that guessing is slow. A right one never waits: it is
-//! checked first.
+//! Delays the answers to wrong tokens once an address has sent many, so that guessing is slow. A right token is never delayed:
+//! it is checked first.
 
 use std::{
     net::IpAddr,
@@ -10,14 +10,14 @@ use tokio::time::sleep;
 
 use crate::rate::Rates;
 
-/// Wrong tokens of one address that are answered at once,
+/// Wrong tokens of one address that are answered at once.
 const BURST: u32 = 20;
-/// and a second after that.
+/// Wrong tokens per second that are answered after that.
 const PER_SECOND: f64 = 1.0;
-/// Longest that an answer waits.
+/// Longest delay of an answer.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// How many wrong tokens have come from where.
+/// Counts wrong tokens by address.
 #[derive(Debug)]
 pub struct Guesses(Rates);
 
@@ -28,9 +28,9 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Waits for as long as the answer to one more wrong token of this address has to.
+    /// Waits for the delay of the answer to one more wrong token of this address.
     pub async fn wrong(&self, client: IpAddr) {
-        let wait = self.0.in_line(&client.to_string(), Instant::now(), LONGEST);
+        let wait = self.0.reserve(&client.to_string(), Instant::now(), LONGEST);
         if !wait.is_zero() {
             sleep(wait).await;
         }

@@ -1,7 +1,7 @@
 //! Accepts HTTP connections.
 //!
-//! `axum::serve` has no timeout for a request's head or for a client that does not read, no bound on
-//! connections, and leaves connections running after a shutdown; [`serve`] has all of these, and TLS. HTTP/1.1 only.
+//! Unlike `axum::serve`, [`serve`] has timeouts for a request's head and for a client that does not read, a bound on
+//! connections, an end for connections after a shutdown, and TLS. HTTP/1.1 only.
 
 use std::{future::poll_fn, io, time::Duration};
 
@@ -25,25 +25,25 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{
-    connections::{self, Door},
+    connections::{self, Listener},
     lenient,
-    places::{Place, Places},
+    slots::{Slot, Slots},
     tls::Acceptor,
 };
 
-/// Longest that a client may go on sending after its last answer.
+/// Longest time that a client may continue to send after its last answer.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What clients can take of a server.
+/// Limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections of those whose requests were authorized, and as many of strangers; see [`places`](crate::places).
+    /// Open connections of authenticated clients, and as many of others; see [`slots`](crate::slots).
     pub max_connections: usize,
-    /// Longest that a TLS handshake, and then a request's head, may take to arrive.
+    /// Longest time for a TLS handshake, and then for a request's head.
     pub head_timeout: Duration,
-    /// Longest that a client may take nothing of an answer that waits for it.
+    /// Longest time that a client may read nothing of an answer that waits for it.
     pub stall_timeout: Duration,
-    /// Longest that requests in progress may take after the stop.
+    /// Longest time for requests in progress after the stop.
     pub drain: Duration,
 }
 
@@ -56,25 +56,25 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let places = Places::new(limits.max_connections, limits.max_connections);
-    let mut door = Door::new(listener, places);
+    let slots = Slots::new(limits.max_connections, limits.max_connections);
+    let mut listener = Listener::new(listener, slots);
     let mut open = JoinSet::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, slot) = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            accepted = door.next() => accepted,
+            accepted = listener.next() => accepted,
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         open.spawn(async move {
-            let turned_out = place.turned_out();
+            let evicted = slot.evicted();
             tokio::select! {
-                () = turned_out => {}
-                () = connection(stream, place, acceptor, router, limits, stop) => {}
+                () = evicted => {}
+                () = connection(stream, slot, acceptor, router, limits, stop) => {}
             }
         });
     }
-    drop(door);
+    drop(listener);
     let drained = async { while open.join_next().await.is_some() {} };
     if time::timeout(limits.drain, drained).await.is_err() {
         tracing::warn!(
@@ -86,28 +86,29 @@ pub async fn serve(
     }
 }
 
-/// What a body is compressed with, if it is: neither service takes such bodies, and a decoder of images would find them damaged.
+/// The `content-encoding` of a compressed body. Neither service takes such bodies: to a decoder of images they are damaged.
 pub fn compressed(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let codings = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let named = codings.collect::<Vec<_>>().join(", ");
     let plain = |coding: &str| matches!(&*coding.trim().to_ascii_lowercase(), "" | "identity");
-    (!named.split(',').all(plain)).then(|| crate::one_line(&named).chars().take(40).collect())
+    (!named.split(',').all(plain))
+        .then(|| crate::error::one_line(&named).chars().take(40).collect())
 }
 
 async fn connection(
     stream: TcpStream,
-    place: Place,
+    slot: Slot,
     acceptor: Acceptor,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let handshake = connections::handshake(&acceptor, stream, &place, limits.head_timeout);
+    let handshake = connections::handshake(&acceptor, stream, &slot, limits.head_timeout);
     let Some(Some(stream)) = stop.run_until_cancelled(handshake).await else {
         return;
     };
-    let pass = place.pass();
+    let peer = slot.peer();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.stall_timeout));
     let mut serving = http1::Builder::new()
@@ -116,8 +117,8 @@ async fn connection(
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router.map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(pass.clone());
-                lenient::plain::<Incoming>(request)
+                request.extensions_mut().insert(peer.clone());
+                lenient::simplify::<Incoming>(request)
             })),
         );
     let result = tokio::select! {
@@ -130,7 +131,7 @@ async fn connection(
     if let Err(error) = result {
         return tracing::debug!(%error, "a connection ended early");
     }
-    let farewell = part(serving.into_parts().io.into_inner());
+    let farewell = close(serving.into_parts().io.into_inner());
     match stop
         .run_until_cancelled(time::timeout(LINGER, farewell))
         .await
@@ -141,9 +142,9 @@ async fn connection(
     }
 }
 
-/// Ends the stream and reads what is still coming: to close over unread bytes, as of a body that was refused, resets
-/// the connection, and the client may lose the answer.
-async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+/// Ends the stream and reads the remaining bytes. Closing a connection with unread bytes, such as those of a refused body,
+/// resets it, and the client may lose the answer.
+async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
     Ok(())

@@ -1,25 +1,25 @@
-//! What clients add to an address without meaning anything by it: a slash at its end, and a query parameter `_` with something
-//! new in it each time, which keeps caches from answering.
+//! Removes meaningless additions from request paths: a slash at the end, and a query parameter `_`, which some clients change
+//! with each request to bypass caches.
 
 use axum::{
     http::{Request, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
 
-/// In a request's extensions: its path had a slash at its end.
+/// Extension of a request whose path had a slash at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Slashed;
 
 impl Slashed {
-    /// Sends the client to the page of this name without the slash: what a page names relative to itself would be elsewhere.
+    /// Redirects to the page without the slash, because relative links of the page would not work with it.
     pub fn redirect(page: &str) -> Response {
         let location = [(header::LOCATION, format!("../{page}"))];
         (StatusCode::PERMANENT_REDIRECT, location).into_response()
     }
 }
 
-/// The request without these.
-pub(crate) fn plain<B>(mut request: Request<B>) -> Request<B> {
+/// The request without these additions.
+pub(crate) fn simplify<B>(mut request: Request<B>) -> Request<B> {
     let path = match request.uri().path().trim_end_matches('/') {
         "" => "/",
         path => path,

@@ -1,12 +1,14 @@
-//! What the two services share and what has nothing to do with frames: reading the configuration,
-//! the start and end of the process, its health as seen from outside, its metrics, the loop that
-//! accepts HTTP connections, and what keeps strangers out: TLS and tokens.
+//! Parts of a service that have nothing to do with frames: configuration, start and end of the process, health as seen from
+//! outside, metrics, traces, the loop that accepts HTTP connections, errors of HTTP APIs, TLS and tokens.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod boot;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod effective;
+pub mod error;
 pub mod expiry;
 pub mod exposure;
 pub mod files;
@@ -14,28 +16,17 @@ pub mod forwarded;
 pub mod guesses;
 pub mod health;
 pub mod http;
-pub mod jpeg;
+pub mod http_error;
 pub mod lenient;
 mod links;
+pub mod lock_file;
 pub mod metrics;
-pub mod places;
+pub mod origins;
 pub mod proxy;
 pub mod rate;
 pub mod reference;
 pub mod secrets;
+pub mod slots;
 pub mod tls;
 pub mod tokens;
 pub mod trace;
-pub mod webp;
-
-/// A foreign error's text on one line of bounded length.
-pub fn one_line(error: &dyn std::fmt::Display) -> String {
-    const MOST: usize = 300;
-    let text = error.to_string();
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(MOST)
-        .collect()
-}

@@ -1,8 +1,8 @@
-//! What Kubernetes and Docker put into a container's environment about services beside it: for a service named `edge-node`,
-//! `EDGE_NODE_SERVICE_HOST`, `EDGE_NODE_PORT=tcp://10.0.0.1:8080` and so on, which look like settings of ours.
+//! Variables that Kubernetes and Docker set in a container for neighbouring services: for a service named `edge-node`,
+//! `EDGE_NODE_SERVICE_HOST`, `EDGE_NODE_PORT=tcp://10.0.0.1:8080` and so on. They look like our settings.
 
-/// Whether a variable tells of a service whose name begins as our settings do. A setting of a section has two underscores, and these
-/// have none.
+/// Whether a variable describes a service whose name begins as our settings do. A setting in a section has two underscores;
+/// these variables do not.
 pub(crate) fn is_link(prefix: &str, name: &str, value: &str) -> bool {
     let Some(rest) = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('_')) else {
         return false;
@@ -10,7 +10,7 @@ pub(crate) fn is_link(prefix: &str, name: &str, value: &str) -> bool {
     if rest.contains("__") {
         return false;
     }
-    // The service may have a longer name than ours, so words may come before these.
+    // The service's name may be longer than ours, so words may come before these.
     let after = |word: &str| {
         let (before, after) = rest.split_once(word)?;
         let whole = before.is_empty() || before.ends_with('_');
@@ -25,7 +25,7 @@ pub(crate) fn is_link(prefix: &str, name: &str, value: &str) -> bool {
         })
 }
 
-/// `_8080_TCP`, and what may follow.
+/// Parses `_8080_TCP` and its suffixes.
 fn of_port(text: &str) -> Option<()> {
     let (port, rest) = text.strip_prefix('_')?.split_once('_')?;
     port.parse::<u16>().ok()?;

@@ -1,12 +1,11 @@
-//! Proxies that the environment names for outgoing HTTP: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`.
+//! Proxies for outgoing HTTP from the environment: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`.
 
 use std::net::IpAddr;
 
 use axum::http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// The proxy that a request to `uri` goes through, without its login. This machine is reached without any, whatever the
-/// environment says.
+/// The proxy that a request to `uri` goes through, without its login. Requests to this machine never use a proxy.
 pub fn of(uri: &Uri) -> Option<String> {
     through(&Matcher::from_env(), uri)
 }

@@ -1,7 +1,7 @@
-//! Token buckets, one a key: so many events a second on average, and bursts of so many.
+//! Token buckets by key: an average number of events per second, and bursts.
 //!
-//! Memory is bounded: a key whose bucket is full again is forgotten, and while more than [`MOST`] keys are busy, all
-//! further ones share one bucket.
+//! Memory is bounded: a key whose bucket is full again is forgotten. Limits are kept for up to [`MOST`] keys; any beyond that
+//! share one bucket.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Most keys that have a bucket of their own.
+/// Most keys with a bucket of their own.
 pub const MOST: usize = 4096;
 
 /// Buckets of one rate.
@@ -24,7 +24,7 @@ pub struct Rates {
 struct Buckets {
     own: HashMap<String, Bucket>,
     shared: Option<Bucket>,
-    /// When full buckets were last looked for; it takes a while.
+    /// When full buckets were removed last, which takes a while.
     swept: Option<Instant>,
 }
 
@@ -35,7 +35,7 @@ struct Bucket {
 }
 
 impl Rates {
-    /// `per_second` tokens flow into each bucket, which holds at most `burst`; both are above 0.
+    /// `per_second` tokens are added to each bucket, which holds at most `burst`; both are above 0.
     pub fn new(per_second: f64, burst: u32) -> Self {
         Self {
             per_second,
@@ -44,10 +44,10 @@ impl Rates {
         }
     }
 
-    /// Takes a token of the key's bucket.
+    /// Takes a token from the key's bucket.
     ///
     /// # Errors
-    /// It is empty; the time after which it holds a token.
+    /// The bucket is empty; the time until it has a token.
     pub fn take(&self, key: &str, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = self.bucket(&mut buckets, key, now);
@@ -61,9 +61,9 @@ impl Rates {
         Err(Duration::from_secs_f64(wait))
     }
 
-    /// Takes a token of the key's bucket, be it one that has yet to flow in, and gives the time until then: `longest` at
-    /// most, for who waits that long stands at the end of the line.
-    pub fn in_line(&self, key: &str, now: Instant, longest: Duration) -> Duration {
+    /// Takes a token from the key's bucket, even one that is still to be added, and returns the time until then, at most
+    /// `longest`.
+    pub fn reserve(&self, key: &str, now: Instant, longest: Duration) -> Duration {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = self.bucket(&mut buckets, key, now);
         let most = longest.as_secs_f64() * self.per_second;
@@ -93,8 +93,8 @@ impl Rates {
     }
 
     fn level(&self, bucket: &Bucket, now: Instant) -> f64 {
-        let flowed = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
-        (bucket.tokens + flowed).min(self.burst)
+        let added = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
+        (bucket.tokens + added).min(self.burst)
     }
 }
 
@@ -118,15 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn those_in_line_wait_for_their_turn_and_no_longer_than_allowed() {
+    fn reservations_wait_in_order_and_no_longer_than_allowed() {
         let rates = Rates::new(2.0, 2);
         let start = Instant::now();
-        let wait = |at| rates.in_line("gate", at, 2 * SECOND);
+        let wait = |at| rates.reserve("gate", at, 2 * SECOND);
         let waits: Vec<_> = (0..8).map(|_| wait(start).as_millis()).collect();
         assert_eq!(waits, [0, 0, 500, 1000, 1500, 2000, 2000, 2000]);
         assert_eq!(wait(start + SECOND), 3 * SECOND / 2);
         assert_eq!(wait(start + 9 * SECOND), Duration::ZERO);
-        assert!(rates.in_line("yard", start, SECOND).is_zero(), "another");
+        assert!(rates.reserve("yard", start, SECOND).is_zero(), "another");
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(passed(0..3 * MOST, start), MOST + 1);
         assert_eq!(held(), MOST);
         assert!(rates.take("0", start).is_err(), "known names keep theirs");
-        // Those that were quiet since are forgotten, which nobody notices.
+        // Quiet keys are forgotten, without an effect.
         assert_eq!(passed(9_000_000..9_000_001, start + 2 * SECOND), 1);
         assert_eq!(held(), 1);
         assert!(rates.take("0", start + 2 * SECOND).is_ok());

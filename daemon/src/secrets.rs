@@ -1,11 +1,14 @@
-//! Values as they may be shown: addresses without what may be secret in them, wherever they stand.
+//! Hides secrets in addresses before they are shown.
+//!
+//! The addresses are not parsed with the `url` crate: they may be lists, stand inside error messages, and contain passwords
+//! with unescaped characters, which a strict parser would not recognize as secret.
 
 use serde_json::Value as Json;
 
 const HIDDEN: &str = "***";
 
-/// The text with each address in it shortened: without its user info, the values of its query, and its fragment. Servers want
-/// logins and keys in any of these.
+/// The text with each address in it shortened: without user info, values of the query, and fragment. Logins and keys can be in
+/// any of these.
 pub fn hide(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -33,7 +36,7 @@ pub fn hidden(value: &Json) -> Json {
     }
 }
 
-/// Where an address ends, of which this is what follows its scheme: at a blank, or where a comma begins the next one.
+/// Length of an address, given the text after its scheme: up to a blank, or up to a comma before the next address.
 fn end(address: &str) -> usize {
     let mut ends = address.match_indices([',', ' ', '\t', '\n']);
     let next = ends.find(|&(at, separator)| {
@@ -58,14 +61,14 @@ fn hide_one(address: &str, shown: &mut String) {
         Some((place, query)) => (place, Some(query)),
         None => (address, None),
     };
-    // Up to the last `@` even beyond a slash, which some write in passwords as it is.
+    // Up to the last `@`, even beyond a slash, which may be unescaped in a password.
     match place.rsplit_once('@') {
         Some((_, place)) => {
             shown.push_str(HIDDEN);
             shown.push('@');
             shown.push_str(place);
         }
-        // A password with a `?` in it, then.
+        // Otherwise a password contains a `?`.
         None if !is_port(place) => shown.push_str(HIDDEN),
         None => shown.push_str(place),
     }
@@ -84,7 +87,7 @@ fn hide_one(address: &str, shown: &mut String) {
     }
 }
 
-/// Whether a number is behind the host's colon, if there is one.
+/// Whether the text after the host's colon, if any, is a number.
 fn is_port(place: &str) -> bool {
     let host = place.split('/').next().unwrap_or(place);
     let behind = host.rsplit(']').next().unwrap_or(host);

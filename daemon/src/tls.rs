@@ -1,11 +1,9 @@
-//! TLS on the services' doors, with one provider: aws-lc-rs.
+//! TLS of the services' listeners, with one provider: aws-lc-rs.
 
 use std::{
     io,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use rustls::{
@@ -16,24 +14,22 @@ use rustls::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::either::Either;
 
 use crate::{
     config::ConfigError,
     files::{FileError, Live},
 };
 
-/// Section `tls`: the service's own certificate. Neither key set means no TLS.
+/// Section `tls`: the service's own certificate. Without both keys there is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// Certificate chain in PEM, the service's own first.
+    /// Certificate chain (PEM), beginning with the service's own certificate.
     pub cert: Option<PathBuf>,
-    /// Its private key in PEM.
+    /// Private key (PEM) of the certificate.
     pub key: Option<PathBuf>,
 }
 
@@ -43,10 +39,10 @@ impl Tls {
         self.cert.is_some()
     }
 
-    /// Checks that there are both files or neither.
+    /// Checks that both files are named or neither.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] when there is one.
+    /// [`ConfigError::Value`] when only one is named.
     pub fn check(&self) -> Result<(), ConfigError> {
         pair("tls.key", self.cert.as_ref(), "tls.cert", self.key.as_ref())
     }
@@ -55,7 +51,7 @@ impl Tls {
 /// Checks that a certificate and its key are both named or neither.
 ///
 /// # Errors
-/// [`ConfigError::Value`] about `key_name` when there is one.
+/// [`ConfigError::Value`] about `key_name` when only one is named.
 pub fn pair(
     key_name: &'static str,
     cert: Option<&PathBuf>,
@@ -71,7 +67,10 @@ pub fn pair(
     })
 }
 
-/// Which protocols are offered in the handshake.
+/// The server's end of a connection, in plain text or encrypted.
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// The protocol that is offered in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -80,14 +79,14 @@ pub enum Protocol {
     Http2,
 }
 
-/// Makes a server's end of connections, with TLS or without. New connections have the certificate that is
-/// in the files now; open ones keep theirs.
+/// Makes the server's end of connections, with TLS or without. New connections get the certificate that is in the files
+/// now; open ones keep theirs.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptor(Option<Live<ServerConfig>>);
 
 impl Acceptor {
-    /// With TLS if `tls` names a certificate; then, if `client_ca` names a file of certificates, for clients
-    /// alone whose certificate one of these has signed.
+    /// With TLS if `tls` names a certificate. If `client_ca` names a file of CA certificates, clients need a certificate that
+    /// one of these has signed.
     ///
     /// # Errors
     /// A file cannot be read or used, or the key is not that of the certificate.
@@ -105,16 +104,16 @@ impl Acceptor {
         Ok(Self(Some(Live::start(paths, make)?)))
     }
 
-    /// Makes the handshake, if there is TLS. It takes as long as the client does.
+    /// Makes the handshake, if there is TLS. It takes as long as the client takes.
     ///
     /// # Errors
     /// The handshake failed.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let Some(config) = &self.0 else {
-            return Ok(Stream::Plain(stream));
+            return Ok(Either::Left(stream));
         };
         let accepted = TlsAcceptor::from(config.get()).accept(stream).await?;
-        Ok(Stream::Tls(Box::new(accepted)))
+        Ok(Either::Right(Box::new(accepted)))
     }
 }
 
@@ -163,76 +162,9 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn content(path: &Path, reason: &dyn std::fmt::Display) -> FileError {
-    FileError::Content(path.to_owned(), crate::one_line(reason))
+    FileError::Content(path.to_owned(), crate::error::one_line(reason))
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
-}
-
-/// A server's end of a connection.
-#[derive(Debug)]
-pub enum Stream {
-    /// Readable on the way.
-    Plain(TcpStream),
-    /// Encrypted.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
 }

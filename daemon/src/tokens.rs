@@ -2,12 +2,11 @@
 //!
 //! # The file
 //!
-//! One holder a line, `KIND NAME sha256:HEX`; empty lines and lines that begin with `#` are skipped. A
-//! holder may have several lines, so that a token can be exchanged without a gap; a token whose line is
-//! gone is refused.
+//! One principal per line, `KIND NAME sha256:HEX`; empty lines and lines that begin with `#` are skipped. A principal may
+//! have several lines, so that a token can be exchanged without a gap. A token whose line is removed is refused.
 //!
-//! A token is `pw_` and 64 hexadecimal digits: 256 random bits. That many cannot be guessed from their
-//! SHA-256, so the file needs no salt and no slow hash, and a check costs a microsecond.
+//! A token is `pw_` and 64 hexadecimal digits: 256 random bits. So many bits cannot be guessed from their SHA-256, so the
+//! file needs neither salt nor a slow hash, and a check takes a microsecond.
 
 use std::{
     fmt,
@@ -25,33 +24,33 @@ use subtle::ConstantTimeEq as _;
 
 use crate::files::{FileError, Live};
 
-/// What every token begins with, so that scanners for leaked secrets know one.
+/// First characters of every token, by which scanners for leaked secrets recognize one.
 const PREFIX: &str = "pw_";
 /// Random bytes of a token.
 const RANDOM_BYTES: usize = 32;
-/// Longest token that is looked at, in bytes.
+/// Longest token in bytes.
 const MAX_TOKEN: usize = 128;
-/// Most characters of a holder's name.
+/// Most characters of a principal's name.
 const MAX_NAME: usize = 64;
 
 /// Section `auth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// File of the tokens' holders; nobody needs a token when absent.
+    /// File of the tokens; nobody needs a token when absent.
     pub tokens: Option<PathBuf>,
     /// Whether `/metrics` needs no token.
     pub open_metrics: bool,
 }
 
-/// What a token is for.
+/// The use of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// An edge node that sends to the cloud under its own name.
+    /// An edge node, which sends to the cloud under its own name.
     Node,
-    /// A camera, or whoever else sends frames to an edge node.
+    /// A camera or another client that sends frames to an edge node.
     Sender,
-    /// Someone who looks: dashboard, status, metrics, API.
+    /// A person or program that reads: dashboard, status, metrics, API.
     Viewer,
 }
 
@@ -65,73 +64,74 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A line of the file.
+/// The owner of a token: a line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// What the token is for.
+pub struct Principal {
+    /// The use of the token.
     pub kind: Kind,
-    /// Whose it is.
+    /// Name of the owner.
     pub name: String,
     hash: [u8; 32],
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, name, hash } = self;
         write!(f, "{kind} {name} sha256:{}", hex::encode(hash))
     }
 }
 
-/// Why a request is not served.
+/// Why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It says nothing of who asks.
+    /// There is none.
     #[error("a token is needed here, as \"authorization: Bearer TOKEN\"")]
     Missing,
     /// The token is not in the file.
-    #[error("the token is not known here, or not any more")]
+    #[error("unknown or revoked token")]
     Unknown,
-    /// The token is for something else.
+    /// The token has another use.
     #[error("a {0}'s token is not enough here")]
     Kind(Kind),
 }
 
-/// The holders of a service's tokens.
+/// All principals of a service.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Holders(Vec<Holder>);
+pub struct Principals(Vec<Principal>);
 
-impl Holders {
+impl Principals {
     /// Reads the file's text; `kinds` are those that the service knows.
     ///
     /// # Errors
     /// The first line that is wrong, as the rest of a sentence that the file's name begins.
     pub fn parse(text: &str, kinds: &[Kind]) -> Result<Self, String> {
         let lines = text.lines().map(str::trim).enumerate();
-        let holders = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        holders
+        let principals = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        principals
             .map(|(index, line)| {
-                holder(line, kinds).map_err(|why| format!("is wrong in line {}: {why}", index + 1))
+                principal(line, kinds)
+                    .map_err(|why| format!("is wrong in line {}: {why}", index + 1))
             })
             .collect::<Result<_, _>>()
             .map(Self)
     }
 
-    fn find(&self, token: &str) -> Option<&Holder> {
+    fn find(&self, token: &str) -> Option<&Principal> {
         if token.len() > MAX_TOKEN {
             return None;
         }
         let hash = digest(token);
         let mut found = None;
-        for holder in &self.0 {
-            if bool::from(holder.hash.ct_eq(&hash)) {
-                found = Some(holder);
+        for principal in &self.0 {
+            if bool::from(principal.hash.ct_eq(&hash)) {
+                found = Some(principal);
             }
         }
         found
     }
 }
 
-fn holder(line: &str, kinds: &[Kind]) -> Result<Holder, String> {
+fn principal(line: &str, kinds: &[Kind]) -> Result<Principal, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [kind, name, hash] = words[..] else {
         return Err("it is not of the form KIND NAME sha256:HEX".into());
@@ -146,7 +146,7 @@ fn holder(line: &str, kinds: &[Kind]) -> Result<Holder, String> {
     hash.strip_prefix("sha256:")
         .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
         .ok_or("its last word is not sha256: and 64 hexadecimal digits")?;
-    Ok(Holder {
+    Ok(Principal {
         kind,
         name: name.to_owned(),
         hash: bytes,
@@ -163,12 +163,12 @@ fn check_name(name: &str) -> Result<(), String> {
     ))
 }
 
-/// What is kept of a secret of [`random`].
+/// The stored form of a secret of [`random`].
 pub fn digest(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// A secret that nobody can guess: 64 hexadecimal digits.
+/// A random secret: 64 hexadecimal digits.
 ///
 /// # Errors
 /// The system gives no random bytes.
@@ -179,56 +179,56 @@ pub fn random() -> Result<String, String> {
     Ok(hex::encode(random))
 }
 
-/// Makes a token and the line of its holder.
+/// Makes a token and its principal.
 ///
 /// # Errors
-/// The name is not one, or the system gives no random bytes; a sentence either way.
-pub fn generate(kind: Kind, name: &str) -> Result<(String, Holder), String> {
+/// The name is not valid, or the system gives no random bytes; a sentence either way.
+pub fn generate(kind: Kind, name: &str) -> Result<(String, Principal), String> {
     check_name(name)?;
     let token = format!("{PREFIX}{}", random()?);
-    let holder = Holder {
+    let principal = Principal {
         kind,
         name: name.to_owned(),
         hash: digest(&token),
     };
-    Ok((token, holder))
+    Ok((token, principal))
 }
 
-/// Appends a holder to the file, which is made if it is not there.
+/// Appends a principal to the file, which is made if it does not exist.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn append(path: &Path, holder: &Holder) -> io::Result<()> {
+pub fn append(path: &Path, principal: &Principal) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(format!("{holder}\n").as_bytes())?;
+    file.write_all(format!("{principal}\n").as_bytes())?;
     file.sync_all()
 }
 
-/// Reads a token from a file that has nothing else.
+/// Reads a token from a file that contains nothing else.
 ///
 /// # Errors
-/// The file cannot be read or has something else.
-pub fn from_file(path: &PathBuf) -> Result<String, FileError> {
+/// The file cannot be read or contains anything else.
+pub fn from_file(path: &Path) -> Result<String, FileError> {
     let bytes = crate::files::read(path)?;
     let token = std::str::from_utf8(&bytes).unwrap_or_default().trim();
     let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
     if !(1..=MAX_TOKEN).contains(&token.len()) || !plain {
         let reason = format!("is not one token of 1 to {MAX_TOKEN} characters");
-        return Err(FileError::Content(path.clone(), reason));
+        return Err(FileError::Content(path.to_owned(), reason));
     }
     Ok(token.to_owned())
 }
 
-/// A door that asks for tokens, or one that does not.
+/// Checks tokens, or lets everybody pass where no file is configured.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Option<Live<Holders>>);
+pub struct Authenticator(Option<Live<Principals>>);
 
-impl Gate {
-    /// The door of a service with this section `auth` and these kinds of tokens.
+impl Authenticator {
+    /// For a service with this section `auth` and these kinds of tokens.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -241,7 +241,7 @@ impl Gate {
             let wrong = |why: String| FileError::Content(named.clone(), why);
             let text =
                 std::str::from_utf8(&contents[0]).map_err(|_| wrong("is not text".into()))?;
-            Holders::parse(text, kinds).map_err(wrong)
+            Principals::parse(text, kinds).map_err(wrong)
         };
         Ok(Self(Some(Live::start(vec![path], make)?)))
     }
@@ -251,15 +251,15 @@ impl Gate {
         self.0.is_none()
     }
 
-    /// Who asks, by the value of the header `authorization`; nobody in particular at an open door.
+    /// The principal of a request, by the value of its header `authorization`; `None` where nobody needs a token.
     ///
     /// # Errors
-    /// No token, one that is not known, or one of another kind than `kinds`.
+    /// No token, an unknown one, or one of another kind than `kinds`.
     pub fn check(
         &self,
         authorization: Option<&[u8]>,
         kinds: &[Kind],
-    ) -> Result<Option<Holder>, Refusal> {
+    ) -> Result<Option<Principal>, Refusal> {
         if self.is_open() {
             return Ok(None);
         }
@@ -267,33 +267,35 @@ impl Gate {
         self.check_token(token, kinds)
     }
 
-    /// The same for a token that came some other way.
+    /// Like [`check`](Self::check), for a token from elsewhere.
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub fn check_token(&self, token: &str, kinds: &[Kind]) -> Result<Option<Holder>, Refusal> {
-        let Some(holders) = &self.0 else {
+    pub fn check_token(&self, token: &str, kinds: &[Kind]) -> Result<Option<Principal>, Refusal> {
+        let Some(principals) = &self.0 else {
             return Ok(None);
         };
-        let holders = holders.get();
-        let holder = holders.find(token).ok_or(Refusal::Unknown)?;
-        if !kinds.contains(&holder.kind) {
-            return Err(Refusal::Kind(holder.kind));
+        let principals = principals.get();
+        let principal = principals.find(token).ok_or(Refusal::Unknown)?;
+        if !kinds.contains(&principal.kind) {
+            return Err(Refusal::Kind(principal.kind));
         }
-        Ok(Some(holder.clone()))
+        Ok(Some(principal.clone()))
     }
 
-    /// Whether a holder that was let in still has a line.
-    pub fn knows(&self, holder: &Holder) -> bool {
+    /// Whether a principal still has a line.
+    pub fn knows(&self, principal: &Principal) -> bool {
         self.0
             .as_ref()
-            .is_none_or(|holders| holders.get().0.contains(holder))
+            .is_none_or(|principals| principals.get().0.contains(principal))
     }
 
-    /// Waits until a holder that was let in has no line any more.
-    pub async fn revoked(&self, holder: Option<&Holder>) {
-        match (&self.0, holder) {
-            (Some(holders), Some(holder)) => holders.until(|now| !now.0.contains(holder)).await,
+    /// Waits until a principal has no line any more; forever without a principal.
+    pub async fn revoked(&self, principal: Option<&Principal>) {
+        match (&self.0, principal) {
+            (Some(principals), Some(principal)) => {
+                principals.until(|now| !now.0.contains(principal)).await
+            }
             _ => std::future::pending().await,
         }
     }

@@ -1,8 +1,8 @@
-//! Traces over OpenTelemetry: spans of this process go to a collector over OTLP, and a frame's trace goes on from
-//! process to process as a W3C `traceparent` (<https://www.w3.org/TR/trace-context/>).
+//! Traces with OpenTelemetry: spans of this process go to a collector over OTLP, and a frame's trace continues from process to
+//! process as a W3C `traceparent` (<https://www.w3.org/TR/trace-context/>).
 //!
-//! Nothing is sent unless `trace.otlp_endpoint` is set. Spans are sent in batches from a thread of their own; with a
-//! collector that is away or slow they are dropped, and frames do not wait.
+//! Nothing is sent unless `trace.otlp_endpoint` is set. Spans are sent in batches from a thread of their own. When the
+//! collector is slow or unreachable, spans are dropped; frames do not wait.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,18 +24,18 @@ use crate::{
     secrets::hide,
 };
 
-/// Header, and field of a frame, that carries a trace on.
+/// Header, and field of a frame, that carries a trace.
 pub const TRACEPARENT: &str = "traceparent";
-/// Longest that one export, and the last one at the end, may take.
-const EXPORT_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time for one export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Section `trace`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trace {
-    /// OTLP over gRPC: the collector that spans are sent to, `http://HOST:PORT`; none are made when absent.
+    /// Collector that spans are sent to, OTLP over gRPC, `http://HOST:PORT`; no spans when absent.
     pub otlp_endpoint: Option<String>,
-    /// Share of new traces that are recorded, 0 to 1; a trace that came with a request is recorded as it says itself.
+    /// Share of new traces that are recorded, 0 to 1; a trace that comes with a request decides for itself.
     pub share: f64,
 }
 
@@ -71,7 +71,7 @@ impl Trace {
     }
 }
 
-/// The way to the collector; when it is dropped, what is left is sent.
+/// The connection to the collector; remaining spans are sent when it is dropped.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
     /// Drives the connection.
@@ -79,7 +79,7 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
-    /// Opens the way, if one is configured.
+    /// Opens the connection, if one is configured.
     ///
     /// # Errors
     /// No thread can be started, or the endpoint is not usable.
@@ -96,7 +96,7 @@ impl Traces {
         let exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint)
-            .with_timeout(EXPORT_WITHIN)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()?;
         let sampler = Sampler::TraceIdRatioBased(config.share);
         let resource = Resource::builder_empty()
@@ -120,14 +120,14 @@ impl Traces {
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        // A collector that is away is no reason to end badly.
-        if let Err(error) = self.provider.shutdown_with_timeout(EXPORT_WITHIN) {
+        // An unreachable collector is no reason for an error.
+        if let Err(error) = self.provider.shutdown_with_timeout(EXPORT_TIMEOUT) {
             tracing::debug!(%error, "the last spans were not sent");
         }
     }
 }
 
-/// Makes a span the child of the one that a `traceparent` names; one that is not well-formed counts as none.
+/// Makes a span the child of the one that a `traceparent` names. A malformed one has no effect.
 pub fn continues(span: &Span, traceparent: &str) {
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     let context = TraceContextPropagator::new().extract(&carrier);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use daemon::{
     config::{Log, LogFormat, load, within, wrong},
-    effective::Origin,
+    origins::Origin,
 };
 use serde::Deserialize;
 

@@ -10,7 +10,7 @@ use axum::{
 use daemon::{
     http::{Limits, compressed, serve},
     lenient::Slashed,
-    places::Pass,
+    slots::Peer,
     tls::Acceptor,
 };
 use tokio::{
@@ -183,8 +183,8 @@ async fn strangers_take_no_place_of_those_who_are_known() {
         max_connections: 1,
         ..LIMITS
     };
-    let known = get(async |Extension(pass): Extension<Pass>| {
-        pass.known();
+    let known = get(async |Extension(peer): Extension<Peer>| {
+        peer.authenticated();
         "hello"
     });
     let server = Server::start(Router::new().route("/", known), limits).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon::tokens::{Auth, Gate, Holders, Kind, Refusal, append, from_file, generate};
+use daemon::tokens::{Auth, Authenticator, Kind, Principals, Refusal, append, from_file, generate};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ async fn a_token_opens_what_its_kind_may_and_nothing_else() {
         tokens: Some(path),
         ..Auth::default()
     };
-    let gate = Gate::new(&auth, KINDS).expect("gate");
+    let gate = Authenticator::new(&auth, KINDS).expect("gate");
     let check = |value: &[u8]| gate.check(Some(value), &[Kind::Node]);
     let holder = check(&bearer(&node)).expect("a node").expect("a holder");
     assert_eq!((holder.kind, holder.name.as_str()), (Kind::Node, "edge-1"));
@@ -49,7 +49,7 @@ async fn a_token_opens_what_its_kind_may_and_nothing_else() {
         assert_eq!(check(&value), Err(refusal), "{value:?}");
     }
     assert_eq!(gate.check(None, &[Kind::Node]), Err(Refusal::Missing));
-    let open = Gate::default();
+    let open = Authenticator::default();
     assert_eq!(open.check(None, &[Kind::Node]), Ok(None));
 }
 
@@ -64,7 +64,7 @@ async fn a_token_whose_line_is_gone_is_refused_and_who_came_with_it_is_told() {
         tokens: Some(path.clone()),
         ..Auth::default()
     };
-    let gate = Gate::new(&auth, KINDS).expect("gate");
+    let gate = Authenticator::new(&auth, KINDS).expect("gate");
     let holder = gate.check(Some(&bearer(&old)), KINDS).expect("known");
 
     append(&path, &new_line).expect("file");
@@ -112,7 +112,7 @@ fn wrong_lines_are_named() {
             "its last word is not sha256:",
         ),
     ] {
-        let error = Holders::parse(&format!("# comment\n{line}"), KINDS).expect_err(part);
+        let error = Principals::parse(&format!("# comment\n{line}"), KINDS).expect_err(part);
         assert!(error.contains(part), "{error}");
     }
 }

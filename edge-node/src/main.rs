@@ -1,23 +1,19 @@
-//! The `edge-node` binary: parse, check, start, wait, drain.
+//! The `edge-node` binary.
 #![forbid(unsafe_code)]
 
 mod spool_commands;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use daemon::{
-    boot::{self, Signals, key_value},
+    boot::{self, key_value},
     config::ConfigError,
-    effective::Origins,
+    origins::Origins,
 };
-use edge_node::Config;
+use edge_node::{Config, Running};
 
-/// Takes camera frames over HTTP, encodes them on the emulated ASIC, sends them to the cloud.
+/// Accepts camera frames over HTTP, encodes them on the emulated ASIC, sends them to the cloud.
 ///
 /// Settings come from the file, then from EDGE_NODE_* variables (EDGE_NODE_UPLINK__ENDPOINT), then
 /// from flags.
@@ -64,7 +60,12 @@ fn main() -> ExitCode {
         |command, (config, origins)| match command {
             None => {
                 origins.warn();
-                boot::block_on(serve(config))
+                boot::block_on(boot::serve(
+                    edge_node::start(config),
+                    |node| format!("http={}", node.http_addr),
+                    async |node| node.ended().await,
+                    Running::shutdown,
+                ))
             }
             Some(Command::Service(command)) => {
                 let (listen, tls) = (config.http.listen, config.tls.on());
@@ -75,23 +76,6 @@ fn main() -> ExitCode {
     )
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::catch()?;
-    let Some(node) = signals.or_start(edge_node::start(config)).await? else {
-        return Ok(());
-    };
-    writeln!(io::stdout(), "listening http={}", node.http_addr)?;
-    let ended = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "shutting down");
-            Ok(())
-        }
-        error = node.ended() => Err(error),
-    };
-    signals.or_shut_down(node.shutdown()).await?;
-    ended
-}
-
 impl Args {
     fn config(self) -> Result<(Option<Command>, (Config, Origins)), ConfigError> {
         let named = [
@@ -100,13 +84,9 @@ impl Args {
             ("uplink.endpoint", self.endpoint),
             ("spool.path", self.spool),
         ];
-        let named = named
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let flags: Vec<_> = self.set.into_iter().chain(named).collect();
-        let file = self.config.as_deref();
-        let file = file.filter(|file| !file.as_os_str().is_empty());
-        let config = Config::load_with_origins(file, boot::environment(), &flags)?;
+        let flags = boot::flags(self.set, named);
+        let file = boot::non_empty(self.config.as_deref());
+        let config = Config::load_with_origins(file, boot::environment(), flags)?;
         Ok((self.command, config))
     }
 }

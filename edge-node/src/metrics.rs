@@ -1,117 +1,67 @@
-//! Prometheus metrics of a node. Every series is registered, and so visible, from the start.
+//! Prometheus metrics of a node.
 
-use std::{fmt, sync::Arc};
-
-use daemon::{
-    label,
-    metrics::{
-        Calls, Counters, Http, LONG, WAIT, build, counter, counters, gauge, gauges, histogram,
-        registry, text,
-    },
-};
-use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+use daemon::metrics::{Calls, Counters, LONG, WAIT};
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
 
-use crate::{config::Config, http::routes};
+use crate::{config::Config, task::Task};
 
-/// All metrics of a node. Clones share the same values.
-#[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
-    /// HTTP requests.
-    pub http: Http,
-    /// Frames accepted, by task.
-    pub accepted: Counters<TaskKind>,
-    /// Frames not accepted, by reason.
-    pub refused: Counters<Refusal>,
-    /// Bodies of frames that are being read.
-    pub bodies: Gauge,
-    /// Frames being handled.
-    pub in_flight: Gauge,
-    /// Most of them at once.
-    in_flight_max: Gauge,
-    /// Seconds that frames waited for a thread of the encoder.
-    pub encode_wait_seconds: Histogram,
-    /// Seconds that encoding one frame took.
-    pub encode_seconds: Histogram,
-    /// Threads of the encoder at work on a frame of their own.
-    pub encode_busy: Gauge,
-    /// All its threads.
-    encode_threads: Gauge,
-    /// Sources that the node fetches from.
-    sources: Gauge,
-    /// Of these, folders that are watched and streams that run.
-    pub sources_up: Gauge,
-    /// What became of their frames.
-    pub source_frames: Counters<SourceOutcome>,
-    /// Times that a source did not start or broke.
-    pub source_failures: Counter,
-    /// Programs that are loaded.
-    pub programs: Gauge,
-    /// Times that other programs were loaded while the node ran.
-    pub program_switches: Counter,
-    /// Frames that the encoder failed on.
-    pub encode_failures: Counter,
-    /// Requests without the right token.
-    pub unauthorized: Counter,
-    /// When certificates expire.
-    pub certificates: Family<CertificateOf, Gauge>,
-    /// Bits a patch of the newest frame.
-    pub rate_bits: Gauge,
-    /// Bits of latents made.
-    pub latent_bits: Counter,
-    /// Originals too large to travel.
-    pub originals_skipped: Counter,
-    /// Calls of the spool.
-    pub spool: Calls<SpoolCall>,
-    /// Frames in the spool.
-    pub spool_frames: Gauge,
-    /// Bytes of the frames in the spool.
-    pub spool_bytes: Gauge,
-    /// Frames in the spool that are larger than the cloud takes.
-    pub spool_held: Gauge,
-    /// Most bytes of the spool's file.
-    spool_max_bytes: Gauge,
-    /// Age of the oldest frame in the spool in seconds, set when the metrics are read.
-    pub spool_oldest_age_seconds: Gauge,
-    /// Frames that left the spool undelivered, by cause.
-    pub dropped: Counters<DropCause>,
-    /// Frames sent, resends included.
-    pub sent: Counter,
-    /// Bytes of their messages.
-    pub sent_bytes: Counter,
-    /// Frames sent whose ack has not come.
-    pub unacked: Gauge,
-    /// Most of them on the open stream.
-    pub window: Gauge,
-    /// Seconds from sending a frame to its ack.
-    pub ack_seconds: Histogram,
-    /// Acks received, by status.
-    pub acks: Counters<AckKind>,
-    /// Whether the cloud has welcomed this node and the stream stands: 0 or 1.
-    pub connected: Gauge,
-    /// Attempts to open the stream.
-    pub connects: Counter,
-    /// Streams that did not start or broke.
-    pub failures: Counter,
-    /// Streams that ended because the cloud asked for it or other programs were loaded.
-    pub drained: Counter,
-    /// Seconds since the last ack, set when the metrics are read; -1 before the first.
-    pub last_ack_age_seconds: Gauge,
-}
-
-label! {
-    /// What a camera asked for.
-    pub TaskKind as "task" {
-        Compress = "compress",
-        Classify = "classify",
-        Both = "both",
+daemon::metrics! {
+    /// All metrics of a node. Clones share the same values.
+    pub Metrics as "edge_node" {
+        accepted: Counters<Task> = "frames_accepted", "Frames accepted";
+        refused: Counters<Refusal> = "frames_refused", "Frames not accepted";
+        bodies: Gauge = "bodies_in_flight", "Bodies of frames that are being read";
+        in_flight: Gauge = "frames_in_flight", "Frames being handled";
+        in_flight_max: Gauge = "frames_in_flight_max", "Most frames handled at once";
+        encode_wait_seconds: Histogram = "encode_wait_seconds",
+            "Time that frames waited for a thread of the encoder", LONG;
+        encode_seconds: Histogram = "encode_seconds", "Time that encoding one frame took", LONG;
+        encode_busy: Gauge = "encode_busy", "Frames that have a thread of the encoder";
+        encode_threads: Gauge = "encode_threads", "Threads of the encoder";
+        sources: Gauge = "sources", "Sources that frames are fetched from";
+        sources_up: Gauge = "sources_up", "Folders that are watched and streams that run";
+        source_frames: Counters<SourceOutcome> = "source_frames", "Frames of sources";
+        source_failures: Counter = "source_failures", "Times that a source did not start or broke";
+        programs: Gauge = "programs", "Programs that are loaded";
+        program_switches: Counter = "program_switches",
+            "Times that other programs were loaded while the node ran";
+        encode_failures: Counter = "encode_failures", "Frames that the encoder failed on";
+        unauthorized: Counter = "unauthorized", "Requests without the right token";
+        certificates: Family<CertificateOf, Gauge> = "certificate_expires_timestamp_seconds",
+            "When a certificate expires, in seconds since the Unix epoch; 0 without one";
+        rate_bits: Gauge = "rate_bits", "Bits per patch of the newest frame";
+        latent_bits: Counter = "latent_bits", "Bits of latents made";
+        originals_skipped: Counter = "originals_skipped",
+            "Originals too large to travel, or beyond the budget of their bytes";
+        spool: Calls<SpoolCall> = "spool", "calls of the spool";
+        spool_frames: Gauge = "spool_frames", "Frames in the spool";
+        spool_bytes: Gauge = "spool_bytes", "Bytes of the frames in the spool";
+        spool_held: Gauge = "spool_held_frames",
+            "Frames in the spool that are larger than the cloud takes";
+        spool_max_bytes: Gauge = "spool_max_bytes", "Most bytes of the spool's file";
+        spool_oldest_age_seconds: Gauge = "spool_oldest_age_seconds",
+            "Age of the oldest frame in the spool, 0 when it is empty";
+        dropped: Counters<DropCause> = "spool_dropped", "Frames that left undelivered";
+        sent: Counter = "uplink_frames_sent", "Frames sent, resends included";
+        sent_bytes: Counter = "uplink_sent_bytes", "Bytes of the frames sent";
+        unacked: Gauge = "uplink_unacked_frames", "Frames sent whose ack has not come";
+        window: Gauge = "uplink_window_frames",
+            "Most frames without an ack on the open stream, 0 without one";
+        ack_seconds: Histogram = "uplink_ack_seconds", "Time from sending a frame to its ack", WAIT;
+        acks: Counters<AckKind> = "uplink_acks", "Acks received";
+        connected: Gauge = "uplink_connected", "Whether the stream to the cloud is open";
+        drained: Counter = "uplink_drained",
+            "Streams that ended because the cloud asked for it or other programs were loaded";
+        connects: Counter = "uplink_connects", "Attempts to open the stream";
+        failures: Counter = "uplink_failures", "Streams that did not start or broke";
+        last_ack_age_seconds: Gauge = "uplink_last_ack_age_seconds",
+            "Time since the last ack, -1 before the first";
     }
 }
 
-label! {
+daemon::label! {
     /// Why a frame was not accepted.
     pub Refusal as "reason" {
         BadRequest = "bad_request",
@@ -126,16 +76,16 @@ label! {
     }
 }
 
-label! {
-    /// Whose certificate.
+daemon::label! {
+    /// The use of a certificate.
     pub CertificateOf as "of" {
         Http = "http",
         Uplink = "uplink",
     }
 }
 
-label! {
-    /// What became of a source's frame.
+daemon::label! {
+    /// What happened to a frame of a source.
     pub SourceOutcome as "outcome" {
         Taken = "taken",
         Skipped = "skipped",
@@ -143,8 +93,8 @@ label! {
     }
 }
 
-label! {
-    /// What the spool was asked for.
+daemon::label! {
+    /// An operation of the spool.
     pub SpoolCall as "operation" {
         Push = "push",
         Read = "read",
@@ -152,7 +102,7 @@ label! {
     }
 }
 
-label! {
+daemon::label! {
     /// Why a frame left the spool undelivered.
     pub DropCause as "cause" {
         Full = "full",
@@ -162,8 +112,8 @@ label! {
     }
 }
 
-label! {
-    /// The cloud's verdict on a frame.
+daemon::label! {
+    /// The cloud's answer to a frame.
     pub AckKind as "status" {
         Accepted = "accepted",
         Duplicate = "duplicate",
@@ -172,125 +122,8 @@ label! {
 }
 
 impl Metrics {
-    /// Registers everything.
-    pub fn new() -> Self {
-        let mut registry = registry();
-        let r = registry.sub_registry_with_prefix("edge_node");
-        build(r, env!("CARGO_PKG_VERSION"));
-        Self {
-            http: Http::register(r, routes()),
-            accepted: counters(r, "frames_accepted", "Frames accepted"),
-            refused: counters(r, "frames_refused", "Frames not accepted"),
-            bodies: gauge(
-                r,
-                "bodies_in_flight",
-                "Bodies of frames that are being read",
-            ),
-            in_flight: gauge(r, "frames_in_flight", "Frames being handled"),
-            in_flight_max: gauge(r, "frames_in_flight_max", "Most frames handled at once"),
-            encode_wait_seconds: histogram(
-                r,
-                "encode_wait_seconds",
-                "Time that frames waited for a thread of the encoder",
-                LONG,
-            ),
-            encode_seconds: histogram(
-                r,
-                "encode_seconds",
-                "Time that encoding one frame took",
-                LONG,
-            ),
-            encode_busy: gauge(r, "encode_busy", "Frames that have a thread of the encoder"),
-            encode_threads: gauge(r, "encode_threads", "Threads of the encoder"),
-            sources: gauge(r, "sources", "Sources that frames are fetched from"),
-            sources_up: gauge(
-                r,
-                "sources_up",
-                "Folders that are watched and streams that run",
-            ),
-            source_frames: counters(r, "source_frames", "Frames of sources"),
-            source_failures: counter(
-                r,
-                "source_failures",
-                "Times that a source did not start or broke",
-            ),
-            programs: gauge(r, "programs", "Programs that are loaded"),
-            program_switches: counter(
-                r,
-                "program_switches",
-                "Times that other programs were loaded while the node ran",
-            ),
-            encode_failures: counter(r, "encode_failures", "Frames that the encoder failed on"),
-            unauthorized: counter(r, "unauthorized", "Requests without the right token"),
-            certificates: gauges(
-                r,
-                "certificate_expires_timestamp_seconds",
-                "When a certificate expires, in seconds since the Unix epoch; 0 without one",
-            ),
-            rate_bits: gauge(r, "rate_bits", "Bits a patch of the newest frame"),
-            latent_bits: counter(r, "latent_bits", "Bits of latents made"),
-            originals_skipped: counter(
-                r,
-                "originals_skipped",
-                "Originals too large to travel, or beyond the budget of their bytes",
-            ),
-            spool: Calls::register(r, "spool", "calls of the spool"),
-            spool_frames: gauge(r, "spool_frames", "Frames in the spool"),
-            spool_bytes: gauge(r, "spool_bytes", "Bytes of the frames in the spool"),
-            spool_held: gauge(
-                r,
-                "spool_held_frames",
-                "Frames in the spool that are larger than the cloud takes",
-            ),
-            spool_max_bytes: gauge(r, "spool_max_bytes", "Most bytes of the spool's file"),
-            spool_oldest_age_seconds: gauge(
-                r,
-                "spool_oldest_age_seconds",
-                "Age of the oldest frame in the spool, 0 when it is empty",
-            ),
-            dropped: counters(r, "spool_dropped", "Frames that left undelivered"),
-            sent: counter(r, "uplink_frames_sent", "Frames sent, resends included"),
-            sent_bytes: counter(r, "uplink_sent_bytes", "Bytes of the frames sent"),
-            unacked: gauge(
-                r,
-                "uplink_unacked_frames",
-                "Frames sent whose ack has not come",
-            ),
-            window: gauge(
-                r,
-                "uplink_window_frames",
-                "Most frames without an ack on the open stream, 0 without one",
-            ),
-            ack_seconds: histogram(
-                r,
-                "uplink_ack_seconds",
-                "Time from sending a frame to its ack",
-                WAIT,
-            ),
-            acks: counters(r, "uplink_acks", "Acks received"),
-            connected: gauge(
-                r,
-                "uplink_connected",
-                "Whether the stream to the cloud stands",
-            ),
-            drained: counter(
-                r,
-                "uplink_drained",
-                "Streams that ended because the cloud asked for it or other programs were loaded",
-            ),
-            connects: counter(r, "uplink_connects", "Attempts to open the stream"),
-            failures: counter(r, "uplink_failures", "Streams that did not start or broke"),
-            last_ack_age_seconds: gauge(
-                r,
-                "uplink_last_ack_age_seconds",
-                "Time since the last ack, -1 before the first",
-            ),
-            registry: Arc::new(registry),
-        }
-    }
-
-    /// Sets the bounds that a configuration tells.
-    pub(crate) fn bounds(&self, config: &Config, threads: usize) {
+    /// Sets the gauges whose values the configuration gives.
+    pub(crate) fn set_bounds(&self, config: &Config, threads: usize) {
         let set = |gauge: &Gauge, bound| gauge.set(i64::try_from(bound).unwrap_or(i64::MAX));
         set(&self.in_flight_max, config.http.max_concurrent as u64);
         set(&self.encode_threads, threads as u64);
@@ -298,30 +131,16 @@ impl Metrics {
         set(&self.spool_max_bytes, config.spool.max_bytes);
     }
 
-    /// All series in the OpenMetrics text format.
-    ///
-    /// # Errors
-    /// A metric that cannot be written.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        text(&self.registry)
-    }
-
-    /// Frames that were lost here: left the spool undelivered, and not because the cloud refused them.
-    pub fn lost(&self) -> u64 {
+    /// Frames that were lost here: they left the spool undelivered, and not because the cloud refused them.
+    pub(crate) fn lost(&self) -> u64 {
         [DropCause::Full, DropCause::Expired, DropCause::Corrupt]
             .map(|cause| self.dropped.get_or_create(&cause).get())
             .iter()
             .sum()
     }
 
-    /// Counts a frame that left the spool undelivered.
-    pub fn count_dropped(&self, cause: DropCause, frames: u64) {
+    /// Counts frames that left the spool undelivered.
+    pub(crate) fn count_dropped(&self, cause: DropCause, frames: u64) {
         self.dropped.get_or_create(&cause).inc_by(frames);
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
     }
 }

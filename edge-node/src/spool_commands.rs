@@ -1,4 +1,4 @@
-//! `edge-node spool`, of the binary alone: what an operator does with the spool by hand.
+//! `edge-node spool`: an operator's commands for the spool.
 
 use std::{
     fs,
@@ -12,33 +12,33 @@ use clap::{Args, Subcommand};
 use edge_node::{
     config,
     metrics::Metrics,
-    spool::{Kept, Shelf, Spool, SpoolFile},
+    spool::{Part, Spool, SpoolFile, StoredFrame},
 };
 use patchwire_proto::{latent::LatentFrame, v1::EncodedFrame};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// List the frames, oldest first; a node may be running
+    /// List the frames, oldest first; the node may be running
     Ls(Of),
-    /// Check the file and every frame; exits with 1 if something is damaged. A node may be running
+    /// Check the file and every frame; exit with 1 if there is damage. The node may be running
     Verify,
-    /// Write latents (ID.pwl, for `patchwire decode`) and originals into a folder; a node may be running
+    /// Write latents (ID.pwl, for `patchwire decode`) and originals into a folder; the node may be running
     Export {
         #[command(flatten)]
         of: Of,
-        /// The folder, made if it is not there
+        /// Folder, created if it does not exist
         folder: PathBuf,
     },
     /// Drop frames for good; the node must be stopped
     #[command(group = clap::ArgGroup::new("what").required(true))]
     Drop {
-        /// Those older than this, for example 36h or 10days
+        /// Frames older than this, for example 36h or 10days
         #[arg(long, group = "what", value_name = "AGE", value_parser = humantime::parse_duration)]
         older_than: Option<Duration>,
-        /// All that wait for the cloud
+        /// All frames that wait for the cloud
         #[arg(long, group = "what")]
         all: bool,
-        /// Those in quarantine
+        /// Frames in quarantine
         #[arg(long, group = "what")]
         quarantine: bool,
     },
@@ -46,16 +46,16 @@ pub(crate) enum Action {
 
 #[derive(Args)]
 pub(crate) struct Of {
-    /// Those in quarantine instead of those that wait for the cloud
+    /// Frames in quarantine instead of frames that wait for the cloud
     #[arg(long)]
     quarantine: bool,
 }
 
 impl Of {
-    fn shelf(&self) -> Shelf {
+    fn part(&self) -> Part {
         match self.quarantine {
-            true => Shelf::Quarantine,
-            false => Shelf::Queue,
+            true => Part::Quarantine,
+            false => Part::Queue,
         }
     }
 }
@@ -64,9 +64,9 @@ impl Of {
 pub(crate) async fn run(action: Action, config: &config::Spool) -> anyhow::Result<()> {
     let place = || format!("spool {}", config.path.display());
     match action {
-        Action::Ls(of) => list(&config.path, of.shelf()).await,
+        Action::Ls(of) => list(&config.path, of.part()).await,
         Action::Verify => verify(&config.path).await,
-        Action::Export { of, folder } => export(&config.path, of.shelf(), &folder).await,
+        Action::Export { of, folder } => export(&config.path, of.part(), &folder).await,
         Action::Drop {
             older_than,
             quarantine,
@@ -76,42 +76,44 @@ pub(crate) async fn run(action: Action, config: &config::Spool) -> anyhow::Resul
     .with_context(place)
 }
 
-/// Calls `with` for each frame on a shelf, in order.
+/// Calls `with` for each frame of a part, in order.
 async fn each(
     path: &Path,
-    shelf: Shelf,
-    mut with: impl FnMut(Kept) -> anyhow::Result<()>,
+    part: Part,
+    mut with: impl FnMut(StoredFrame) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let file = SpoolFile::open(path).await?;
     let mut seq = 0;
-    while let Some(kept) = file.next_after(shelf, seq).await? {
-        seq = kept.seq;
-        with(kept)?;
+    while let Some(stored) = file.next_after(part, seq).await? {
+        seq = stored.seq;
+        with(stored)?;
     }
     file.close().await;
     Ok(())
 }
 
-async fn list(path: &Path, shelf: Shelf) -> anyhow::Result<()> {
+async fn list(path: &Path, part: Part) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    each(path, shelf, |kept| {
-        let (id, time, bytes) = (kept.frame_id, time(kept.created_ms), kept.bytes);
-        let what = match &kept.frame {
+    each(path, part, |stored| {
+        let (id, time, bytes) = (stored.frame_id, time(stored.created_ms), stored.bytes);
+        let what = match &stored.frame {
             Ok(frame) => described(frame),
             Err(damage) => format!("damaged: {damage}"),
         };
-        let why = kept.reason.map_or(String::new(), |why| format!("; {why}"));
+        let why = stored
+            .reason
+            .map_or(String::new(), |why| format!("; {why}"));
         writeln!(out, "{id}  {time}  {bytes:>9} bytes  {what}{why}")?;
         Ok(())
     })
     .await
 }
 
-/// Camera, size and what there is.
+/// Camera, size and contents of a frame.
 fn described(frame: &EncodedFrame) -> String {
     let latents = LatentFrame::decode(frame.latents.clone());
     let bits = latents.map_or("label only".to_owned(), |latents| {
-        format!("{} bits a patch", latents.bits)
+        format!("{} bits per patch", latents.bits)
     });
     let original = if frame.original.is_some() {
         ", with original"
@@ -130,14 +132,16 @@ async fn verify(path: &Path) -> anyhow::Result<()> {
         writeln!(io::stdout(), "{problem}")?;
     }
     if !problems.is_empty() {
-        bail!("the file is damaged, the node's next start saves what can be read of it");
+        bail!(
+            "the file is damaged, the node's next start saves its readable frames into a new one"
+        );
     }
     let (mut frames, mut damaged) = (0u64, 0u64);
-    each(path, Shelf::Queue, |kept| {
+    each(path, Part::Queue, |stored| {
         frames += 1;
-        if let Err(damage) = kept.frame {
+        if let Err(damage) = stored.frame {
             damaged += 1;
-            writeln!(io::stdout(), "{}: {damage}", kept.frame_id)?;
+            writeln!(io::stdout(), "{}: {damage}", stored.frame_id)?;
         }
         Ok(())
     })
@@ -149,16 +153,16 @@ async fn verify(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn export(path: &Path, shelf: Shelf, folder: &Path) -> anyhow::Result<()> {
+async fn export(path: &Path, part: Part, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let (mut frames, mut left) = (0u64, 0u64);
-    each(path, shelf, |kept| {
-        let Ok(frame) = kept.frame else {
+    each(path, part, |stored| {
+        let Ok(frame) = stored.frame else {
             left += 1;
             return Ok(());
         };
         let write = |extension: &str, bytes: &[u8]| {
-            let file = folder.join(format!("{}.{extension}", kept.frame_id));
+            let file = folder.join(format!("{}.{extension}", stored.frame_id));
             fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
         };
         if !frame.latents.is_empty() {
@@ -188,7 +192,7 @@ async fn drop_frames(
     if !config.path.exists() {
         bail!("there is no such file");
     }
-    let spool = Spool::open(config, Metrics::new()).await?;
+    let spool = Spool::open(config, Metrics::new([])).await?;
     let reason = "an operator dropped it";
     let dropped = if quarantine {
         spool.drop_quarantine().await?

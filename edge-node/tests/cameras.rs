@@ -23,7 +23,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 fn frame(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mjpeg");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/mjpeg");
     fs::read(folder.join(name)).expect("a frame")
 }
 

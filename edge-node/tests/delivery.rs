@@ -7,7 +7,6 @@ use std::{
     net::SocketAddr,
 };
 
-use edge_node::intake;
 use patchwire_proto::{
     latent::LatentFrame,
     limits::{check_frame, check_hello},
@@ -68,7 +67,12 @@ async fn an_accepted_frame_is_delivered_whole() {
     assert_eq!(frame.source_bytes, 45 * 20 * 3);
     assert_eq!(frame.label.expect("a label").scores[0].label, "red");
     let original = frame.original.expect("an original");
-    let original = intake::decode(&original.data, Some(&original.media_type), None, 1000);
+    let original = media::decode(
+        &original.data,
+        Some(&original.media_type),
+        None,
+        media::Limits::NONE,
+    );
     assert_eq!(original.expect("an image").rgb, row.repeat(20));
     let hello = cloud.hellos().remove(0);
     check_hello(&hello).expect("a valid hello");
@@ -315,7 +319,7 @@ async fn a_restart_keeps_the_backlog() {
 
 /// A JPEG of a camera, turned by EXIF, with a comment, and with bytes behind its end.
 fn camera_jpeg() -> Vec<u8> {
-    let mut jpeg = include_bytes!("../../daemon/tests/jpegs/exif6.jpg").to_vec();
+    let mut jpeg = include_bytes!("../../media/tests/jpegs/exif6.jpg").to_vec();
     let comment = [b"\xff\xfe\0\x0b".as_slice(), b"somewhere"].concat();
     jpeg.splice(2..2, comment);
     jpeg.extend_from_slice(b"52.5N 13.4E");
@@ -336,7 +340,7 @@ async fn delivered_jpeg(cloud: &Cloud) -> (patchwire_proto::v1::EncodedFrame, Ve
     config.originals_share = 1.0;
     let node = edge_node::start(config).await.expect("start");
     let jpeg = camera_jpeg();
-    let decoded = intake::decode(&jpeg.clone().into(), Some("image/jpeg"), None, 1 << 20);
+    let decoded = media::decode(&jpeg, Some("image/jpeg"), None, media::Limits::NONE);
     let (status, body) =
         support::answer(post_jpeg(&node, jpeg).send().await.expect("an answer")).await;
     assert_eq!(status, 202, "{body}");
@@ -361,7 +365,12 @@ async fn a_jpeg_travels_as_the_camera_encoded_it_without_its_metadata() {
             .any(|part| part == secret);
         assert!(!found, "it still has {:?}", str::from_utf8(secret));
     }
-    let again = intake::decode(&original.data, Some("image/jpeg"), None, 1 << 20);
+    let again = media::decode(
+        &original.data,
+        Some("image/jpeg"),
+        None,
+        media::Limits::NONE,
+    );
     assert_eq!(
         again.expect("a picture").rgb,
         rgb,
@@ -379,7 +388,12 @@ async fn a_cloud_of_before_gets_originals_losslessly() {
         (original.media_type.as_str(), original.rgb_crc32c),
         ("image/webp", None)
     );
-    let again = intake::decode(&original.data, Some("image/webp"), None, 1 << 20);
+    let again = media::decode(
+        &original.data,
+        Some("image/webp"),
+        None,
+        media::Limits::NONE,
+    );
     assert_eq!(again.expect("a picture").rgb, rgb);
 }
 

@@ -144,7 +144,7 @@ async fn choices_that_cannot_be_used_are_told_in_a_sentence() {
         ("gate compress ../green", "line 1: program"),
         (
             "gate compress green\ngate compress blue",
-            "line 2: it chooses what a line before has chosen",
+            "line 2: an earlier line has chosen already",
         ),
         ("gate compress red", "red.nqe cannot be read: No such file"),
         (

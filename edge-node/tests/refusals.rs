@@ -27,7 +27,7 @@ fn file(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 
 /// What a camera sent.
 fn camera_jpeg(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests/jpegs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/jpegs");
     fs::read(folder.join(name).with_extension("jpg")).expect("a file")
 }
 
@@ -173,7 +173,7 @@ async fn bad_input_is_refused_and_nothing_is_stored() {
         (
             "compressed",
             415,
-            "content-encoding gzip is not taken",
+            "content-encoding gzip is not supported",
             image_of(n, "image/png", png.clone()).header("content-encoding", "gzip"),
         ),
         ("empty", 400, "empty", image_of(n, "image/png", Vec::new())),

@@ -331,9 +331,7 @@ async fn streams_are_followed_and_opened_again() {
     })
     .await;
     eventually("a login is missing", async || {
-        error(4)
-            .await
-            .contains("it wants a login, which login_file would name")
+        error(4).await.contains("it needs a login, see login_file")
     })
     .await;
     fs::write(&login, "user:secret\n").expect("a file");

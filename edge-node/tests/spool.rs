@@ -24,7 +24,7 @@ fn settings(dir: &Path) -> config::Spool {
 }
 
 async fn open(settings: &config::Spool) -> Spool {
-    Spool::open(settings, Metrics::new())
+    Spool::open(settings, Metrics::new([]))
         .await
         .expect("open the spool")
 }
@@ -58,7 +58,7 @@ async fn a_spool_has_one_owner() {
     let dir = tempfile::tempdir().expect("dir");
     let settings = settings(dir.path());
     let first = open(&settings).await;
-    let Err(refused) = Spool::open(&settings, Metrics::new()).await else {
+    let Err(refused) = Spool::open(&settings, Metrics::new([])).await else {
         panic!("two processes could share a spool");
     };
     assert!(refused.to_string().contains("in use"), "{refused}");
@@ -191,7 +191,10 @@ async fn settling_works_when_the_spool_is_full() {
         let state = FrameState::Rejected {
             reason: "x".repeat(2000),
         };
-        spool.settle(&[(id(frame), state)]).await.expect("settle");
+        spool
+            .acknowledge(&[(id(frame), state)])
+            .await
+            .expect("settle");
     }
     assert_eq!(spool.backlog().frames, 0);
     spool.push(&frame(1000)).await.expect("there is room again");
@@ -360,7 +363,7 @@ async fn the_history_is_bounded() {
     let spool = open(&settings).await;
     let first = Uuid::now_v7();
     spool
-        .settle(&[(first, FrameState::Delivered)])
+        .acknowledge(&[(first, FrameState::Delivered)])
         .await
         .expect("settle");
     let url = format!("sqlite:{}", settings.path.display());
@@ -375,7 +378,7 @@ async fn the_history_is_bounded() {
     .expect("fill");
     let last = Uuid::now_v7();
     spool
-        .settle(&[(last, FrameState::Delivered)])
+        .acknowledge(&[(last, FrameState::Delivered)])
         .await
         .expect("settle");
     assert_eq!(spool.state(first).await.expect("state"), None);
@@ -436,7 +439,7 @@ proptest! {
                     }
                     Action::Settle(at) if !model.is_empty() => {
                         let gone = model.remove(at % model.len()).expect("in range");
-                        spool.settle(&[(id(&gone), FrameState::Delivered)]).await.expect("settle");
+                        spool.acknowledge(&[(id(&gone), FrameState::Delivered)]).await.expect("settle");
                     }
                     Action::Settle(_) => {}
                     Action::Restart => {

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use edge_node::intake;
+use media::Limits;
 use patchwire_proto::latent::LatentFrame;
 use support::{answer, config, free_addr, plain, post_one, post_raw};
 
@@ -60,7 +60,7 @@ async fn frames_are_listed_checked_and_taken_out_beside_a_running_node() {
     let lines: Vec<_> = list.lines().collect();
     assert_eq!(lines.len(), 2, "{list}");
     assert!(lines[0].starts_with(&first), "{list}");
-    let what = "gate  32x32  8 bits a patch, with original";
+    let what = "gate  32x32  8 bits per patch, with original";
     assert!(lines[0].ends_with(what), "{list}");
     assert!(lines[1].ends_with("yard  50x40  label only"), "{list}");
     assert_eq!(told(dir.path(), &["ls", "--quarantine"]).await, "");
@@ -75,7 +75,7 @@ async fn frames_are_listed_checked_and_taken_out_beside_a_running_node() {
     let latents = LatentFrame::decode(latents.into()).expect("a container");
     assert_eq!((latents.width, latents.height, latents.bits), (32, 32, 8));
     let original = std::fs::read(format!("{out}/{first}.webp")).expect("original");
-    let original = intake::decode(&original.into(), Some("image/webp"), None, 1024);
+    let original = media::decode(&original, Some("image/webp"), None, Limits::NONE);
     assert_eq!(original.expect("WebP").rgb, plain(32, 32, [200, 0, 0]));
 
     let busy = refused(dir.path(), &["drop", "--all"]).await;

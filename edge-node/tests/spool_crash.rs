@@ -103,7 +103,7 @@ fn settings(dir: &Path, on_full: OnFull) -> config::Spool {
 }
 
 async fn open(settings: &config::Spool) -> Spool {
-    let opened = Spool::open(settings, Metrics::new()).await;
+    let opened = Spool::open(settings, Metrics::new([])).await;
     opened.expect("open the spool")
 }
 
@@ -183,7 +183,7 @@ async fn crashes(seed: u64, on_full: OnFull) {
                     };
                     settled.push((id(&gone.expect("in range")), state));
                 }
-                spool.settle(&settled).await.expect("settle");
+                spool.acknowledge(&settled).await.expect("settle");
             }
             _ => {
                 spool.close().await;

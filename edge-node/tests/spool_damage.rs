@@ -47,7 +47,9 @@ fn id(frame: &EncodedFrame) -> Uuid {
 /// A spool's file as a busy node leaves it, and the frames in it.
 async fn template(dir: &Path) -> (Vec<u8>, HashMap<Uuid, EncodedFrame>) {
     let settings = settings(dir);
-    let spool = Spool::open(&settings, Metrics::new()).await.expect("open");
+    let spool = Spool::open(&settings, Metrics::new([]))
+        .await
+        .expect("open");
     let mut frames = HashMap::new();
     for n in 0..FRAMES + 20 {
         let frame = frame(n);
@@ -63,7 +65,10 @@ async fn template(dir: &Path) -> (Vec<u8>, HashMap<Uuid, EncodedFrame>) {
                 continue;
             }
         };
-        spool.settle(&[(id(&frame), state)]).await.expect("settled");
+        spool
+            .acknowledge(&[(id(&frame), state)])
+            .await
+            .expect("settled");
     }
     spool.close().await;
     drop(spool);
@@ -96,7 +101,7 @@ fn flip(bytes: &mut [u8], numbers: &mut Numbers, at: usize) -> String {
 /// Tells what is wrong with a start on a damaged file; `None` when nothing is.
 async fn start(dir: PathBuf, sent: HashMap<Uuid, EncodedFrame>, checked: bool) -> Option<String> {
     let settings = settings(&dir);
-    let metrics = Metrics::new();
+    let metrics = Metrics::new([]);
     let mut there = HashMap::new();
     // Damage that is met while the node runs ends it; its next start sees to it.
     for _ in 0..3 {
@@ -243,7 +248,7 @@ async fn a_damaged_file_is_saved_where_its_numbers_are_far_off_and_its_bound_is_
     std::fs::write(&settings.path, bytes).expect("damaged");
     std::fs::write(dir.path().join("spool.sqlite.lock"), "in use\n").expect("marked");
     settings.max_bytes = 256 << 10;
-    let metrics = Metrics::new();
+    let metrics = Metrics::new([]);
     let opened = timeout(BOUND, Spool::open(&settings, metrics.clone())).await;
     let spool = opened.expect("it looks for rows for ever").expect("open");
     let told = metrics.dropped.get_or_create(&DropCause::Corrupt).get();

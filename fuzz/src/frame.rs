@@ -1,7 +1,6 @@
 //! Bodies of `POST /v1/frames`: a byte that chooses the content type, for raw RGB two of its size, then the body.
 
-use bytes::Bytes;
-use edge_node::intake::{self, Frame};
+use media::{Limits, Picture, encode::lossless};
 
 const TYPES: [&str; 7] = [
     "application/octet-stream",
@@ -12,7 +11,10 @@ const TYPES: [&str; 7] = [
     "Image/X-Portable-Anymap; q=1",
     "image/pjpeg",
 ];
-const MAX_PIXELS: u64 = 1 << 12;
+const LIMITS: Limits = Limits {
+    max_side: 1 << 14,
+    max_pixels: 1 << 12,
+};
 
 pub(crate) fn run(input: &[u8]) {
     let Some((&kind, mut body)) = input.split_first() else {
@@ -26,9 +28,8 @@ pub(crate) fn run(input: &[u8]) {
         };
         (size, body) = (Some((width.into(), height.into())), rest);
     }
-    let body = Bytes::copy_from_slice(body);
     decoders_may_panic();
-    match intake::decode(&body, Some(TYPES[kind]), size, MAX_PIXELS) {
+    match media::decode(body, Some(TYPES[kind]), size, LIMITS) {
         Err(error) => {
             let sentence = error.to_string();
             assert!(
@@ -41,14 +42,15 @@ pub(crate) fn run(input: &[u8]) {
             if kind != 0 {
                 return;
             }
-            let original = intake::lossless(&frame).expect("a WebP").data;
-            let again = intake::decode(&original, Some(TYPES[3]), None, MAX_PIXELS);
-            assert!(again.expect("our own PNG").rgb == frame.rgb);
+            let written = lossless(&frame.rgb, frame.width, frame.height);
+            let (media_type, file) = written.expect("a WebP");
+            let again = media::decode(&file, Some(media_type), None, LIMITS);
+            assert!(again.expect("our own WebP").rgb == frame.rgb);
         }
     }
 }
 
-/// A fuzzer ends at any panic, and telling of one takes memory; those of the JPEG decoder are caught by the door.
+/// A fuzzer ends at any panic, and reporting one takes memory; panics of the JPEG decoder are caught by `media`.
 fn decoders_may_panic() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -62,8 +64,8 @@ fn decoders_may_panic() {
     });
 }
 
-fn whole(frame: &Frame) {
+fn whole(frame: &Picture) {
     let pixels = u64::from(frame.width) * u64::from(frame.height);
-    assert!((1..=MAX_PIXELS).contains(&pixels));
+    assert!((1..=LIMITS.max_pixels).contains(&pixels));
     assert_eq!(frame.rgb.len() as u64, pixels * 3);
 }

@@ -4,13 +4,14 @@ use cloud_decoder::{
     ingest::{CheckedFrame, validate},
     store::stored_frame::StoredFrame,
 };
-use edge_node::uplink::Reply;
 use patchwire_proto::{
     checked,
     latent::LatentFrame,
     limits,
     v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
 };
+
+use ::uplink::Reply;
 
 use crate::latent;
 

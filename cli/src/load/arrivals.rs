@@ -1,4 +1,4 @@
-//! When frames are due: a Poisson process, whatever the cloud does.
+//! The times at which frames are due: a Poisson process, independent of the cloud.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,53 +8,53 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::tally::Tally;
+use super::stats::Stats;
 
-/// Frames to come, at nodes by chance.
+/// Frames to come, each at a random node.
 pub(super) struct Arrivals {
     rate: f64,
     chance: StdRng,
-    /// Of each node: when its frames were due.
-    spools: Vec<mpsc::Sender<Instant>>,
-    tally: Arc<Tally>,
+    /// For each node, the times at which its frames are due.
+    nodes: Vec<mpsc::Sender<Instant>>,
+    stats: Arc<Stats>,
 }
 
 impl Arrivals {
-    /// `rate` frames a second on average, of all nodes together.
+    /// `rate` frames per second on average, over all nodes.
     pub(super) fn new(
         rate: f64,
         seed: u64,
-        spools: Vec<mpsc::Sender<Instant>>,
-        tally: Arc<Tally>,
+        nodes: Vec<mpsc::Sender<Instant>>,
+        stats: Arc<Stats>,
     ) -> Self {
         Self {
             rate,
             chance: StdRng::seed_from_u64(seed),
-            spools,
-            tally,
+            nodes,
+            stats,
         }
     }
 
-    /// Hands out frames as they are due for as long as `span`.
+    /// Hands out frames when they are due, for the time `span`.
     pub(super) async fn run(mut self, span: Duration) {
         let begun = Instant::now();
         let mut due = Duration::ZERO;
         while let Some(next) = self.gap().map(|gap| due + gap).filter(|&next| next <= span) {
             due = next;
             sleep_until(begun + due).await;
-            let node = self.chance.random_range(0..self.spools.len());
-            self.tally.offered();
-            if self.spools[node].try_send(begun + due).is_err() {
-                self.tally.overflowed();
+            let node = self.chance.random_range(0..self.nodes.len());
+            self.stats.offered();
+            if self.nodes[node].try_send(begun + due).is_err() {
+                self.stats.overflowed();
             }
         }
         sleep_until(begun + span).await;
     }
 
-    /// The time to the next frame; none without a rate.
+    /// The time to the next frame; `None` without a rate.
     fn gap(&mut self) -> Option<Duration> {
         let uniform: f64 = self.chance.random();
-        // ln(0) would be never.
+        // Not ln(0), which is infinite.
         Duration::try_from_secs_f64(-(1.0 - uniform).ln() / self.rate).ok()
     }
 }
@@ -99,16 +99,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_rate_no_frame_comes_and_what_a_node_cannot_keep_is_counted() {
         let (spool, mut due) = mpsc::channel(1);
-        let tally = Arc::<Tally>::default();
+        let stats = Arc::<Stats>::default();
         let span = Duration::from_secs(10);
-        Arrivals::new(0.0, 1, vec![spool.clone()], tally.clone())
+        Arrivals::new(0.0, 1, vec![spool.clone()], stats.clone())
             .run(span)
             .await;
         assert!(due.try_recv().is_err());
-        Arrivals::new(10.0, 1, vec![spool], tally.clone())
+        Arrivals::new(10.0, 1, vec![spool], stats.clone())
             .run(span)
             .await;
-        let counts = tally.counts();
+        let counts = stats.counts();
         assert!(counts.offered > 50);
         assert_eq!(counts.overflowed, counts.offered - 1);
     }

@@ -1,190 +1,183 @@
-//! One edge node: its frames wait for its window, and go again on the next stream when one breaks.
+//! One simulated edge node: a queue of frames that a client of the uplink sends.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use anyhow::{Result, bail};
 use bytes::Bytes;
-use daemon::one_line;
-use edge_node::backoff::Backoff;
-use edge_node::uplink::{LinkError, Reply, Verdict};
-use patchwire_proto::v1::{EdgeMessage, EncodedFrame, NodeStatus, edge_message::Body};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use hyper_util::rt::TokioIo;
+use patchwire_proto::v1::{EncodedFrame, NodeStatus};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex as AsyncMutex, mpsc},
+    time::Instant,
+};
+use tonic::transport::{self, Channel, Endpoint, Uri};
+use tower::service_fn;
+use uplink::{Ack, End, Entry, LinkError, Source, SourceError};
 use uuid::Uuid;
 
-use super::cloud::{Cloud, Link};
+use super::heartbeat::watched;
 use super::pictures::Picture;
-
-/// How often the cloud is told how the spool fares, if that changed, as edge nodes do.
-const STATUS_PERIOD: Duration = Duration::from_secs(2);
-/// Longest wait for the cloud to end a stream that is over.
-const FAREWELL: Duration = Duration::from_secs(1);
+use super::stats::Stats;
 
 /// A node, whose id is also that of its camera.
 pub(super) struct Node {
     id: String,
-    cloud: Arc<Cloud>,
     pictures: Arc<[Picture]>,
-    due: mpsc::Receiver<Instant>,
-    /// No more frames will be due.
-    finished: bool,
-    /// Sent on a stream that broke, oldest first.
-    again: VecDeque<(Uuid, Instant)>,
-    /// Sent and not acknowledged; when they were due.
-    in_flight: BTreeMap<Uuid, Instant>,
-    backoff: Backoff,
+    bits_per_patch: u32,
+    /// Longest silence on a connection before its peer pings.
+    heartbeat: Duration,
+    stats: Arc<Stats>,
+    /// When frames were due.
+    due: AsyncMutex<mpsc::Receiver<Instant>>,
+    /// Frames without an ack, oldest first.
+    queue: Mutex<VecDeque<Queued>>,
+    last_seq: AtomicI64,
 }
 
-/// Why a stream came to its end without failing.
-enum End {
-    /// All is acknowledged and nothing more is due.
-    Finished,
-    /// The cloud wants the node on another one.
-    Drained,
+#[derive(Clone, Copy)]
+struct Queued {
+    seq: i64,
+    id: Uuid,
+    due: Instant,
 }
 
 impl Node {
-    /// A node whose frames are `due` at these times.
+    /// A node that makes a frame of one of the pictures at each time that `due` receives.
     pub(super) fn new(
         id: String,
-        cloud: Arc<Cloud>,
         pictures: Arc<[Picture]>,
+        bits_per_patch: u32,
+        heartbeat: Duration,
         due: mpsc::Receiver<Instant>,
+        stats: Arc<Stats>,
     ) -> Self {
-        let settings = cloud.settings();
-        let backoff = Backoff::new(settings.backoff_min_ms, settings.backoff_max_ms);
         Self {
             id,
-            cloud,
             pictures,
+            bits_per_patch,
+            heartbeat,
+            stats,
+            due: AsyncMutex::new(due),
+            queue: Mutex::default(),
+            last_seq: AtomicI64::new(0),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Queued>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, due: Instant) {
+        let queued = Queued {
+            seq: self.last_seq.fetch_add(1, Ordering::Relaxed) + 1,
+            id: Uuid::now_v7(),
             due,
-            finished: false,
-            again: VecDeque::new(),
-            in_flight: BTreeMap::new(),
-            backoff,
-        }
-    }
-
-    /// Sends frames on this stream and on those after it, until all that were due are acknowledged.
-    pub(super) async fn run(mut self, link: Link) {
-        let mut link = Some(link);
-        loop {
-            match self.stream(link.take()).await {
-                Ok(End::Finished) => return,
-                Ok(End::Drained) => self.cloud.tally.drained(),
-                Err(error) => {
-                    self.cloud.tally.lost(&format!("{}: {error:#}", self.id));
-                    self.again.extend(std::mem::take(&mut self.in_flight));
-                    if self.again.is_empty() && self.due.is_closed() && self.due.is_empty() {
-                        return;
-                    }
-                    sleep(self.backoff.wait()).await;
-                }
-            }
-        }
-    }
-
-    async fn stream(&mut self, link: Option<Link>) -> Result<End> {
-        let Link {
-            outbound,
-            mut inbound,
-            welcome,
-        } = match link {
-            Some(link) => link,
-            None => {
-                let link = self.cloud.call(&self.id).await?;
-                self.cloud.tally.reconnected();
-                link
-            }
         };
-        let window = self.cloud.settings().window.min(welcome.window).max(1) as usize;
-        let mut draining = false;
-        let mut told = None;
-        let mut ticks = interval(STATUS_PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            if self.in_flight.is_empty() && (draining || (self.finished && self.again.is_empty())) {
-                // Ends the stream from here; the cloud does the same.
-                drop(outbound);
-                timeout(FAREWELL, inbound.message()).await.ok();
-                return Ok(if draining {
-                    End::Drained
-                } else {
-                    End::Finished
-                });
-            }
-            let room = !draining && self.in_flight.len() < window;
-            tokio::select! {
-                message = inbound.message() => {
-                    let message = message.map_err(|status| anyhow::Error::msg(one_line(&LinkError::from(status))))?;
-                    let Some(message) = message else { bail!(LinkError::Closed) };
-                    match Reply::try_from(message)? {
-                        Reply::Verdict(verdict) => self.acked(&verdict)?,
-                        Reply::Drain => draining = true,
-                    }
-                }
-                permit = outbound.reserve(), if room && !self.again.is_empty() => {
-                    let permit = permit.map_err(|_| LinkError::Closed)?;
-                    if let Some((id, due)) = self.again.pop_front() {
-                        permit.send(self.frame(id, due));
-                    }
-                }
-                due = self.due.recv(), if room && self.again.is_empty() && !self.finished => match due {
-                    // Its id is made now, as an edge node's.
-                    Some(due) => self.again.push_back((Uuid::now_v7(), due)),
-                    None => self.finished = true,
-                },
-                _ = ticks.tick(), if welcome.takes_status => {
-                    let now = self.status();
-                    if told != Some(now) {
-                        told = Some(now);
-                        let body = Some(Body::Status(now));
-                        outbound.send(EdgeMessage { body }).await.map_err(|_| LinkError::Closed)?;
-                    }
-                }
-            }
-        }
+        self.queue().push_back(queued);
     }
 
-    /// The message of a frame, which is in flight from now on.
-    fn frame(&mut self, id: Uuid, due: Instant) -> EdgeMessage {
-        self.in_flight.insert(id, due);
+    fn find(&self, after: i64) -> Option<Queued> {
+        let queue = self.queue();
+        queue.iter().find(|queued| queued.seq > after).copied()
+    }
+
+    fn frame(&self, Queued { id, due, .. }: Queued) -> EncodedFrame {
         let captured = SystemTime::now() - due.elapsed();
         let captured = captured.duration_since(UNIX_EPOCH).unwrap_or_default();
         let picture = id.as_u128() as usize % self.pictures.len();
-        let frame = EncodedFrame {
+        EncodedFrame {
             frame_id: Bytes::copy_from_slice(id.as_bytes()),
             camera_id: self.id.clone(),
             captured_unix_ms: captured.as_millis() as i64,
             ..self.pictures[picture].clone()
-        };
-        let body = Some(Body::Frame(frame));
-        EdgeMessage { body }
+        }
+    }
+}
+
+impl Source for Node {
+    async fn next_after(&self, seq: i64) -> Result<Option<Entry>, SourceError> {
+        if self.find(seq).is_none()
+            && let Ok(due) = self.due.lock().await.try_recv()
+        {
+            self.push(due);
+        }
+        Ok(self.find(seq).map(|queued| Entry {
+            seq: queued.seq,
+            frame: self.frame(queued),
+        }))
+    }
+
+    async fn arrival(&self) {
+        match self.due.lock().await.recv().await {
+            Some(due) => self.push(due),
+            // The last ack ends the stream.
+            None if !self.queue().is_empty() => std::future::pending().await,
+            None => {}
+        }
+    }
+
+    async fn acknowledge(&self, acks: &[(Ack, Duration)]) -> Result<(), SourceError> {
+        let mut queue = self.queue();
+        for (Ack { id, outcome }, _) in acks {
+            let at = queue.iter().position(|queued| queued.id == *id);
+            if let Some(queued) = at.and_then(|at| queue.remove(at)) {
+                self.stats.acknowledged(outcome, queued.due.elapsed());
+            }
+        }
+        Ok(())
     }
 
     fn status(&self) -> NodeStatus {
-        let frames = (self.due.len() + self.again.len() + self.in_flight.len()) as u64;
+        let waiting = self.due.try_lock().map_or(0, |due| due.len());
+        let frames = (waiting + self.queue().len()) as u64;
         NodeStatus {
             spool_frames: frames,
             spool_bytes: frames * self.pictures[0].latents.len() as u64,
             spool_max_bytes: 1 << 30,
-            bits_per_patch: self.cloud.bits_per_patch(),
+            bits_per_patch: self.bits_per_patch,
             dropped_frames: 0,
             held_frames: 0,
         }
     }
 
-    fn acked(&mut self, verdict: &Verdict) -> Result<()> {
-        let Some(due) = self.in_flight.remove(&verdict.id) else {
-            bail!(
-                "the cloud acknowledged {}, which is not in flight",
-                verdict.id
-            );
-        };
-        self.backoff.reset();
-        self.cloud.tally.acked(&verdict.state, due.elapsed());
-        Ok(())
+    fn is_finished(&self) -> bool {
+        let due = self.due.try_lock();
+        let none_comes = due.is_ok_and(|due| due.is_closed() && due.is_empty());
+        none_comes && self.queue().is_empty()
+    }
+
+    async fn dial(&self, endpoint: Endpoint) -> Result<Channel, transport::Error> {
+        let (heartbeat, stats) = (self.heartbeat, self.stats.clone());
+        let connector = service_fn(move |uri: Uri| {
+            let stats = stats.clone();
+            async move {
+                let https = uri.scheme_str() == Some("https");
+                let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+                let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+                let stream = TcpStream::connect((host, port)).await?;
+                stream.set_nodelay(true)?;
+                Ok::<_, std::io::Error>(TokioIo::new(watched(stream, heartbeat, stats)))
+            }
+        });
+        endpoint.connect_with_connector(connector).await
+    }
+
+    fn connected(&self, _window: usize) {
+        self.stats.connected();
+    }
+
+    fn disconnected(&self, end: &Result<End, LinkError>) {
+        match end {
+            Ok(End::Drained) => self.stats.drained(),
+            Ok(End::Finished) => {}
+            Err(error) => self.stats.lost(&format!("{}: {error}", self.id)),
+        }
     }
 }

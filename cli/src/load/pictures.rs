@@ -1,4 +1,4 @@
-//! What the nodes send: latents of the sample photographs, encoded once.
+//! The frames that the nodes send: latents of the sample photographs, encoded once.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::frames::Frame;
 use crate::latents::compress;
 use crate::models;
 
-/// A frame that was encoded, without what is new of each: id, camera and time.
+/// An encoded frame without id, camera and time.
 pub(super) type Picture = EncodedFrame;
 
-/// The pictures, and what a node says of the program that made them.
+/// The pictures, and the description of the program that made them.
 pub(super) fn encode(width: u32, height: u32) -> Result<(Arc<[Picture]>, Vec<Program>)> {
     let emulator = models::compressor(None)?;
     let pictures = samples(width, height)?.map(|rgb| {
@@ -37,6 +37,6 @@ pub(super) fn encode(width: u32, height: u32) -> Result<(Arc<[Picture]>, Vec<Pro
     let pictures: Result<Vec<_>> = pictures.collect();
     Ok((
         pictures?.into(),
-        vec![edge_node::uplink::announced(&emulator)],
+        vec![edge_node::describe_program(&emulator)],
     ))
 }

@@ -1,10 +1,10 @@
-//! What came of the load.
+//! Results of a load.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::tally::Tally;
+use super::stats::Stats;
 use crate::args::LoadArgs;
 use crate::terminal::{self, figure, grouped};
 
@@ -12,24 +12,24 @@ use crate::terminal::{self, figure, grouped};
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     nodes: u32,
-    /// From when all were connected until the last frame was due.
+    /// From the last connection until the last frame was due.
     seconds: f64,
     offered: u64,
     offered_per_s: f64,
-    /// Accepted or known already.
+    /// Accepted or duplicate.
     acked: u64,
     acked_per_s: f64,
-    /// Of these, known already, because they were sent again.
+    /// Frames that the cloud had already, because they were sent again.
     duplicates: u64,
     refused: u64,
-    /// Sent or waiting at their node when the load ended.
+    /// Frames without an ack when the load ended, sent or waiting.
     unacked: u64,
-    /// Too many waited at their node.
+    /// Frames that their node had no room for.
     overflowed: u64,
-    /// From when a frame was due to its ack.
+    /// From the time when a frame was due to its ack.
     latency_ms: Latency,
     missed_heartbeats: u64,
-    /// Longest that the cloud said nothing on a connection; both sides ping after 20 s.
+    /// Longest silence of the cloud on a connection; both sides ping after 20 s.
     longest_silence_s: f64,
     /// Streams that broke or could not be opened.
     streams_lost: u64,
@@ -40,7 +40,7 @@ pub(super) struct Figures {
     first_loss: Option<String>,
 }
 
-/// None without an ack.
+/// `None` without an ack.
 #[derive(Debug, Serialize)]
 struct Latency {
     p50: Option<f64>,
@@ -48,9 +48,9 @@ struct Latency {
     max: Option<f64>,
 }
 
-/// The figures of a load that took frames for as long as `span`.
-pub(super) fn figures(args: &LoadArgs, span: Duration, tally: &Tally) -> Figures {
-    let counts = tally.counts();
+/// The figures of a load whose frames were due over the time `span`.
+pub(super) fn figures(args: &LoadArgs, span: Duration, stats: &Stats) -> Figures {
+    let counts = stats.counts();
     let seconds = span.as_secs_f64();
     let acked = counts.accepted + counts.duplicates;
     let latency = |quantile| {

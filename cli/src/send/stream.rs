@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use edge_node::sources::{Ffmpeg, Jpegs};
+use edge_node::sources::Ffmpeg;
+use media::Jpegs;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;

@@ -9,10 +9,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use quality::PATCH;
 use tokio::sync::Semaphore;
 
-use crate::{
-    decode::picture::{self, ReadError},
-    store::objects::ObjectError,
-};
+use crate::store::objects::ObjectError;
 
 /// Largest picture that is compared, in pixels.
 pub(crate) const MAX_COMPARED_PIXELS: u64 = 16 << 20;
@@ -23,7 +20,7 @@ pub(crate) enum CompareError {
     #[error(transparent)]
     Objects(#[from] ObjectError),
     #[error("a picture does not decode: {0}")]
-    Read(#[from] ReadError),
+    Read(#[from] media::DecodeError),
     #[error("JPEG cannot be written: {0}")]
     Write(#[from] jpeg_encoder::EncodingError),
     #[error(transparent)]
@@ -107,8 +104,8 @@ impl Comparisons {
 }
 
 impl Picture {
-    fn read(&self, (width, height): (u32, u32)) -> Result<Vec<u8>, ReadError> {
-        picture::read(&self.media_type, &self.data, width, height)
+    fn read(&self, (width, height): (u32, u32)) -> Result<Vec<u8>, media::DecodeError> {
+        media::decode_as(&self.data, &self.media_type, (width, height))
     }
 }
 
@@ -149,7 +146,7 @@ fn best_jpeg(rgb: &[u8], size: (u32, u32), bytes: usize) -> Result<SameSize, Com
         }
     }
     let (quality, data) = best;
-    let seen = picture::read("image/jpeg", &data, size.0, size.1)?;
+    let seen = media::decode_as(&data, "image/jpeg", size)?;
     Ok(SameSize {
         measured: quality::measure(rgb, &seen, size.0, size.1)?,
         jpeg: data.into(),

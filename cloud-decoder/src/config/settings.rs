@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use daemon::{
     config::{ConfigError, Log, within},
-    effective::Origins,
     exposure,
+    origins::Origins,
     secrets::hide,
     tls::Tls,
     tokens::Auth,

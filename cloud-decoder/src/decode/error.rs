@@ -17,9 +17,9 @@ pub(crate) enum DecodeError {
     #[error(transparent)]
     Quality(#[from] quality::QualityError),
     #[error("original does not decode: {0}")]
-    Original(super::picture::ReadError),
+    Original(media::DecodeError),
     #[error("reconstruction cannot be written: {0}")]
-    Write(#[from] super::picture::WriteError),
+    Write(#[from] super::thumbnail::WriteError),
     #[error("decoder panicked")]
     Panic,
     #[error("the process ended {0} times in a row while it decoded this frame alone")]

@@ -2,9 +2,9 @@
 
 mod error;
 mod isolation;
-pub(crate) mod picture;
 mod rebuild;
 mod registry;
+mod thumbnail;
 mod worker;
 
 pub(crate) use rebuild::warm_up;

@@ -9,7 +9,11 @@ use rayon::ThreadPool;
 use tokio_util::sync::CancellationToken;
 use tracing::info_span;
 
-use super::{error::DecodeError, picture, registry::Decoders};
+use super::{
+    error::DecodeError,
+    registry::Decoders,
+    thumbnail::{WriteError, thumbnail},
+};
 use crate::{
     frame::{Quality, Work},
     store::{Original, Pictures},
@@ -55,14 +59,14 @@ pub(super) fn rebuild(
     }
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
-    let (png, thumbnail) = rayon::join(
-        || picture::png(&rgb, width, height),
-        || picture::small_jpeg(&rgb, width, height),
+    let (png, jpeg) = rayon::join(
+        || media::encode::png(&rgb, width, height),
+        || thumbnail(&rgb, width, height),
     );
     Ok(Rebuilt {
         pictures: Pictures {
-            png: png?,
-            jpeg: thumbnail?,
+            png: png.map_err(WriteError::from)?.into(),
+            jpeg: jpeg?,
         },
         quality,
         differs,
@@ -100,7 +104,7 @@ fn measure(
 
 /// The original's pixels as RGB; `None` when they are not those that the edge node encoded.
 fn pixels(original: &Original, width: u32, height: u32) -> Result<Option<Vec<u8>>, DecodeError> {
-    let pixels = picture::read(&original.media_type, &original.data, width, height);
+    let pixels = media::decode_as(&original.data, &original.media_type, (width, height));
     let pixels = pixels.map_err(DecodeError::Original)?;
     let same = original.crc32c.is_none_or(|crc| crc == crc32c(&pixels));
     Ok(same.then_some(pixels))

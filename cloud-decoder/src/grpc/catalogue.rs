@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemon::{metrics::Raised, tokens::Gate};
+use daemon::{metrics::Raised, tokens::Authenticator};
 use futures::{FutureExt, Stream, StreamExt};
 use patchwire_proto::{
     limits,
@@ -34,7 +34,7 @@ pub(crate) struct CatalogueService {
     pub(crate) store: FrameStore,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) watchers: Arc<Semaphore>,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Authenticator,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemon::tokens::{Gate, Kind, Refusal};
+use daemon::tokens::{Authenticator, Kind, Refusal};
 use tonic::{Request, Status, service::Interceptor};
 
 use super::idle::Calls;
@@ -11,7 +11,7 @@ use crate::{auth::Caller, metrics::Metrics};
 /// Lets in calls with a token of one kind.
 #[derive(Clone)]
 pub(super) struct Guard {
-    pub(super) gate: Gate,
+    pub(super) gate: Authenticator,
     pub(super) kind: Kind,
     pub(super) metrics: Arc<Metrics>,
 }

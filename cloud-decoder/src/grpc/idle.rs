@@ -13,7 +13,7 @@ use std::{
 };
 
 use daemon::{
-    places::{Pass, Place},
+    slots::{Peer, Slot},
     tls::Stream,
 };
 use http_body_util::BodyExt as _;
@@ -49,7 +49,7 @@ pub(super) struct Ends {
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     state: Arc<Mutex<State>>,
-    pass: Pass,
+    pass: Peer,
 }
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Calls {
 
     /// A call of this connection came from somebody known.
     pub(super) fn known(&self) {
-        self.pass.known();
+        self.pass.authenticated();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,12 +109,12 @@ pub(super) struct Connection {
     idle: Duration,
     idle_timer: Pin<Box<Sleep>>,
     age_timer: Pin<Box<Sleep>>,
-    turned_out: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    evicted: Pin<Box<WaitForCancellationFutureOwned>>,
+    _slot: Slot,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: Place, ends: Ends) -> Self {
+    pub(super) fn new(stream: Stream, slot: Slot, ends: Ends) -> Self {
         let now = Instant::now();
         let state = State {
             open: 0,
@@ -125,19 +125,19 @@ impl Connection {
             stream,
             calls: Calls {
                 state: Arc::new(Mutex::new(state)),
-                pass: place.pass(),
+                pass: slot.peer(),
             },
             idle: ends.idle,
             idle_timer: Box::pin(sleep_until(now + ends.idle)),
             age_timer: Box::pin(sleep_until(now + ends.age)),
-            turned_out: Box::pin(place.turned_out()),
-            _place: place,
+            evicted: Box::pin(slot.evicted()),
+            _slot: slot,
         }
     }
 
     /// Ready when the connection has to end, and why. It is asked whenever the connection reads or writes, and wakes it.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<&'static str> {
-        if self.turned_out.as_mut().poll(context).is_ready() {
+        if self.evicted.as_mut().poll(context).is_ready() {
             return Poll::Ready("its place was needed");
         }
         if self.age_timer.as_mut().poll(context).is_ready() {

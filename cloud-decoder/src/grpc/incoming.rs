@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use daemon::{
-    connections::{self, Door},
-    places::Places,
+    connections::{self, Listener},
+    slots::Slots,
     tls::Acceptor,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -16,38 +16,38 @@ use super::idle::{Connection, Ends};
 /// Longest that a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepts until `stop`, as many at once as there are places, those in the handshake included. A slow handshake holds up no
+/// Accepts until `stop`, as many at once as there are slots, those in the handshake included. A slow handshake holds up no
 /// other.
 pub(super) fn incoming(
     listener: TcpListener,
     acceptor: Acceptor,
-    places: Places,
+    slots: Slots,
     ends: Ends,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(1);
-    tokio::spawn(stop.run_until_cancelled_owned(accept(listener, acceptor, places, ends, ready)));
+    tokio::spawn(stop.run_until_cancelled_owned(accept(listener, acceptor, slots, ends, ready)));
     ReceiverStream::new(connections)
 }
 
 async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
-    places: Places,
+    slots: Slots,
     ends: Ends,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let mut door = Door::new(listener, places);
+    let mut listener = Listener::new(listener, slots);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, slot) = tokio::select! {
             () = ready.closed() => return,
-            accepted = door.next() => accepted,
+            accepted = listener.next() => accepted,
         };
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
-            let handshake = connections::handshake(&acceptor, stream, &place, HANDSHAKE);
+            let handshake = connections::handshake(&acceptor, stream, &slot, HANDSHAKE);
             if let Some(stream) = handshake.await {
-                let connection = Connection::new(stream, place, ends);
+                let connection = Connection::new(stream, slot, ends);
                 // A server that is gone takes none.
                 ready.send(Ok(connection)).await.ok();
             }

@@ -10,9 +10,9 @@ mod record;
 use std::{sync::Arc, time::Duration};
 
 use daemon::{
-    places::Places,
+    slots::Slots,
     tls::Acceptor,
-    tokens::{Gate, Kind},
+    tokens::{Authenticator, Kind},
 };
 use patchwire_proto::{
     FILE_DESCRIPTOR_SET,
@@ -55,7 +55,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Endpoint {
     pub(crate) listener: TcpListener,
     pub(crate) acceptor: Acceptor,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Authenticator,
     pub(crate) limits: Limits,
 }
 
@@ -113,7 +113,7 @@ pub(crate) async fn serve(
     let incoming = incoming::incoming(
         listener,
         acceptor,
-        Places::new(STRANGERS, limits.max_streams + OTHER_CONNECTIONS),
+        Slots::new(STRANGERS, limits.max_streams + OTHER_CONNECTIONS),
         Ends {
             idle: limits.idle,
             age: limits.connection_age.mul_f64(AGE_SPREAD) + limits.grace + LAST_WORDS,

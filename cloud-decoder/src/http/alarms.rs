@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     app::App,
     authentication::Viewer,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     query::{Params, camera, limit, within},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub(super) struct AlarmList {
     params(AlarmQuery),
     responses(
         (status = 200, description = "A page", body = AlarmList),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn list(
@@ -83,8 +83,8 @@ pub(super) async fn list(
     params(("id" = i64, Path, description = "The alarm")),
     responses(
         (status = 200, description = "The alarm", body = Alarm),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "No such alarm stands", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "No such alarm stands", body = ErrorBody),
     ),
 )]
 pub(super) async fn acknowledge(
@@ -135,7 +135,7 @@ pub(super) struct TrafficList {
     params(TrafficQuery),
     responses(
         (status = 200, description = "Bytes, in the order of names", body = TrafficList),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn traffic(

@@ -16,7 +16,7 @@ use axum::http::{
 use daemon::{
     forwarded::{Network, client},
     guesses::Guesses,
-    tokens::{self, Gate, Holder, Kind, Refusal},
+    tokens::{self, Authenticator, Kind, Principal, Refusal},
 };
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -32,7 +32,7 @@ const COOKIE_NAME: &str = "patchwire-session";
 /// Authenticates viewers.
 #[derive(Clone)]
 pub(crate) struct Authentication {
-    pub(super) gate: Gate,
+    pub(super) gate: Authenticator,
     metrics: Arc<Metrics>,
     sessions: Arc<Mutex<HashMap<[u8; 32], Session>>>,
     /// Whether the cookie may travel only over TLS.
@@ -44,14 +44,14 @@ pub(crate) struct Authentication {
 
 #[derive(Clone)]
 struct Session {
-    holder: Holder,
+    holder: Principal,
     until: Instant,
 }
 
 /// The viewer who made a request, in its extensions; without a holder where no token is needed.
 #[derive(Clone)]
 pub(super) struct Viewer {
-    pub(super) holder: Option<Holder>,
+    pub(super) holder: Option<Principal>,
     until: Option<Instant>,
 }
 
@@ -65,7 +65,7 @@ impl Viewer {
 }
 
 impl Authentication {
-    pub(crate) fn new(gate: Gate, metrics: Arc<Metrics>, config: &Config) -> Self {
+    pub(crate) fn new(gate: Authenticator, metrics: Arc<Metrics>, config: &Config) -> Self {
         Self {
             gate,
             metrics,
@@ -105,7 +105,7 @@ impl Authentication {
     }
 
     /// Begins a session and gives the value of its cookie.
-    pub(super) fn begin(&self, holder: Holder) -> Result<String, ApiError> {
+    pub(super) fn begin(&self, holder: Principal) -> Result<String, ApiError> {
         let value = tokens::random().map_err(ApiError::unavailable)?;
         let until = Instant::now() + SESSION;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);

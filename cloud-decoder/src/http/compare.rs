@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     app::App,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     images::{caching, known},
     query::{FrameId, find},
 };
@@ -40,9 +40,9 @@ pub(super) struct PatchErrors {
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "Errors", body = PatchErrors),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
-        (status = 422, description = "It is too large to be compared", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 422, description = "It is too large to be compared", body = ErrorBody),
     ),
 )]
 pub(super) async fn patches(
@@ -84,9 +84,9 @@ pub(super) async fn patches(
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "The JPEG", body = Vec<u8>, content_type = "image/jpeg"),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
-        (status = 422, description = "It is too large to be compared", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 422, description = "It is too large to be compared", body = ErrorBody),
     ),
 )]
 pub(super) async fn same_size(

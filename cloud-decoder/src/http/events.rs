@@ -20,7 +20,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use super::{
     app::App,
     authentication::Viewer,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     frame_json::FrameJson,
 };
 
@@ -34,7 +34,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
     path = "/api/v1/events",
     responses(
         (status = 200, description = "An endless stream", body = String, content_type = "text/event-stream"),
-        (status = 503, description = "Too many streams are open", body = Told),
+        (status = 503, description = "Too many streams are open", body = ErrorBody),
     ),
 )]
 pub(super) async fn events(

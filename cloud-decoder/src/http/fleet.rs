@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     app::App,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     query::{Params, camera, within},
 };
 use crate::{
@@ -71,7 +71,7 @@ pub(super) struct HistoryQuery {
     params(HistoryQuery),
     responses(
         (status = 200, description = "Lines", body = History),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn history(
@@ -110,7 +110,7 @@ pub(super) struct DriftQuery {
     params(DriftQuery),
     responses(
         (status = 200, description = "A judgement a camera", body = DriftList),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn drift(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     app::App,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     frame_json::FrameJson,
     query::{FrameId, Params, camera, find, frame_id, limit},
 };
@@ -56,7 +56,7 @@ pub(super) struct LabelsPage {
     params(ListQuery),
     responses(
         (status = 200, description = "A page", body = FramesPage<'_>),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn list(
@@ -77,7 +77,7 @@ pub(super) async fn list(
     params(ListQuery),
     responses(
         (status = 200, description = "A page", body = LabelsPage),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn labels(
@@ -138,8 +138,8 @@ fn cut<T>(
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "Its record", body = FrameJson<'_>),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
     ),
 )]
 pub(super) async fn one(
@@ -159,9 +159,9 @@ pub(super) async fn one(
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 202, description = "Queued; its record", body = FrameJson<'_>),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
-        (status = 409, description = "There is nothing to decode, or it waits already", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 409, description = "There is nothing to decode, or it waits already", body = ErrorBody),
     ),
 )]
 pub(super) async fn retry(

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     app::App,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     query::{FrameId, find},
 };
 use crate::{
@@ -27,8 +27,8 @@ const IMMUTABLE: &str = "private, max-age=31536000, immutable";
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
     ),
 )]
 pub(super) async fn reconstruction(
@@ -46,8 +46,8 @@ pub(super) async fn reconstruction(
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/jpeg"),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
     ),
 )]
 pub(super) async fn thumbnail(
@@ -65,8 +65,8 @@ pub(super) async fn thumbnail(
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
-        (status = 400, description = "A parameter is wrong", body = Told),
-        (status = 404, description = "There is none", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
     ),
 )]
 pub(super) async fn original(

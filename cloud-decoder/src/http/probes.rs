@@ -4,7 +4,7 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 
 use super::{
     app::App,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
 };
 use crate::{clock::now_ms, readiness::Readiness, store::StoreError};
 
@@ -26,7 +26,7 @@ pub(super) async fn livez() -> &'static str {
     path = "/readyz",
     responses(
         (status = 200, description = "It can", body = String),
-        (status = 503, description = "Not now", body = Told),
+        (status = 503, description = "Not now", body = ErrorBody),
     ),
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {

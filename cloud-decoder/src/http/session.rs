@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use daemon::{places::Pass, tokens::Kind};
+use daemon::{slots::Peer, tokens::Kind};
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     app::App,
     authentication::{SESSION, cookie},
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
 };
 
 /// Goes on with requests of viewers, and knows in its extensions whose they are.
@@ -25,8 +25,8 @@ pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: 
         .viewer(request.method(), request.headers())
     {
         Ok(viewer) => {
-            if let Some(pass) = request.extensions().get::<Pass>() {
-                pass.known();
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.authenticated();
             }
             request.extensions_mut().insert(viewer);
             next.run(request).await
@@ -55,21 +55,20 @@ pub(super) struct Login {
     request_body = Login,
     responses(
         (status = 204, description = "Logged in; the cookie is in Set-Cookie"),
-        (status = 400, description = "No login, or no token is needed", body = Told),
-        (status = 401, description = "The token is not known", body = Told),
-        (status = 403, description = "It is not a viewer's", body = Told),
-        (status = 415, description = "There is a content-encoding", body = Told),
+        (status = 400, description = "No login, or no token is needed", body = ErrorBody),
+        (status = 401, description = "The token is not known", body = ErrorBody),
+        (status = 403, description = "It is not a viewer's", body = ErrorBody),
+        (status = 415, description = "There is a content-encoding", body = ErrorBody),
     ),
 )]
 pub(super) async fn login(
     State(app): State<App>,
-    pass: Option<Extension<Pass>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     login: Result<Json<Login>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     if let Some(coding) = daemon::http::compressed(&headers) {
-        let told = format!("content-encoding {coding} is not taken, send the body as it is");
-        return Err(ApiError::unsupported(told));
+        return Err(ApiError::content_encoding(&coding));
     }
     let Json(Login { token }) = login.map_err(|_| {
         ApiError::bad_request("a login is JSON of the form {\"token\": \"...\"}, of 1 KiB at most")
@@ -82,8 +81,8 @@ pub(super) async fn login(
         Ok(holder) => holder,
         Err(refusal) => {
             let mut extensions = Extensions::new();
-            if let Some(Extension(pass)) = pass {
-                extensions.insert(pass);
+            if let Some(Extension(peer)) = peer {
+                extensions.insert(peer);
             }
             app.authentication
                 .refused(&refusal, &extensions, &headers)

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     app::App,
     decoder_info::DecoderInfo,
-    error::{ApiError, Told},
+    error::{ApiError, ErrorBody},
     query::{Params, limit},
 };
 use crate::{
@@ -112,7 +112,7 @@ pub(super) struct Summary {
     params(CamerasQuery),
     responses(
         (status = 200, description = "A page", body = Cameras),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn cameras(
@@ -212,7 +212,7 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
     params(RetentionQuery),
     responses(
         (status = 200, description = "Frames kept, and frames that would be removed", body = RetentionJson),
-        (status = 400, description = "A parameter is wrong", body = Told),
+        (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]
 pub(super) async fn retention(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daemon::{metrics::Raised, tokens::Gate};
+use daemon::{metrics::Raised, tokens::Authenticator};
 use patchwire_proto::v1::{CloudMessage, EdgeMessage, uplink_server::Uplink};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,7 +33,7 @@ impl UplinkService {
         nodes: NodeRegistry,
         decoders: Arc<Decoders>,
         limits: Limits,
-        gate: Gate,
+        gate: Authenticator,
         shutdown: CancellationToken,
     ) -> Self {
         let in_flight = IN_FLIGHT_BYTES.max(limits.max_message_bytes as u32);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::tokens::Gate;
+use daemon::tokens::Authenticator;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub(super) sequencer: Arc<Sequencer>,
     pub(super) nodes: NodeRegistry,
     pub(super) limits: Limits,
-    pub(super) gate: Gate,
+    pub(super) gate: Authenticator,
     pub(super) shutdown: CancellationToken,
     /// Streams that may still be opened.
     pub(super) streams: Arc<Semaphore>,

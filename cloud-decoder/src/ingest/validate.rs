@@ -10,7 +10,6 @@ use prost::Message as _;
 
 use crate::{
     analysis::scene,
-    decode::picture,
     frame::{Label, NewFrame, Score},
     store::stored_frame::{Record, StoredFrame},
 };
@@ -121,7 +120,7 @@ fn check_original_size(
     width: u32,
     height: u32,
 ) -> Result<(), String> {
-    let size = picture::size(media_type, data)
+    let size = media::size(data, media_type)
         .map_err(|e| format!("original is not a readable {media_type}: {e}"))?;
     if size != (width, height) {
         return Err(format!(

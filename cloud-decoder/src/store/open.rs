@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use daemon::one_line;
+use daemon::error::one_line;
 
 use super::{
     catalogue::Database,
@@ -124,14 +124,13 @@ fn open_data_dir(folder: &Path) -> anyhow::Result<File> {
     let shown = folder.display();
     std::fs::create_dir_all(folder.join("objects"))
         .with_context(|| format!("data_dir {shown} cannot be created"))?;
-    let lock = File::create(folder.join("lock"))
-        .with_context(|| format!("data_dir {shown} cannot be written"))?;
+    let lock = daemon::lock_file::lock(&folder.join("lock"));
     // The entries just made must outlive a power cut as surely as what is written below them.
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(|| format!("data_dir {shown} cannot be synchronized"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
+    match lock {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => bail!("data_dir {shown} is in use by another process"),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("data_dir {shown} cannot be locked"))

@@ -1,4 +1,4 @@
-//! The text format that a scraper wants, by `Accept`: OpenMetrics for those who ask for it, the older one of Prometheus for all others.
+//! The text format by the scraper's `Accept`: OpenMetrics if it prefers that, otherwise the older format of Prometheus.
 
 use axum::{
     http::{
@@ -8,13 +8,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-/// The media types, and the versions of them that are as good as ours.
+/// Media type, and the versions of it that are compatible with ours.
 const OPEN: (&str, &[&str]) = ("application/openmetrics-text", &["1.0.0", "0.0.1"]);
 const CLASSIC: (&str, &[&str]) = ("text/plain", &["0.0.4"]);
 const OPEN_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers a request with these headers with metrics that are written as OpenMetrics text.
+/// The answer to a request with these headers, from metrics in OpenMetrics text.
 pub fn answer(headers: &HeaderMap, openmetrics: String) -> Response {
     let (media_type, text) = match wants_open(headers) {
         true => (OPEN_TYPE, openmetrics),
@@ -38,7 +38,7 @@ fn wants_open(headers: &HeaderMap) -> bool {
     quality(OPEN) > quality(CLASSIC)
 }
 
-/// A media range: what a client takes, and how gladly.
+/// A media range of `Accept`, with its quality.
 struct Range {
     media: String,
     version: Option<String>,
@@ -65,8 +65,8 @@ impl Range {
         Some(range)
     }
 
-    /// How closely it names a media type, if it does.
-    fn closeness(&self, (media, versions): (&str, &[&str])) -> Option<u8> {
+    /// How precisely the range names a media type, if it does.
+    fn precision(&self, (media, versions): (&str, &[&str])) -> Option<u8> {
         let group = media.split('/').next().unwrap_or_default();
         match &self.version {
             _ if self.media == "*/*" => Some(0),
@@ -77,32 +77,32 @@ impl Range {
         }
     }
 
-    /// How gladly a media type is taken: as the ranges say that name it most closely.
+    /// The quality of a media type, by the range that names it most precisely.
     fn best(ranges: &[Self], of: (&str, &[&str])) -> f32 {
         let named = ranges
             .iter()
-            .filter_map(|range| Some((range.closeness(of)?, range.quality)));
+            .filter_map(|range| Some((range.precision(of)?, range.quality)));
         let best = named.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         best.map_or(0.0, |(_, quality)| quality)
     }
 }
 
-/// The same metrics in the text format of Prometheus, which has other names for their families and two types fewer.
+/// The metrics in the text format of Prometheus, which names families differently and has two types fewer.
 fn classic(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help = None;
     for line in openmetrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             help = rest.split_once(' ');
-        } else if let Some((name, kind)) = described(line) {
+        } else if let Some((name, kind)) = type_of(line) {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),
                 "info" => ("_info", "gauge"),
                 "unknown" => ("", "untyped"),
                 kind => ("", kind),
             };
-            if let Some((_, told)) = help.take() {
-                text += &format!("# HELP {name}{suffix} {told}\n");
+            if let Some((_, help)) = help.take() {
+                text += &format!("# HELP {name}{suffix} {help}\n");
             }
             text += &format!("# TYPE {name}{suffix} {kind}\n");
         } else if !line.starts_with("# ") {
@@ -113,6 +113,6 @@ fn classic(openmetrics: &str) -> String {
     text
 }
 
-fn described(line: &str) -> Option<(&str, &str)> {
+fn type_of(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("# TYPE ")?.split_once(' ')
 }

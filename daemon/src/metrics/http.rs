@@ -13,13 +13,13 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::LONG;
+use super::buckets::LONG;
 
-/// The route of requests that match none.
+/// The route of requests that match no route.
 const OTHER: &str = "other";
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
-/// What is counted of HTTP requests. Clones share the same values.
+/// Metrics of HTTP requests. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Http {
     routes: Vec<String>,

@@ -1,77 +1,62 @@
-//! What the kernel knows of this process, under the names that all Prometheus clients use.
+//! The kernel's figures of this process, under the names that all Prometheus clients use.
 
 use std::fmt;
 
 use procfs::{ProcResult, WithCurrentSystemInfo as _};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
 
-/// Reads `/proc/self` at each scrape; what cannot be read is 0.
+/// Reads `/proc/self` at each scrape; values that cannot be read are 0.
 #[derive(Debug)]
 pub(super) struct Process;
 
 #[derive(Default)]
 struct Now {
     cpu_seconds: f64,
-    resident_bytes: u64,
-    open_fds: u64,
-    max_fds: u64,
-    threads: i64,
+    resident_bytes: f64,
+    open_fds: f64,
+    max_fds: f64,
+    threads: f64,
     started: f64,
 }
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let now = now().unwrap_or_default();
-        let mut put = |name, help, unit: Option<Unit>, metric: &dyn Encoded| {
-            let kind = metric.kind();
-            let encoder = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
-            metric.put(encoder)
-        };
-        let help = "Processor time used";
         let cpu = ConstCounter::new(now.cpu_seconds);
-        put("process_cpu", help, Some(Unit::Seconds), &cpu)?;
-        let help = "Memory in use";
-        let resident = ConstGauge::new(now.resident_bytes);
-        put(
-            "process_resident_memory",
-            help,
-            Some(Unit::Bytes),
-            &resident,
-        )?;
-        let open = ConstGauge::new(now.open_fds);
-        put("process_open_fds", "Open file descriptors", None, &open)?;
-        let help = "Most file descriptors that may be open";
-        put("process_max_fds", help, None, &ConstGauge::new(now.max_fds))?;
-        put(
-            "process_threads",
-            "Threads",
-            None,
-            &ConstGauge::new(now.threads),
-        )?;
-        let help = "When the process started, since the Unix epoch";
-        let started = ConstGauge::new(now.started);
-        put("process_start_time", help, Some(Unit::Seconds), &started)
-    }
-}
-
-/// [`EncodeMetric`] for a caller that has metrics of several types.
-trait Encoded {
-    fn kind(&self) -> prometheus_client::metrics::MetricType;
-    fn put(&self, encoder: prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result;
-}
-
-impl<M: EncodeMetric> Encoded for M {
-    fn kind(&self) -> prometheus_client::metrics::MetricType {
-        self.metric_type()
-    }
-
-    fn put(&self, encoder: prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
-        self.encode(encoder)
+        let (seconds, bytes) = (Unit::Seconds, Unit::Bytes);
+        let kind = cpu.metric_type();
+        let help = "Processor time used";
+        let counter = encoder.encode_descriptor("process_cpu", help, Some(&seconds), kind)?;
+        cpu.encode(counter)?;
+        let started = "When the process started, since the Unix epoch";
+        let memory = "process_resident_memory";
+        for (name, help, unit, value) in [
+            (memory, "Memory in use", Some(&bytes), now.resident_bytes),
+            (
+                "process_open_fds",
+                "Open file descriptors",
+                None,
+                now.open_fds,
+            ),
+            (
+                "process_max_fds",
+                "Most file descriptors that may be open",
+                None,
+                now.max_fds,
+            ),
+            ("process_threads", "Threads", None, now.threads),
+            ("process_start_time", started, Some(&seconds), now.started),
+        ] {
+            let gauge = ConstGauge::new(value);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, unit, kind)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -86,10 +71,10 @@ fn now() -> ProcResult<Now> {
     let booted = procfs::boot_time_secs()? as f64;
     Ok(Now {
         cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
-        resident_bytes: stat.rss_bytes().get(),
-        open_fds: process.fd_count()? as u64,
-        max_fds,
-        threads: stat.num_threads,
+        resident_bytes: stat.rss_bytes().get() as f64,
+        open_fds: process.fd_count()? as f64,
+        max_fds: max_fds as f64,
+        threads: stat.num_threads as f64,
         started: booted + stat.starttime as f64 / ticks,
     })
 }

@@ -1,4 +1,4 @@
-//! The reference of an HTTP API: its OpenAPI document, and a page that shows it and needs nothing from elsewhere.
+//! The reference of an HTTP API: its OpenAPI document, and a self-contained page that shows it.
 
 use axum::{
     Extension, Router,
@@ -17,7 +17,7 @@ use utoipa::{
 
 use crate::lenient::Slashed;
 
-/// Adds to a document that requests may need a token.
+/// Adds the bearer token to a document.
 pub struct Tokens;
 
 impl Modify for Tokens {
@@ -37,7 +37,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(base: &str, document: &OpenApi) 
         let document = document.clone();
         async move { asset("application/json", document) }
     };
-    // All addresses are relative, so that the page works behind a proxy that puts a prefix in front of them.
+    // All links are relative, so that the page works behind a proxy that adds a prefix.
     let root = if base.is_empty() { "./" } else { "../" };
     let page = include_str!("page.html").replace("{root}", root);
     let page = move |slashed: Option<Extension<Slashed>>| {

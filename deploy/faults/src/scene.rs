@@ -3,11 +3,11 @@
 use std::io::Cursor;
 
 use anyhow::{Context as _, Result};
-use daemon::jpeg::Jpeg;
 use image::{
     ExtendedColorType, ImageEncoder as _,
     codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder},
 };
+use media::Jpeg;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Cameras that take turns.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{Layer, Map, MemoryMap, Op, OutputKind, ProgramError, ProgramId, format};
 
 /// What a program makes of its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Task {
     /// One logit per label.
     Classify,

@@ -1,4 +1,4 @@
-//! Asks for tokens, before anything of a request's body is read.
+//! Checks tokens, before any byte of a request's body is read.
 
 use std::sync::Arc;
 
@@ -10,33 +10,36 @@ use axum::{
 };
 use daemon::{
     forwarded::client,
-    places::Pass,
+    http_error::HttpError,
+    slots::Peer,
     tokens::{Kind, Refusal},
 };
 
-use super::error::HttpError;
-use crate::node::Node;
+use super::state::App;
 
-/// Goes on with a request that has a token of one of the kinds, where tokens are needed.
+/// Lets a request pass that has a token of one of the kinds, or needs none.
 pub(super) async fn needs(
-    State((node, kinds)): State<(Arc<Node>, &'static [Kind])>,
+    State((app, kinds)): State<(Arc<App>, &'static [Kind])>,
     request: Request,
     next: Next,
 ) -> Response {
     let header = request.headers().get(AUTHORIZATION);
-    match node.gate.check(header.map(|value| value.as_bytes()), kinds) {
+    match app
+        .authenticator
+        .check(header.map(|value| value.as_bytes()), kinds)
+    {
         Ok(_) => {
-            if let Some(pass) = request.extensions().get::<Pass>() {
-                pass.known();
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.authenticated();
             }
             next.run(request).await
         }
         Err(refusal) => {
-            node.metrics.unauthorized.inc();
+            app.metrics.unauthorized.inc();
             if matches!(refusal, Refusal::Unknown) {
-                let proxies = &node.config.http.trusted_proxies;
+                let proxies = &app.config.http.trusted_proxies;
                 let client = client(request.extensions(), request.headers(), proxies);
-                node.guesses.wrong(client).await;
+                app.guesses.wrong(client).await;
             }
             HttpError::from(refusal).into_response()
         }

@@ -1,4 +1,4 @@
-//! Frames in, and what became of them.
+//! Frames in, and their states.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use daemon::{
     boot::SPANS,
     forwarded::client,
+    http_error::{ErrorBody, HttpError},
     metrics::Raised,
     trace::{self, TRACEPARENT},
 };
@@ -21,12 +22,14 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::{HttpError, Told};
+use super::{
+    error::{Refused, spool_error},
+    state::App,
+};
 use crate::{
-    encode::{Score, Task},
-    metrics::TaskKind,
-    node::{Node, Submission},
+    pipeline::{Score, Submission},
     spool::FrameState,
+    task::Task,
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -48,14 +51,14 @@ pub(super) struct Accepted {
     task: Task,
     width: u32,
     height: u32,
-    /// Patches that travel; 0 when the task was only to classify.
+    /// Patches of the latents; 0 when the task was only to classify.
     patches: u64,
-    /// Fewer than the program's when rate is shed; 0 as above.
+    /// Fewer than the program's while the spool fills; 0 as above.
     bits_per_patch: u32,
-    /// Bits of latents, container overhead excluded.
+    /// Bits of the latents, without the container.
     bits: u64,
     bits_per_pixel: f64,
-    /// Id of the program that made the latents, or else the label.
+    /// Id of the program that made the latents, or else of the one that made the label.
     program: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
@@ -72,33 +75,33 @@ pub(super) struct FrameStatus {
     state: FrameState,
 }
 
-/// Takes a frame: encodes it and answers once it is on disk.
+/// Accepts a frame: encodes it and answers once it is on disk.
 #[utoipa::path(
     post,
     path = "/v1/frames",
     params(
         Params,
-        ("x-frame-width" = Option<u32>, Header, description = "Of raw RGB, in pixels"),
-        ("x-frame-height" = Option<u32>, Header, description = "Of raw RGB, in pixels"),
+        ("x-frame-width" = Option<u32>, Header, description = "Size of raw RGB in pixels"),
+        ("x-frame-height" = Option<u32>, Header, description = "Size of raw RGB in pixels"),
         ("traceparent" = Option<String>, Header, description = "W3C trace that the frame becomes part of"),
     ),
-    request_body(description = "One image, or raw RGB of 3 bytes a pixel", content(
+    request_body(description = "One image, or raw RGB with 3 bytes per pixel", content(
         (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
         (Vec<u8> = "image/x-portable-pixmap"), (Vec<u8> = "image/x-portable-anymap"),
         (Vec<u8> = "application/octet-stream"),
     )),
     responses(
         (status = 202, description = "The encoded frame is on disk", body = Accepted),
-        (status = 400, description = "Bad parameters, or a damaged image", body = Told),
-        (status = 408, description = "The body did not arrive in time, or too slowly", body = Told),
-        (status = 413, description = "Too many bytes or pixels", body = Told),
-        (status = 415, description = "The content-type is missing, not supported or not true, or there is a content-encoding", body = Told),
-        (status = 429, description = "Too many frames, or bytes of them, at once; see Retry-After", body = Told),
-        (status = 503, description = "The spool is full or locked; see Retry-After", body = Told),
+        (status = 400, description = "Bad parameters, or a damaged image", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time, or too slowly", body = ErrorBody),
+        (status = 413, description = "Too many bytes or pixels", body = ErrorBody),
+        (status = 415, description = "The content-type is missing, not supported or wrong, or there is a content-encoding", body = ErrorBody),
+        (status = 429, description = "Too many frames, or bytes of them, at once; see Retry-After", body = ErrorBody),
+        (status = 503, description = "The spool is full or locked; see Retry-After", body = ErrorBody),
     ),
 )]
 pub(super) async fn post(
-    State(node): State<Arc<Node>>,
+    State(app): State<Arc<App>>,
     params: Result<Query<Params>, QueryRejection>,
     request: Request,
 ) -> Response {
@@ -106,19 +109,18 @@ pub(super) async fn post(
         target: SPANS, "accept frame", otel.kind = "server", frame = Empty, camera = Empty,
         http.response.status_code = Empty, otel.status_code = Empty,
     );
-    let came = request.headers().get(TRACEPARENT);
-    let came = came.and_then(|value| value.to_str().ok()).unwrap_or("");
-    trace::continues(&span, came);
-    // Without a collector of its own, the node hands on what came.
+    let given = request.headers().get(TRACEPARENT);
+    let given = given.and_then(|value| value.to_str().ok()).unwrap_or("");
+    trace::continues(&span, given);
+    // Without a collector of its own, the node passes on the traceparent that came.
     let mut traceparent = trace::traceparent(&span);
-    if traceparent.is_empty() && trace::is_traceparent(came) {
-        traceparent = came.to_owned();
+    if traceparent.is_empty() && trace::is_traceparent(given) {
+        traceparent = given.to_owned();
     }
-    let accepted = accept(&node, params, request, traceparent);
+    let accepted = accept(&app, params, request, traceparent);
     match accepted.instrument(span.clone()).await {
         Ok(accepted) => {
-            let task = TaskKind::from(accepted.task);
-            node.metrics.accepted.get_or_create(&task).inc();
+            app.metrics.accepted.get_or_create(&accepted.task).inc();
             span.record("http.response.status_code", 202);
             let Accepted {
                 frame_id, camera, ..
@@ -126,9 +128,9 @@ pub(super) async fn post(
             tracing::debug!(frame = %frame_id, camera, "frame accepted");
             (StatusCode::ACCEPTED, Json(accepted)).into_response()
         }
-        Err(error) => {
-            node.metrics.refused.get_or_create(&error.refusal()).inc();
-            let response = error.into_response();
+        Err(refused) => {
+            app.metrics.refused.get_or_create(&refused.reason).inc();
+            let response = refused.error.into_response();
             let status = response.status();
             span.record("http.response.status_code", status.as_u16());
             if status.is_server_error() {
@@ -140,11 +142,11 @@ pub(super) async fn post(
 }
 
 async fn accept(
-    node: &Arc<Node>,
+    app: &App,
     params: Result<Query<Params>, QueryRejection>,
     request: Request,
     traceparent: String,
-) -> Result<Accepted, HttpError> {
+) -> Result<Accepted, Refused> {
     let Query(params) = params.map_err(|error| HttpError::bad_request(error.body_text()))?;
     let camera = params
         .camera
@@ -155,25 +157,25 @@ async fn accept(
     let content_type = text_header(request.headers(), header::CONTENT_TYPE.as_str())?;
     let raw_size = raw_size(request.headers())?;
     if let Some(coding) = daemon::http::compressed(request.headers()) {
-        let sentence = format!("content-encoding {coding} is not taken, send the body as it is");
-        return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence));
+        return Err(HttpError::content_encoding(&coding).into());
     }
-    if let Some(rates) = &node.camera_rates {
+    if let Some(rates) = &app.camera_rates {
         let taken = rates.take(&camera, Instant::now());
-        taken.map_err(|wait| HttpError::too_fast(&camera, wait))?;
+        taken.map_err(|wait| Refused::camera_rate(&camera, wait))?;
     }
     let sender = client(
         request.extensions(),
         request.headers(),
-        &node.config.http.trusted_proxies,
+        &app.config.http.trusted_proxies,
     );
     let admit = |body: Bytes| {
-        // Held until the frame is stored, so that what is in memory is bounded.
-        let permit = node.admit().ok_or_else(HttpError::overloaded)?;
-        Ok((body, permit))
+        // Held until the frame is stored, so that memory is bounded.
+        let permit = app.pipeline.admission.try_admit();
+        let sentence = "too many frames are being handled, try again later";
+        Ok((body, permit.ok_or_else(|| Refused::overloaded(sentence))?))
     };
-    let reading = Raised::new(&node.metrics.bodies);
-    let (body, permit) = node.bodies.read(request, sender, admit).await?;
+    let reading = Raised::new(&app.metrics.bodies);
+    let (body, permit) = app.bodies.read(request, sender, admit).await?;
     drop(reading);
     let submission = Submission {
         camera: camera.clone(),
@@ -185,7 +187,7 @@ async fn accept(
         taken: None,
         permit,
     };
-    let stored = Arc::clone(node).submit(submission).await?;
+    let stored = Arc::clone(&app.pipeline).submit(submission).await?;
     let encoded = stored.encoded;
     let (latents, classified) = (&encoded.latents, encoded.classified);
     let program = latents.as_ref().map(|l| l.program);
@@ -248,7 +250,7 @@ fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpEr
     Ok(Some(text.to_owned()))
 }
 
-/// What became of a frame.
+/// State of a frame.
 ///
 /// The last 4096 frames that left the spool are remembered.
 #[utoipa::path(
@@ -257,21 +259,21 @@ fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpEr
     params(("id" = Uuid, Path, description = "The frame_id of the answer that took it")),
     responses(
         (status = 200, description = "Its state", body = FrameStatus),
-        (status = 400, description = "The id is no UUID", body = Told),
-        (status = 404, description = "Not known here, or left too long ago", body = Told),
+        (status = 400, description = "The id is not a UUID", body = ErrorBody),
+        (status = 404, description = "Unknown, or left the node too long ago", body = ErrorBody),
     ),
 )]
 pub(super) async fn get(
-    State(node): State<Arc<Node>>,
+    State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<Response, HttpError> {
     let frame_id =
         Uuid::try_parse(&id).map_err(|_| HttpError::bad_request("frame id is not a UUID"))?;
-    match node.spool.state(frame_id).await? {
+    match app.spool.state(frame_id).await.map_err(spool_error)? {
         Some(state) => Ok(Json(FrameStatus { frame_id, state }).into_response()),
         None => {
-            let sentence = format!("frame {frame_id} is not known here, or left too long ago");
-            Err(HttpError::new(StatusCode::NOT_FOUND, sentence))
+            let sentence = format!("frame {frame_id} is unknown, or left the node too long ago");
+            Err(HttpError::not_found(sentence))
         }
     }
 }

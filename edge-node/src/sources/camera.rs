@@ -1,16 +1,16 @@
-//! A camera's address over HTTP: the client for it, and the login that it asks for.
+//! A camera over HTTP: the client, and the login that the camera asks for.
 
 use std::{str::FromStr as _, time::Duration};
 
-use axum::http::Uri;
 use daemon::{files, proxy};
 use http_auth::{PasswordClient, PasswordParams};
 use reqwest::{
     Certificate, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
+use tonic::transport::Uri;
 
-use super::{Feed, SourceError};
+use super::{error::SourceError, worker::Worker};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,15 +21,15 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-impl Feed {
-    /// The camera's answer. What it asks for by way of a login is kept for the next time.
+impl Worker {
+    /// Requests the address. The login that the camera asks for is kept for the next request.
     pub(super) async fn open(&mut self, url: &str) -> Result<Response, SourceError> {
         let client = self.client(url)?;
         let url = Url::parse(url).map_err(|error| SourceError::Later(error.to_string()))?;
         let login = self.login()?;
         let mut answer = self.ask(&client, url, login.as_ref()).await?;
         if answer.status() == StatusCode::UNAUTHORIZED && login.is_some() {
-            // There was no login yet, or its nonce is used up.
+            // There was no login yet, or its nonce is no longer valid.
             self.challenge = Some(challenge(answer.headers())?);
             let url = answer.url().clone();
             answer = self.ask(&client, url, login.as_ref()).await?;
@@ -38,7 +38,7 @@ impl Feed {
             return Ok(answer);
         }
         self.challenge = None;
-        Err(match (answer.status(), &self.desk.source.login_file) {
+        Err(match (answer.status(), &self.submitter.source.login_file) {
             (StatusCode::UNAUTHORIZED, None) => SourceError::NoLogin,
             (StatusCode::UNAUTHORIZED, Some(path)) => {
                 SourceError::Refused(path.display().to_string())
@@ -47,20 +47,20 @@ impl Feed {
         })
     }
 
-    /// Takes headers as browsers do: what is no header is left out.
+    /// The client. Like browsers, it ignores header lines that are not valid.
     fn client(&self, url: &str) -> Result<reqwest::Client, SourceError> {
         let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
-            // Some answer nobody who has no name.
+            // Some cameras do not answer without it.
             .user_agent(concat!("patchwire/", env!("CARGO_PKG_VERSION")))
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true);
-        if let Some(path) = &self.desk.source.ca {
+        if let Some(path) = &self.submitter.source.ca {
             let bundle = Certificate::from_pem_bundle(&files::read(path)?)?;
             client = client.tls_certs_only(bundle);
         } else if !url.to_ascii_lowercase().starts_with("https:") {
-            // The system's certificates are not asked for: an image from scratch has none.
+            // A container image from scratch has no system certificates, so none are loaded.
             client = client.tls_certs_only([]);
         }
         if proxied(url).is_none() {
@@ -99,7 +99,7 @@ impl Feed {
 
     /// User and password for the address.
     pub(super) fn login(&self) -> Result<Option<Login>, SourceError> {
-        let Some(path) = &self.desk.source.login_file else {
+        let Some(path) = &self.submitter.source.login_file else {
             return Ok(None);
         };
         let bytes = files::read(path)?;
@@ -114,16 +114,16 @@ impl Feed {
     }
 }
 
-/// The proxy that stands before an address.
+/// The proxy that requests to an address go through.
 pub(super) fn proxied(url: &str) -> Option<String> {
     proxy::of(&Uri::from_str(Url::parse(url).ok()?.as_str()).ok()?)
 }
 
-/// What a camera asks for: Digest where it offers that, otherwise Basic.
+/// The login that a camera asks for: Digest where it offers that, otherwise Basic.
 fn challenge(headers: &HeaderMap) -> Result<PasswordClient, SourceError> {
     let mut offers = headers.get_all(WWW_AUTHENTICATE).iter().peekable();
     if offers.peek().is_none() {
-        // Some say no more than that they want a login.
+        // Some cameras do not say which login they want.
         return PasswordClient::try_from("Basic realm=\"\"").map_err(SourceError::Challenge);
     }
     let offers = offers.filter_map(|offer| offer.to_str().ok());

@@ -1,27 +1,27 @@
-//! `ffmpeg`, which turns what the node cannot read into motion JPEG.
+//! `ffmpeg`, which turns streams and videos into motion JPEG.
 
 use std::{ffi::OsStr, io, process::Stdio};
 
-use daemon::one_line;
+use daemon::error::one_line;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdout, Command},
     task::JoinHandle,
 };
 
-/// Bytes of its complaints that are kept; the last line is told.
-const COMPLAINT_BYTES: usize = 4096;
+/// Bytes of its error output that are kept; the last line is reported.
+const ERROR_BYTES: usize = 4096;
 
-/// `ffmpeg` at work. It ends when this is dropped.
+/// A running `ffmpeg`. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Ffmpeg {
     child: Child,
-    complaints: JoinHandle<Vec<u8>>,
+    errors: JoinHandle<Vec<u8>>,
     /// Motion JPEG.
     pub output: BufReader<ChildStdout>,
 }
 
-/// Why there is none.
+/// Why `ffmpeg` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FfmpegError {
     /// It is not installed.
@@ -30,13 +30,14 @@ pub enum FfmpegError {
     /// It does not start.
     #[error("ffmpeg does not start: {0}")]
     Start(io::Error),
-    /// It gave up.
+    /// It ended with an error.
     #[error("ffmpeg says: {0}")]
     Failed(String),
 }
 
 impl Ffmpeg {
-    /// Starts it on a file or an address. `options` are for the input; with `rate`, each second has so many frames.
+    /// Starts it on a file or an address. `options` are for the input; with `rate`, the output has that many frames per
+    /// second.
     ///
     /// # Errors
     /// It is not installed or does not start.
@@ -50,11 +51,11 @@ impl Ffmpeg {
             .args(["-an", "-sn"]);
         match rate {
             Some(rate) => command.args(["-vf", &format!("fps={rate}")]),
-            // As if they came at a constant rate: otherwise frames of a variable one are doubled to make it so. The option that says
-            // this has another name in old versions than in new ones.
+            // Numbers the frames as if they came at a constant rate; otherwise frames of a variable rate are duplicated. The
+            // option for this has different names in old and new versions.
             None => command.args(["-vf", "setpts=N/25/TB", "-r", "25"]),
         };
-        // Each frame is written as it is made, not when a buffer is full.
+        // Writes each frame at once, not when a buffer is full.
         command.args(["-f", "image2pipe", "-flush_packets", "1"]);
         command.args(["-c:v", "mjpeg", "-q:v", "2", "pipe:1"]);
         let mut child = command
@@ -68,37 +69,37 @@ impl Ffmpeg {
                 _ => FfmpegError::Start(error),
             })?;
         let taken = child.stdout.take().zip(child.stderr.take());
-        let (output, complaints) = taken.ok_or(FfmpegError::Missing)?;
+        let (output, errors) = taken.ok_or(FfmpegError::Missing)?;
         Ok(Self {
             child,
-            complaints: tokio::spawn(last_of(complaints)),
+            errors: tokio::spawn(last_of(errors)),
             output: BufReader::with_capacity(64 << 10, output),
         })
     }
 
-    /// Waits for its end, and tells how that was.
+    /// Waits for its end.
     ///
     /// # Errors
-    /// What it complained of last.
+    /// Its last error message.
     pub async fn end(mut self) -> Result<(), FfmpegError> {
         let status = self.child.wait().await.map_err(FfmpegError::Start)?;
         if status.success() {
             return Ok(());
         }
-        let said = self.complaints.await.unwrap_or_default();
+        let said = self.errors.await.unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let last = said.lines().rfind(|line| !line.trim().is_empty());
-        let told = last.map_or_else(|| status.to_string(), |line| one_line(&line));
-        Err(FfmpegError::Failed(told))
+        let message = last.map_or_else(|| status.to_string(), |line| one_line(&line));
+        Err(FfmpegError::Failed(message))
     }
 }
 
-/// Reads all, so that the writer never waits, and keeps the last bytes.
+/// Reads everything, so that the writer never waits, and keeps the last bytes.
 async fn last_of(mut reader: impl AsyncRead + Unpin) -> Vec<u8> {
-    let (mut last, mut piece) = (Vec::new(), [0; COMPLAINT_BYTES]);
+    let (mut last, mut piece) = (Vec::new(), [0; ERROR_BYTES]);
     while let Ok(read @ 1..) = reader.read(&mut piece).await {
         last.extend_from_slice(&piece[..read]);
-        last.drain(..last.len().saturating_sub(COMPLAINT_BYTES));
+        last.drain(..last.len().saturating_sub(ERROR_BYTES));
     }
     last
 }

@@ -1,8 +1,8 @@
-//! A folder that a camera, or a person, puts images into.
+//! A folder that a camera or a person puts images into.
 //!
-//! A file is taken once it has stayed the same from one look to the next, and once only, also over restarts: the spool
-//! notes it in the transaction that stores its frame. A file that changes later is another frame. Files stay where they
-//! are; names that begin with a dot, other names than images', and folders inside are left alone.
+//! A file is taken once it is unchanged from one scan to the next, and only once, even across restarts: the spool notes it
+//! in the transaction that stores its frame. A file that changes later is another frame. Files stay in the folder. Names
+//! that begin with a dot, names without an image's extension, and subfolders are ignored.
 
 use std::{
     collections::HashMap,
@@ -15,40 +15,38 @@ use std::{
 };
 
 use bytes::Bytes;
+use media::EXTENSIONS;
 use tokio::{task::spawn_blocking, time};
 
-use super::{Feed, Refused, SourceError};
+use super::{
+    error::{MAX_FILES, SourceError},
+    submitter::Refused,
+    worker::Worker,
+};
 use crate::{
     metrics::Refusal,
     spool::{Stamp, Taken},
 };
 
-/// Time between two looks at the folder.
-const PERIOD: Duration = Duration::from_secs(1);
-/// Most files of a folder; each takes about 100 bytes of memory and of the spool.
-pub(super) const MAX_FILES: usize = 100_000;
-/// Endings of the names of images, in any case.
-pub const ENDINGS: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "ppm", "pgm", "pbm", "pnm",
-];
-
-/// How a look at a file ended.
-enum Looked {
-    /// It is a frame, or none.
+/// Time between two scans of the folder.
+const SCAN_PERIOD: Duration = Duration::from_secs(1);
+/// The result of taking a file.
+enum FileResult {
+    /// It was a frame, or is not one.
     Done,
-    /// It changes, or is gone.
+    /// It is changing or gone.
     Later,
-    Unread(io::Error),
+    Unreadable(io::Error),
 }
 
-/// What is in the folder, or was, by name.
+/// Files by name.
 type Files = HashMap<Vec<u8>, Stamp>;
 
-impl Feed {
+impl Worker {
     /// Takes files until the folder cannot be read.
     pub(super) async fn watch(&mut self, folder: &Path) -> Result<(), SourceError> {
-        let camera = self.desk.source.camera.clone();
-        let mut taken = self.desk.node.spool.taken(&camera).await?;
+        let camera = self.submitter.source.camera.clone();
+        let mut taken = self.submitter.spool.taken(&camera).await?;
         let (mut before, mut unread) = (Files::new(), Files::new());
         loop {
             let path = folder.to_owned();
@@ -65,7 +63,7 @@ impl Feed {
                 .cloned()
                 .collect();
             if !gone.is_empty() {
-                self.desk.node.spool.forget_taken(&camera, &gone).await?;
+                self.submitter.spool.forget_taken(&camera, &gone).await?;
                 taken.retain(|name, _| now.contains_key(name));
             }
             let fresh = now.iter().filter(|(name, stamp)| {
@@ -75,23 +73,23 @@ impl Feed {
             fresh.sort();
             for (stamp, name) in fresh {
                 match self.take(folder, &name, stamp).await? {
-                    Looked::Done => {
+                    FileResult::Done => {
                         taken.insert(name, stamp);
                     }
-                    Looked::Later => {}
-                    // It may be read with the next look, and is told once.
-                    Looked::Unread(error) => {
+                    FileResult::Later => {}
+                    // The next scan may be able to read it. It is reported once.
+                    FileResult::Unreadable(error) => {
                         if unread.insert(name.clone(), stamp) != Some(stamp) {
                             let sentence = format!("it cannot be read: {error}");
-                            let desk = &self.desk;
-                            desk.refused(Refusal::BadRequest, &sentence, Some(&name));
+                            let submitter = &self.submitter;
+                            submitter.refused(Refusal::BadRequest, &sentence, Some(&name));
                         }
                     }
                 }
             }
             unread.retain(|name, _| now.contains_key(name));
             before = now;
-            time::sleep(PERIOD).await;
+            time::sleep(SCAN_PERIOD).await;
         }
     }
 
@@ -101,55 +99,55 @@ impl Feed {
         folder: &Path,
         name: &[u8],
         stamp: Stamp,
-    ) -> Result<Looked, SourceError> {
+    ) -> Result<FileResult, SourceError> {
         let path = folder.join(OsString::from_vec(name.to_vec()));
-        let most = self.desk.node.config.http.max_body_bytes as u64;
+        let most = self.submitter.max_body_bytes as u64;
         let read = spawn_blocking(move || read(&path, most)).await;
         let (bytes, read_as) = match read.map_err(io::Error::other).flatten() {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Looked::Later),
-            Err(error) => return Ok(Looked::Unread(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileResult::Later),
+            Err(error) => return Ok(FileResult::Unreadable(error)),
         };
         if read_as != stamp {
-            return Ok(Looked::Later);
+            return Ok(FileResult::Later);
         }
         let taken = Taken {
-            camera: self.desk.source.camera.clone(),
+            camera: self.submitter.source.camera.clone(),
             name: name.to_vec(),
             stamp,
         };
         self.pace().await;
-        match self.desk.submit(bytes, Some(taken.clone())).await {
-            Ok(()) => Ok(Looked::Done),
+        match self.submitter.submit(bytes, Some(taken.clone())).await {
+            Ok(()) => Ok(FileResult::Done),
             Err(Refused::ForGood) => {
-                self.desk.node.spool.note_taken(&taken).await?;
-                Ok(Looked::Done)
+                self.submitter.spool.note_taken(&taken).await?;
+                Ok(FileResult::Done)
             }
             Err(Refused::ForNow(sentence)) => Err(SourceError::Later(sentence)),
         }
     }
 }
 
-/// Images in the folder; one more than are allowed at most.
+/// Images in the folder; at most one more than are allowed.
 fn list(folder: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let hidden = name.as_bytes().first() == Some(&b'.');
         let ending = Path::new(&name).extension().map(|e| e.to_ascii_lowercase());
-        let image = ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+        let image = ending.is_some_and(|ending| EXTENSIONS.iter().any(|known| ending == *known));
         if hidden || !image {
             continue;
         }
-        // A link leads to what it names.
+        // Follows links.
         match fs::metadata(folder.join(&name)) {
             Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
                 files.insert(name.into_vec(), stamp(&metadata));
             }
             Ok(_) => {}
-            // It left meanwhile.
+            // It was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Why, it is told when it is read.
+            // The reason is reported when the file is read.
             Err(_) => {
                 files.insert(name.into_vec(), Stamp::default());
             }
@@ -161,7 +159,7 @@ fn list(folder: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
-/// The file's bytes, one more than allowed at most, and what it was when all were read.
+/// The file's bytes, at most one more than allowed, and its size and time after reading.
 fn read(path: &Path, most: u64) -> io::Result<(Bytes, Stamp)> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();

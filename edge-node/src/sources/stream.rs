@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use media::Jpegs;
 use reqwest::{Url, header::CONTENT_TYPE};
 use tokio::{
     io::AsyncReadExt as _,
@@ -10,22 +11,22 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Feed, Ffmpeg, Jpegs, SourceError, camera::proxied};
+use super::{camera::proxied, error::SourceError, ffmpeg::Ffmpeg, worker::Worker};
 use crate::metrics::SourceOutcome;
 
-/// A stream without a frame for so long is given up, where the rate does not want frames that seldom.
+/// A stream without a frame for this long has failed, unless its rate asks for fewer frames.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of one read.
 const PIECE: usize = 64 << 10;
 
-/// Where bytes come from.
+/// The bytes of a stream.
 enum Pipe {
     Http(reqwest::Response),
     Ffmpeg(Ffmpeg),
 }
 
 impl Pipe {
-    /// What comes next; nothing at the end.
+    /// The next bytes; `None` at the end.
     async fn read(&mut self) -> Result<Option<Bytes>, SourceError> {
         match self {
             Self::Http(response) => Ok(response.chunk().await?),
@@ -40,12 +41,12 @@ impl Pipe {
     }
 }
 
-impl Feed {
-    /// Follows a stream of motion JPEG, or takes the one JPEG that the address has now.
+impl Worker {
+    /// Follows a stream of motion JPEG, or takes the single JPEG that the address serves.
     pub(super) async fn mjpeg(&mut self, url: &str) -> Result<(), SourceError> {
         let followed = self.mjpeg_now(url).await;
         followed.map_err(|error| match proxied(url) {
-            Some(proxy) if error.is_of_the_way() => SourceError::Through(Box::new(error), proxy),
+            Some(proxy) if error.may_be_proxy() => SourceError::Proxy(Box::new(error), proxy),
             _ => error,
         })
     }
@@ -76,27 +77,31 @@ impl Feed {
             }
         }
         let options = ["-rtsp_transport", "tcp"];
-        let ffmpeg = Ffmpeg::start(&options, address.as_str().as_ref(), self.desk.source.rate)?;
+        let ffmpeg = Ffmpeg::start(
+            &options,
+            address.as_str().as_ref(),
+            self.submitter.source.rate,
+        )?;
         let mut pipe = Pipe::Ffmpeg(ffmpeg);
         let followed = self.follow(&mut pipe).await;
         if let (Ok(_) | Err(SourceError::Empty), Pipe::Ffmpeg(ffmpeg)) = (&followed, pipe) {
-            // What it complains of may have the login in it.
+            // Its message may contain the login.
             ffmpeg.end().await.map_err(|error| {
-                let told = error.to_string();
-                SourceError::Later(told.replace(address.as_str(), url))
+                let message = error.to_string();
+                SourceError::Later(message.replace(address.as_str(), url))
             })?;
         }
         followed
     }
 
-    /// Takes frames to the stream's end, as many as there is room for.
+    /// Takes frames until the stream ends, as many as there are free slots for.
     async fn follow(&mut self, pipe: &mut Pipe) -> Result<(), SourceError> {
-        let between = self.desk.source.rate.map_or(0.0, |rate| 2.0 / rate);
+        let between = self.submitter.source.rate.map_or(0.0, |rate| 2.0 / rate);
         let silence = SILENCE + Duration::from_secs_f64(between);
-        let mut jpegs = Jpegs::new(self.desk.node.config.http.max_body_bytes);
-        let mut under_way: Option<JoinHandle<()>> = None;
+        let mut jpegs = Jpegs::new(self.submitter.max_body_bytes);
+        let mut in_progress: Option<JoinHandle<()>> = None;
         let mut deadline = Instant::now() + silence;
-        // ffmpeg gives as many frames as were asked for.
+        // ffmpeg delivers frames at the rate that it was asked for.
         let paced = matches!(pipe, Pipe::Http(_));
         let mut came = false;
         let mut ended = false;
@@ -113,16 +118,16 @@ impl Feed {
                 deadline = Instant::now() + silence;
                 came = true;
                 self.up();
-                let busy = under_way.as_ref().is_some_and(|task| !task.is_finished());
+                let busy = in_progress.as_ref().is_some_and(|task| !task.is_finished());
                 if busy || paced && Instant::now() < self.due {
-                    self.desk.count(SourceOutcome::Skipped);
+                    self.submitter.count(SourceOutcome::Skipped);
                     continue;
                 }
                 self.took();
-                under_way = Some(self.offer(frame));
+                in_progress = Some(self.offer(frame));
             }
         }
-        if let Some(task) = under_way {
+        if let Some(task) = in_progress {
             task.await.ok();
         }
         if came {
@@ -132,11 +137,11 @@ impl Feed {
         }
     }
 
-    /// Has a frame encoded beside the reading.
+    /// Encodes a frame while reading goes on.
     fn offer(&self, frame: Bytes) -> JoinHandle<()> {
-        let desk = Arc::clone(&self.desk);
+        let desk = Arc::clone(&self.submitter);
         tokio::spawn(async move {
-            // It is told where it is refused.
+            // A refusal is counted and logged where it happens.
             desk.submit(frame, None).await.ok();
         })
     }

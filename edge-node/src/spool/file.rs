@@ -1,4 +1,4 @@
-//! The spool's file as it lies on the disk, read beside a running node or without one.
+//! The file as an operator reads it, with or without a running node.
 
 use std::path::Path;
 
@@ -11,41 +11,41 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{SpoolError, salvage};
+use super::{damage, error::SpoolError};
 
-/// Which frames of the file.
+/// A part of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shelf {
-    /// Those that wait for the cloud.
+pub enum Part {
+    /// Frames that wait for the cloud.
     Queue,
-    /// Those that will never be delivered as they are.
+    /// Frames that were rejected or are damaged.
     Quarantine,
 }
 
-/// A frame on a shelf.
+/// A frame in the file.
 #[derive(Clone, Debug)]
-pub struct Kept {
-    /// Its place; grows with each arrival on the shelf.
+pub struct StoredFrame {
+    /// Place in its part; grows with each frame.
     pub seq: i64,
-    /// Its id; nil where the row does not even have one.
+    /// Id of the frame; nil where the row has none.
     pub frame_id: Uuid,
-    /// When the node took it, milliseconds since the Unix epoch.
+    /// Time when the node took it, in milliseconds since the Unix epoch.
     pub created_ms: i64,
     /// Bytes of its message.
     pub bytes: usize,
     /// Why it is in quarantine.
     pub reason: Option<String>,
-    /// The frame, or in one sentence what is damaged.
+    /// The frame, or a sentence about its damage.
     pub frame: Result<EncodedFrame, String>,
 }
 
-/// The file, opened for reading alone.
+/// The file, opened read-only.
 pub struct SpoolFile {
     readers: SqlitePool,
 }
 
 impl SpoolFile {
-    /// Opens a spool that is there. A node may go on using it.
+    /// Opens an existing spool. A node may use it at the same time.
     ///
     /// # Errors
     /// There is no such file, or it is not a spool.
@@ -56,17 +56,21 @@ impl SpoolFile {
         Ok(Self { readers })
     }
 
-    /// The first frame on a shelf after place `seq`: one is in memory at a time.
+    /// The first frame of a part after place `seq`.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn next_after(&self, shelf: Shelf, seq: i64) -> Result<Option<Kept>, SpoolError> {
-        let sql = match shelf {
-            Shelf::Queue => {
+    pub async fn next_after(
+        &self,
+        part: Part,
+        seq: i64,
+    ) -> Result<Option<StoredFrame>, SpoolError> {
+        let sql = match part {
+            Part::Queue => {
                 "SELECT seq, frame_id, created_ms, payload, crc32c, NULL FROM spool \
                  WHERE seq > ? ORDER BY seq LIMIT 1"
             }
-            Shelf::Quarantine => {
+            Part::Quarantine => {
                 "SELECT seq, frame_id, created_ms, payload, NULL, reason FROM quarantine \
                  WHERE seq > ? ORDER BY seq LIMIT 1"
             }
@@ -75,16 +79,16 @@ impl SpoolFile {
             .bind(seq)
             .fetch_optional(&self.readers)
             .await?;
-        Ok(row.map(|row| kept(&row)))
+        Ok(row.map(|row| stored_frame(&row)))
     }
 
-    /// What SQLite finds wrong with the file as a whole; empty when nothing is.
+    /// Problems that SQLite finds in the file as a whole; empty when it is whole.
     ///
     /// # Errors
     /// The file cannot be read at all.
     pub async fn problems(&self) -> Result<Vec<String>, SpoolError> {
         let mut connection = self.readers.acquire().await?;
-        Ok(salvage::problems(&mut connection).await?)
+        Ok(damage::problems(&mut connection).await?)
     }
 
     /// Closes the file.
@@ -93,10 +97,10 @@ impl SpoolFile {
     }
 }
 
-fn kept(row: &SqliteRow) -> Kept {
+fn stored_frame(row: &SqliteRow) -> StoredFrame {
     let frame_id = Uuid::from_slice(row.get(1)).unwrap_or_default();
     let payload = Bytes::from(row.get::<Vec<u8>, _>(3));
-    Kept {
+    StoredFrame {
         seq: row.get(0),
         frame_id,
         created_ms: row.get(2),
@@ -106,7 +110,7 @@ fn kept(row: &SqliteRow) -> Kept {
     }
 }
 
-/// Checks all that was written down about a frame: the row's checksum, its id, and the contract's own rules.
+/// Checks a frame: the row's checksum, its id, and the rules of the contract.
 fn read(payload: Bytes, crc32c: Option<i64>, id: Uuid) -> Result<EncodedFrame, String> {
     if crc32c.is_some_and(|stored| stored != i64::from(crc32c::crc32c(&payload))) {
         return Err("its row fails the checksum".into());

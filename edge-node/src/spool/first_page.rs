@@ -1,5 +1,5 @@
-//! The first page of the spool's file, which has its header and its schema. Without it nothing can be read, and nothing of it is a
-//! frame's: it is the same in each spool, but for counts.
+//! The first page of the file, with its header and its schema. Without it nothing can be read. It has no frames and, except
+//! for counters, is the same in every spool, so it can be replaced.
 
 use std::{
     fs,
@@ -12,12 +12,14 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::{PAGE_BYTES, SpoolError, migrations::migrator};
+use super::{aside, error::SpoolError, layout::PAGE_BYTES, migrations::migrator};
 
 const PAGE: usize = PAGE_BYTES as usize;
 const HEADER_BYTES: usize = 100;
+/// Suffix of a first page that is set aside.
+const FIRST_PAGE: &str = "-page1";
 
-/// Whether a file's header is one of a spool, as far as that is always the same. A file that is not there, or empty, is one that is
+/// Whether a file's header has the values that every spool has. A file that is missing or empty passes, since it is still
 /// to be made.
 pub(super) fn has_header(spool: &Path) -> io::Result<bool> {
     let mut header = Vec::new();
@@ -38,8 +40,8 @@ pub(super) fn has_header(spool: &Path) -> io::Result<bool> {
         && matches!(header[56..60], [0, 0, 0, 0 | 1]))
 }
 
-/// Whether all that the schema has is as this version, or an earlier one, makes it. That of a later version is left to those who look at
-/// its number.
+/// Whether the schema is one that this version or an earlier one makes. A later version's schema passes too: its number is
+/// checked elsewhere.
 pub(super) async fn has_schema(connection: &mut SqliteConnection) -> Result<bool, SpoolError> {
     let ours = SqlitePoolOptions::new()
         .max_connections(1)
@@ -62,7 +64,7 @@ pub(super) async fn has_schema(connection: &mut SqliteConnection) -> Result<bool
 }
 
 /// Whether a file can be opened, and has the schema.
-pub(super) async fn can_be_read(spool: &Path) -> bool {
+async fn can_be_read(spool: &Path) -> bool {
     let look = async {
         let options = SqliteConnectOptions::new().filename(spool);
         let mut connection = options.connect().await?;
@@ -73,8 +75,20 @@ pub(super) async fn can_be_read(spool: &Path) -> bool {
     has_header(spool).unwrap_or(false) && look.await.unwrap_or(false)
 }
 
-/// Gives a damaged file the first page of a new one, and keeps its own as a file.
-pub(super) fn replace(spool: &Path, new: &Path, kept: &Path) -> io::Result<()> {
+/// Gives a damaged file the first page of a new spool where its own is unusable.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) async fn mend(spool: &Path, fresh: &Path) -> io::Result<()> {
+    if can_be_read(spool).await {
+        return Ok(());
+    }
+    let own = aside::name(spool, FIRST_PAGE);
+    replace(spool, fresh, &own)
+}
+
+/// Replaces the first page of a damaged file by that of a new one, and keeps the old page as a file.
+fn replace(spool: &Path, new: &Path, kept: &Path) -> io::Result<()> {
     let mut page = vec![0; PAGE];
     fs::File::open(new)?.read_exact(&mut page)?;
     let mut file = fs::OpenOptions::new().read(true).write(true).open(spool)?;
@@ -87,7 +101,7 @@ pub(super) fn replace(spool: &Path, new: &Path, kept: &Path) -> io::Result<()> {
     fs::write(kept, own)?;
     fs::File::open(kept)?.sync_all()?;
     let pages = u32::try_from(length / PAGE_BYTES).unwrap_or(u32::MAX);
-    // With a write-ahead log; of so many pages, none of which is known to be free.
+    // The header says: write-ahead log, this number of pages, none of them free.
     page[18..20].fill(2);
     page[28..32].copy_from_slice(&pages.to_be_bytes());
     page[32..40].fill(0);

@@ -1,4 +1,4 @@
-//! What the spool tells.
+//! Reading the queue.
 
 use std::time::Duration;
 
@@ -8,17 +8,20 @@ use prost::Message as _;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Entry, FrameState, Spool, SpoolError, now_ms};
+use daemon::clock::now_ms;
+use uplink::Entry;
+
+use super::{error::SpoolError, queue::Spool, state::FrameState};
 use crate::metrics::SpoolCall;
 
 impl Spool {
-    /// The oldest frame after place `seq`; damaged rows on the way are quarantined.
+    /// The oldest frame after place `seq`. Damaged rows on the way are moved to quarantine.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn next_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
         let reading = self.read_after(seq);
-        self.noting(self.metrics.spool.time(SpoolCall::Read, reading).await)
+        self.note_damage(self.metrics.spool.time(SpoolCall::Read, reading).await)
     }
 
     async fn read_after(&self, seq: i64) -> Result<Option<Entry>, SpoolError> {
@@ -52,7 +55,7 @@ impl Spool {
         }
     }
 
-    /// How long the oldest frame has waited; `None` when none waits.
+    /// Age of the oldest frame; `None` when no frame waits.
     ///
     /// # Errors
     /// When the database fails.
@@ -63,7 +66,7 @@ impl Spool {
         Ok(age_ms.map(|ms| Duration::from_millis(ms.max(0) as u64)))
     }
 
-    /// What became of a frame; `None` if it never came, or left too long ago.
+    /// State of a frame; `None` if it never came or left too long ago.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,28 +1,28 @@
-//! Which files of watched folders were taken.
+//! Files of watched folders that were taken.
 
 use std::collections::HashMap;
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::{Spool, SpoolError, write::settled};
+use super::{connections::close_failed, error::SpoolError, queue::Spool};
 
-/// What tells a file from what it was before.
+/// Size and time of a file, which tell whether it has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
-    /// When it was changed, nanoseconds since the Unix epoch.
+    /// Time of its last change, in nanoseconds since the Unix epoch.
     pub modified_ns: i64,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: i64,
 }
 
-/// A file that is a frame.
+/// A file that was taken as a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The camera whose folder it is in.
+    /// Camera of the folder.
     pub camera: String,
-    /// Its name there.
+    /// Name in the folder.
     pub name: Vec<u8>,
-    /// What it was.
+    /// Size and time when it was taken.
     pub stamp: Stamp,
 }
 
@@ -44,24 +44,24 @@ impl Spool {
         Ok(rows.iter().map(|row| (row.get(0), stamp(row))).collect())
     }
 
-    /// Notes a file that is no frame, so that it is not tried again.
+    /// Notes a file that is not a frame, so that it is not tried again.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn note_taken(&self, taken: &Taken) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
         let result = note(&mut connection, taken).await;
-        settled(connection, result).await
+        close_failed(connection, result).await
     }
 
-    /// Forgets files that are not there any more.
+    /// Forgets files that have left the folder.
     ///
     /// # Errors
-    /// When the database fails; none is forgotten.
+    /// When the database fails; nothing is forgotten.
     pub async fn forget_taken(&self, camera: &str, names: &[Vec<u8>]) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
         let result = forget(&mut connection, camera, names).await;
-        settled(connection, result).await
+        close_failed(connection, result).await
     }
 }
 

@@ -1,15 +1,19 @@
-//! What changes the spool.
+//! Changes of the queue: pushing frames, removing acknowledged ones.
 
+use daemon::clock::now_ms;
 use patchwire_proto::v1::EncodedFrame;
 use prost::Message as _;
-use sqlx::{
-    Connection as _, Row as _, Sqlite, SqliteConnection, pool::PoolConnection, sqlite::SqliteRow,
-};
+use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    FrameState, HISTORY_ROWS, PAGE_BYTES, RESERVE_PAGES, SQLITE_FULL, Spool, SpoolError, Taken,
-    now_ms, primary_code, taken,
+    connections::close_failed,
+    error::SpoolError,
+    history::remember,
+    layout::{PAGE_BYTES, RESERVE_PAGES},
+    queue::Spool,
+    state::FrameState,
+    taken::{self, Taken},
 };
 use crate::{
     config::OnFull,
@@ -18,20 +22,18 @@ use crate::{
 
 /// Bytes of an overflow page that hold payload.
 const OVERFLOW_BYTES: u64 = PAGE_BYTES - 4;
-/// Pages that a row may need besides its overflow pages: splits of the table's and index's tree.
+/// Pages that a row may need besides its overflow pages, when the trees of table and index split.
 const ROW_PAGES: u64 = 8;
-/// Longest reason kept, in characters.
-const REASON_CHARS: usize = 512;
 
-/// Frames and bytes that left the spool.
+/// Number and bytes of frames that left the spool.
 #[derive(Default)]
-pub(super) struct Gone {
+pub(super) struct Removed {
     pub(super) frames: i64,
     pub(super) bytes: i64,
 }
 
 impl Spool {
-    /// Stores a frame; it is on disk when this returns.
+    /// Stores a frame. The frame is on disk when this returns.
     ///
     /// # Errors
     /// [`SpoolError::Full`], [`SpoolError::TooLarge`], or a failed database; nothing is stored.
@@ -39,7 +41,7 @@ impl Spool {
         self.push_taken(frame, None).await
     }
 
-    /// The same, and notes the file that the frame was, both or neither.
+    /// Like [`push`](Self::push), and notes the file that the frame was, in the same transaction.
     ///
     /// # Errors
     /// Those of [`push`](Self::push).
@@ -50,7 +52,7 @@ impl Spool {
     ) -> Result<(), SpoolError> {
         let calls = &self.metrics.spool;
         let pushing = self.push_now(frame, taken);
-        self.noting(calls.time(SpoolCall::Push, pushing).await)
+        self.note_damage(calls.time(SpoolCall::Push, pushing).await)
     }
 
     async fn push_now(
@@ -68,7 +70,7 @@ impl Spool {
         }
         let mut connection = self.writer.acquire().await?;
         let result = self.insert(&mut connection, frame, payload, taken).await;
-        let dropped = settled(connection, result).await?;
+        let dropped = close_failed(connection, result).await?;
         if dropped.frames > 0 {
             tracing::warn!(
                 frames = dropped.frames,
@@ -77,7 +79,7 @@ impl Spool {
             self.metrics
                 .count_dropped(DropCause::Full, dropped.frames as u64);
         }
-        self.count(Gone {
+        self.count(Removed {
             frames: dropped.frames - 1,
             bytes: dropped.bytes - bytes as i64,
         });
@@ -91,10 +93,10 @@ impl Spool {
         frame: &EncodedFrame,
         payload: Vec<u8>,
         taken: Option<&Taken>,
-    ) -> Result<Gone, SpoolError> {
+    ) -> Result<Removed, SpoolError> {
         let needed = payload.len() as u64 / OVERFLOW_BYTES + ROW_PAGES + RESERVE_PAGES;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut dropped = Gone::default();
+        let mut dropped = Removed::default();
         while self.free_pages(&mut transaction).await? < needed {
             let oldest = match self.on_full {
                 OnFull::RejectNew => None,
@@ -127,26 +129,34 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// Removes frames that the cloud acknowledged, in one transaction, and remembers their states; a rejected one
-    /// goes to quarantine. A frame that is not there any more only has its state updated.
+    /// Removes frames that the cloud acknowledged, in one transaction, and remembers their states. A rejected frame goes
+    /// to quarantine. For a frame that is not in the spool any more, only the state is updated.
     ///
     /// # Errors
     /// When the database fails; the frames stay.
-    pub async fn settle(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
-        let settling = self.settle_now(frames);
-        self.noting(self.metrics.spool.time(SpoolCall::Settle, settling).await)
+    pub async fn acknowledge(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
+        let acknowledging = self.acknowledge_now(frames);
+        self.note_damage(
+            self.metrics
+                .spool
+                .time(SpoolCall::Settle, acknowledging)
+                .await,
+        )
     }
 
-    async fn settle_now(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
+    async fn acknowledge_now(&self, frames: &[(Uuid, FrameState)]) -> Result<(), SpoolError> {
         let mut connection = self.writer.acquire().await?;
-        let result = self.remove(&mut connection, frames, Trace::Kept).await;
-        let gone = match settled(connection, result).await {
+        let result = self.remove(&mut connection, frames, History::Written).await;
+        let gone = match close_failed(connection, result).await {
             Err(SpoolError::Full) => {
                 let count = frames.len();
-                tracing::warn!(frames = count, "spool full, settled frames without a trace");
+                tracing::warn!(
+                    frames = count,
+                    "spool full, removed acknowledged frames without history"
+                );
                 let mut connection = self.writer.acquire().await?;
-                let result = self.remove(&mut connection, frames, Trace::None).await;
-                settled(connection, result).await?
+                let result = self.remove(&mut connection, frames, History::Skipped).await;
+                close_failed(connection, result).await?
             }
             other => other?,
         };
@@ -162,11 +172,11 @@ impl Spool {
         &self,
         connection: &mut SqliteConnection,
         frames: &[(Uuid, FrameState)],
-        trace: Trace,
-    ) -> Result<Removed, SpoolError> {
+        history: History,
+    ) -> Result<Removal, SpoolError> {
         let sql = "DELETE FROM spool WHERE frame_id = ? \
                    RETURNING frame_id, LENGTH(payload), created_ms, IIF(?, payload, NULL)";
-        let mut removed = Removed::default();
+        let mut removed = Removal::default();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for (id, state) in frames {
             let id = &id.as_bytes()[..];
@@ -183,7 +193,7 @@ impl Spool {
                 removed.all.add(row);
                 removed.rejected += u64::from(rejection.is_some());
             }
-            if trace == Trace::Kept {
+            if history == History::Written {
                 if let Some((row, reason)) = row.as_ref().zip(rejection) {
                     self.quarantine(&mut transaction, row, reason).await?;
                 }
@@ -194,7 +204,7 @@ impl Spool {
         Ok(removed)
     }
 
-    /// Writes to the file.
+    /// Checks that the file can be written.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -205,11 +215,11 @@ impl Spool {
             .execute(&mut *connection)
             .await
             .map_err(SpoolError::from);
-        self.noting(settled(connection, result).await)?;
+        self.note_damage(close_failed(connection, result).await)?;
         Ok(())
     }
 
-    /// Pages that can still be filled.
+    /// Pages that can still be used.
     async fn free_pages(&self, connection: &mut SqliteConnection) -> Result<u64, SpoolError> {
         let sql = "SELECT page_count, freelist_count FROM pragma_page_count, pragma_freelist_count";
         let row = sqlx::query(sql).fetch_one(connection).await?;
@@ -217,13 +227,13 @@ impl Spool {
         Ok((self.max_bytes / PAGE_BYTES).saturating_sub(used as u64))
     }
 
-    pub(super) fn count(&self, gone: Gone) {
+    pub(super) fn count(&self, gone: Removed) {
         self.metrics.spool_frames.dec_by(gone.frames);
         self.metrics.spool_bytes.dec_by(gone.bytes);
     }
 }
 
-impl Gone {
+impl Removed {
     /// Counts a deleted row of frame id and length.
     pub(super) fn add(&mut self, row: &SqliteRow) {
         self.frames += 1;
@@ -235,66 +245,16 @@ impl Gone {
     }
 }
 
-/// Whether what is removed leaves a row in the history or in quarantine, which needs room.
+/// Whether removed frames leave a row in history or quarantine, which needs room.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trace {
-    Kept,
-    None,
+enum History {
+    Written,
+    Skipped,
 }
 
-/// What left, and how much of it the cloud did not want.
+/// Removed frames, and how many of them the cloud rejected.
 #[derive(Default)]
-struct Removed {
-    all: Gone,
+struct Removal {
+    all: Removed,
     rejected: u64,
-}
-
-/// Writes a frame's state to the history and forgets the oldest beyond [`HISTORY_ROWS`].
-pub(super) async fn remember(
-    connection: &mut SqliteConnection,
-    frame_id: &[u8],
-    state: &FrameState,
-) -> Result<(), SpoolError> {
-    let (name, reason) = match state {
-        FrameState::Spooled => return Ok(()),
-        FrameState::Delivered => ("delivered", None),
-        FrameState::Duplicate => ("duplicate", None),
-        FrameState::Rejected { reason } => ("rejected", Some(clipped(reason))),
-        FrameState::Dropped { reason } => ("dropped", Some(clipped(reason))),
-    };
-    sqlx::query("INSERT OR REPLACE INTO history (frame_id, state, reason) VALUES (?, ?, ?)")
-        .bind(frame_id)
-        .bind(name)
-        .bind(reason)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("DELETE FROM history WHERE seq <= (SELECT MAX(seq) FROM history) - ?")
-        .bind(HISTORY_ROWS)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Closes a connection whose transaction failed, and tells a full file from other failures.
-pub(super) async fn settled<T>(
-    connection: PoolConnection<Sqlite>,
-    result: Result<T, SpoolError>,
-) -> Result<T, SpoolError> {
-    let error = match result {
-        Err(error @ (SpoolError::Database(_) | SpoolError::Busy)) => error,
-        settled => return settled,
-    };
-    if let Err(error) = connection.close().await {
-        tracing::debug!(%error, "closing the spool's connection failed");
-    }
-    Err(match error {
-        SpoolError::Database(error) if primary_code(&error) == Some(SQLITE_FULL) => {
-            SpoolError::Full
-        }
-        error => error,
-    })
-}
-
-pub(super) fn clipped(reason: &str) -> String {
-    reason.chars().take(REASON_CHARS).collect()
 }
