@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::LazyLock;
 
-use crate::product::{Element, Line, MAX_RUNS, ROW_BYTES, Sums, Tile, Weights, Windows};
+use crate::operands::{Element, Line, MAX_RUNS, ROW_BYTES, Sums, Tile, Weights, Windows};
 
 /// `arch_prctl` and what it is asked for: the state component of tile data.
 const SYS_ARCH_PRCTL: usize = 158;

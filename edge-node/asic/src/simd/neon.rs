@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{BLOCKS, LANES, Lanes, Line, TILE, Taps};
+use super::lanes::{BLOCKS, LANES, Lanes, Line, TILE, Taps};
 
 /// Positions whose sums of a block fit half the 32 registers.
 const GROUP: usize = 4;
@@ -18,7 +18,7 @@ pub(super) unsafe fn spin<const SDOT: bool>(rounds: u64) -> u64 {
     let mut sums = [vdupq_n_s32(0); 16];
     for _ in 0..rounds {
         for sum in &mut sums {
-            // What is multiplied changes, or the products would be made once for all.
+            // The factor changes each time, or the compiler would compute the products once.
             let activations = vreinterpretq_s8_s32(*sum);
             // SAFETY: the caller's promise.
             *sum = unsafe { multiply_add::<SDOT>(*sum, ones, activations) };
