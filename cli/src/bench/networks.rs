@@ -8,12 +8,12 @@ use nqe::{Emulator, Kernel, PATCH_BYTES, Program};
 use purenet::Decoder;
 use serde::Serialize;
 
-use super::{Peaks, median_time, pool};
+use super::measure::{Peaks, median_time, pool};
 
 /// The frame that is encoded and decoded.
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
-/// Side of what the paths without vector instructions work on: they take milliseconds a patch.
+/// Side of the frame for paths without vector instructions, which take milliseconds per patch.
 const SCALAR_SIDE: u32 = 96;
 
 /// One path of the encoder.
@@ -128,7 +128,7 @@ pub(super) fn decoder(
             let decode = || Ok(decoder.decode(&latents, width, height)?);
             let time = pool(threads)?.install(|| median_time(span, decode))?;
             let frames_per_s = 1.0 / time.as_secs_f64();
-            // What is computed: whole patches.
+            // Whole patches are computed.
             let computed = f64::from(patches) * 1024.0 * frames_per_s;
             let operations = 2.0 * decoder.macs_per_pixel() * computed;
             rows.push(DecoderFigures {

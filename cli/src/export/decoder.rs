@@ -13,7 +13,7 @@ use super::proto;
 ///
 /// # Errors
 /// If the file is not a decoder.
-pub(super) fn model(bytes: &[u8]) -> Result<proto::Model> {
+pub(super) fn model(bytes: &[u8]) -> Result<proto::ModelProto> {
     let model = purenet::Model::from_safetensors(bytes)?;
     let properties = [
         ("program", ProgramId::from(model.program()).to_string()),

@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 use nqe::{Conv, Dense, Element, Map, Op, OutputKind, Pool, Program, Task};
 
 use super::graph::{Builder, Value, fixed, free, int, ints};
-use super::proto::Model;
+use super::proto::ModelProto;
 
 /// Whole numbers up to here, halves up to half of it, are exact in f32.
 const EXACT: i64 = 1 << 24;
@@ -29,7 +29,7 @@ const PATCHES: &str = "patches";
 ///
 /// # Errors
 /// If a layer's sums may be too large to be exact.
-pub(super) fn model(program: &Program) -> Result<Model> {
+pub(super) fn model(program: &Program) -> Result<ModelProto> {
     let mut graph = Builder::new(&program.task().to_string());
     let input = Map::INPUT;
     let shape = [input.channels, input.height, input.width].map(|n| fixed(n as usize));
