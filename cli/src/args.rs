@@ -173,7 +173,7 @@ pub(crate) struct EvaluateArgs {
     /// Classification program [default: the shipped one].
     #[arg(long, value_name = "FILE.nqe", requires = "cifar10")]
     pub(crate) classifier: Option<PathBuf>,
-    /// Measure other codecs' pictures of the same images too, made by `patchwire_training.peers`.
+    /// Measure other codecs' pictures of the same images too, made by `patchwire_training.comparison.peers`.
     #[arg(long, value_name = "PEERS", requires = "images")]
     pub(crate) peers: Option<PathBuf>,
     /// Plot PSNR and MS-SSIM over bits per pixel as SVG.

@@ -1,4 +1,4 @@
-//! Other codecs' pictures of the same images, made beforehand by `patchwire_training.peers`.
+//! Other codecs' pictures of the same images, made beforehand by `patchwire_training.comparison.peers`.
 //!
 //! PEERS/peers.json lists codecs and the bytes of each image; PEERS/CODEC-BITS/STEM.png is what the codec makes
 //! of an image.

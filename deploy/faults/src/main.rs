@@ -3,31 +3,32 @@
 //! once and as it was, and no service ended by itself. See `docs/reliability.md`.
 #![forbid(unsafe_code)]
 
+mod answer_log;
 mod audit;
-mod blows;
-mod book;
 mod caller;
 mod clock;
 mod disk;
 mod engines;
+mod fault_counts;
 mod feeds;
 mod found;
 mod judge;
+mod known;
 mod ledger;
 mod load;
 mod models;
+mod object_reader;
+mod pair_faults;
+mod pictures;
 mod place;
+mod random_faults;
 mod retention;
-mod s3_door;
+mod s3_proxy;
 mod scenarios;
-mod scene;
 mod secrets;
 mod service;
 mod site;
-mod storm;
-mod strangers;
-mod tally;
-mod vault;
+mod unanswered;
 mod watcher;
 
 use std::process::ExitCode;

@@ -2,9 +2,9 @@
 
 mod copies;
 mod day;
+mod fleet_faults;
 mod kills;
 mod mixed;
-mod raids;
 mod restore;
 mod scaled;
 
