@@ -78,16 +78,11 @@ impl FleetFault {
         Self::SkewedHousekeeping,
     ];
 
-    /// What the ledger calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Kill(Kind::Edge) => "edge killed",
-            Self::Kill(Kind::Ingest) => "ingest killed",
-            Self::Kill(Kind::Decode) => "decode killed",
-            Self::Kill(_) => "web killed",
-            Self::Stop(Kind::Edge) => "edge stopped",
-            Self::Stop(Kind::Ingest) => "ingest stopped",
-            Self::Stop(_) => "decode stopped",
+    /// Its name in the ledger.
+    pub(crate) fn name(self) -> String {
+        let name = match self {
+            Self::Kill(kind) => return format!("{} killed", kind.name()),
+            Self::Stop(kind) => return format!("{} stopped", kind.name()),
             Self::Link => "link of the edge nodes bad",
             Self::CutOffProcess => "process cut off",
             Self::CutOffNats => "NATS server cut off",
@@ -102,7 +97,8 @@ impl FleetFault {
             Self::CorruptS3 => "S3 server corrupts",
             Self::Skew => "clock wrong",
             Self::SkewedHousekeeping => "housekeeping with a clock ahead",
-        }
+        };
+        name.into()
     }
 }
 
@@ -114,17 +110,14 @@ pub(crate) async fn cause(
     rng: &mut StdRng,
 ) -> Result<()> {
     match kind {
-        FleetFault::Kill(kind) => {
-            let place = one(site.all(kind), rng)?;
-            place.service.kill().await?;
+        FleetFault::Kill(of) | FleetFault::Stop(of) => {
+            let service = &one(site.all(of), rng)?.service;
+            match kind {
+                FleetFault::Kill(_) => service.kill().await?,
+                _ => service.stop().await?,
+            }
             pause(rng, AWAY).await;
-            place.service.start().await?;
-        }
-        FleetFault::Stop(kind) => {
-            let place = one(site.all(kind), rng)?;
-            place.service.stop().await?;
-            pause(rng, AWAY).await;
-            place.service.start().await?;
+            service.start().await?;
         }
         FleetFault::Link => {
             site.proxy.set_weather(any_weather(rng).0);

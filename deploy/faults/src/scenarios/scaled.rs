@@ -46,12 +46,12 @@ pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
                 next.shuffle(&mut rng);
                 continue;
             };
-            counts.count(kind.name());
+            counts.count(&kind.name());
             cause(kind, &mut engines, &site, &mut rng).await?;
             pause(&mut rng, BETWEEN).await;
         }
         let last = FleetFault::WipeAllNats;
-        counts.count(last.name());
+        counts.count(&last.name());
         cause(last, &mut engines, &site, &mut rng).await
     };
     let mut ledger = load(minutes, seed).run(&site, &counts, faults).await?;
