@@ -3,30 +3,35 @@
 
 mod suite;
 
-use std::{path::Path, sync::Arc};
+use suite::Handles;
+
+use std::path::Path;
 
 use cloud_decoder::{
-    catalogue::{Catalogue, PostgresCatalogue, SqliteCatalogue},
     frame::FrameState,
-    objects::{Kind, Objects},
-    queue::{JetStreamQueue, Queue, RowQueue},
+    store::{
+        catalogue::Database,
+        objects::{Kind, Objects},
+        queue::{JetStreamQueue, Queue, RowQueue},
+    },
 };
 use tempfile::TempDir;
 use testing::engines::{Nats, Postgres, S3, installed};
 use tokio_util::sync::CancellationToken;
 
-async fn sqlite(folder: &TempDir) -> SqliteCatalogue {
+async fn sqlite(folder: &TempDir) -> Handles {
     let file = format!("{}.sqlite", uuid::Uuid::now_v7());
-    let opened = SqliteCatalogue::open(&folder.path().join(file)).await;
-    opened.expect("catalogue")
+    let opened = Database::sqlite(&folder.path().join(file)).await;
+    opened.expect("catalogue").into()
 }
 
 async fn connect_all(servers: &[String]) -> async_nats::Client {
     async_nats::connect(servers).await.expect("NATS")
 }
 
-async fn connect(url: &str) -> PostgresCatalogue {
-    PostgresCatalogue::connect(url).await.expect("catalogue")
+async fn connect(url: &str) -> Handles {
+    let database = Database::postgres(url).await;
+    database.expect("catalogue").into()
 }
 
 #[tokio::test]
@@ -35,9 +40,9 @@ async fn the_embedded_ones() {
     suite::catalogue::all(async || sqlite(&folder).await).await;
     suite::watchlist::all(async || sqlite(&folder).await).await;
     suite::queue::all(async || {
-        let catalogue = Arc::new(sqlite(&folder).await);
-        let queue = RowQueue::new(catalogue.clone());
-        (catalogue as _, Box::new(queue) as _)
+        let catalogue = sqlite(&folder).await;
+        let queue = RowQueue::new(catalogue.database.clone());
+        (catalogue, Box::new(queue) as _)
     })
     .await;
     let objects = Objects::local(folder.path()).expect("objects");
@@ -47,14 +52,14 @@ async fn the_embedded_ones() {
 #[tokio::test]
 async fn the_embedded_queue_gives_live_frames_before_a_backlog_and_forgets_none() {
     let folder = TempDir::new().expect("temporary folder");
-    let catalogue = Arc::new(sqlite(&folder).await);
-    let queue = RowQueue::new(catalogue.clone());
+    let catalogue = sqlite(&folder).await;
+    let queue = RowQueue::new(catalogue.database.clone());
     let mut sent: Vec<_> = (0..6).map(|_| suite::frame("gate")).collect();
     for late in &mut sent[..3] {
         late.captured_ms -= 3_600_000;
     }
     let ids: Vec<_> = sent.iter().map(|frame| frame.id).collect();
-    catalogue.insert(sent).await.expect("inserted");
+    catalogue.rows.insert(sent).await.expect("inserted");
     let mut taken = Vec::new();
     for _ in 0..6 {
         let claim = queue.take(&CancellationToken::new()).await;
@@ -79,12 +84,17 @@ async fn postgres_as_catalogue() {
     let starting = (0..4).map(|_| connect(&shared));
     let mut started = futures::future::join_all(starting).await;
     let (one, other) = (started.remove(0), started.remove(0));
-    let mut lead = one.lead().await.expect("asked").expect("the first one");
-    assert!(other.lead().await.expect("asked").is_none());
+    let mut lead = one
+        .database
+        .lease()
+        .await
+        .expect("asked")
+        .expect("the first one");
+    assert!(other.database.lease().await.expect("asked").is_none());
     assert!(lead.stands().await);
     drop(lead);
     testing::eventually("the next one leads", suite::queue::LIMIT, async || {
-        other.lead().await.expect("asked")
+        other.database.lease().await.expect("asked")
     })
     .await;
 
@@ -92,19 +102,23 @@ async fn postgres_as_catalogue() {
     let frames: Vec<_> = (0..200)
         .map(|n| suite::frame(["gate", "dock", "roof"][n % 3]))
         .collect();
-    let insert = async |catalogue: &PostgresCatalogue, turn: usize| {
+    let insert = async |catalogue: &Handles, turn: usize| {
         let mut new = 0;
         let mut frames = frames.clone();
         frames.rotate_left(turn * 50);
         for some in frames.chunks(20) {
-            let rows = catalogue.insert(some.to_vec()).await.expect("inserted");
+            let rows = catalogue
+                .rows
+                .insert(some.to_vec())
+                .await
+                .expect("inserted");
             new += rows.iter().flatten().count();
         }
         new
     };
     let (a, b) = tokio::join!(insert(&one, 0), insert(&other, 1));
     assert_eq!(a + b, 200);
-    let cameras = one.cameras(500, 0).await.expect("cameras");
+    let cameras = one.catalogue.cameras(500, 0).await.expect("cameras");
     assert_eq!(cameras.iter().map(|c| c.frames).sum::<u64>(), 200);
 }
 
@@ -140,23 +154,15 @@ async fn what_cannot_be_reached_is_named() {
 }
 
 /// A queue on a database of its own.
-async fn open(
-    postgres: &mut Postgres,
-    nats: &Nats,
-    max_frames: u64,
-) -> (Arc<PostgresCatalogue>, JetStreamQueue) {
-    let catalogue = Arc::new(connect(&postgres.database()).await);
+async fn open(postgres: &mut Postgres, nats: &Nats, max_frames: u64) -> (Handles, JetStreamQueue) {
+    let catalogue = connect(&postgres.database()).await;
     let queue = open_on(&catalogue, nats, max_frames).await;
     (catalogue, queue)
 }
 
-async fn open_on(
-    catalogue: &Arc<PostgresCatalogue>,
-    nats: &Nats,
-    max_frames: u64,
-) -> JetStreamQueue {
+async fn open_on(catalogue: &Handles, nats: &Nats, max_frames: u64) -> JetStreamQueue {
     let client = async_nats::connect(nats.url()).await.expect("NATS");
-    let queue = JetStreamQueue::open(client, catalogue.clone(), max_frames).await;
+    let queue = JetStreamQueue::open(client, catalogue.database.clone(), max_frames).await;
     queue.expect("queue")
 }
 
@@ -176,7 +182,7 @@ async fn jetstream_as_queue() {
     suite::queue::all(async || {
         purge(&nats).await;
         let (catalogue, queue) = open(&mut postgres, &nats, 1000).await;
-        (catalogue as _, Box::new(queue) as _)
+        (catalogue, Box::new(queue) as _)
     })
     .await;
 
@@ -187,33 +193,37 @@ async fn jetstream_as_queue() {
     late.captured_ms -= 3_600_000;
     let live = suite::frame("gate");
     let order = [live.id, late.id];
-    let rows = catalogue.insert(vec![late, live]).await.expect("inserted");
+    let rows = catalogue
+        .rows
+        .insert(vec![late, live])
+        .await
+        .expect("inserted");
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     queue.offer(&rows, false).await.expect("offered");
     let stop = CancellationToken::new();
     for id in order {
         let claim = queue.take(&stop).await.expect("taken").expect("a frame");
         assert_eq!(claim.frame.new.id, id);
-        catalogue.failed(id, "test").await.expect("written");
+        catalogue.rows.failed(id, "test").await.expect("written");
         queue.done(claim).await.expect("done");
     }
 
     // A full queue has no room until frames are taken.
     let frames: Vec<_> = (0..10).map(|_| suite::frame("gate")).collect();
-    let rows = catalogue.insert(frames).await.expect("inserted");
+    let rows = catalogue.rows.insert(frames).await.expect("inserted");
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     queue.offer(&rows, false).await.expect("offered");
     let limit = suite::queue::LIMIT;
     testing::eventually("the queue is full", limit, async || {
-        let wait = tokio::time::timeout(std::time::Duration::from_millis(10), queue.room());
+        let wait = tokio::time::timeout(std::time::Duration::from_millis(10), queue.capacity());
         wait.await.is_err().then_some(())
     })
     .await;
     let claim = queue.take(&stop).await.expect("taken").expect("a frame");
     let id = claim.frame.new.id;
-    catalogue.failed(id, "test").await.expect("written");
+    catalogue.rows.failed(id, "test").await.expect("written");
     queue.done(claim).await.expect("done");
-    let room = tokio::time::timeout(limit, queue.room()).await;
+    let room = tokio::time::timeout(limit, queue.capacity()).await;
     room.expect("there is room again");
 
     // A server that lost all it had: a process that runs makes the queue again, and offers what waits by its row.
@@ -240,10 +250,10 @@ async fn jetstream_as_queue() {
         let claim = queue.take(&stop).await.expect("taken").expect("a frame");
         assert_eq!(claim.frame.state, FrameState::Queued);
         let id = claim.frame.new.id;
-        catalogue.failed(id, "test").await.expect("written");
+        catalogue.rows.failed(id, "test").await.expect("written");
         queue.done(claim).await.expect("done");
     }
-    assert_eq!(catalogue.queued().await.expect("count"), 0);
+    assert_eq!(catalogue.catalogue.queued().await.expect("count"), 0);
 }
 
 /// As a server that dies may leave it: the consumers know of acknowledgements that the stream has not heard of.
@@ -256,7 +266,7 @@ async fn a_message_that_is_given_to_nobody_hides_no_frame() {
     let mut nats = Nats::start().await;
     let (catalogue, queue) = open(&mut postgres, &nats, 1000).await;
     let frames: Vec<_> = (0..3).map(|_| suite::frame("gate")).collect();
-    let rows = catalogue.insert(frames).await.expect("inserted");
+    let rows = catalogue.rows.insert(frames).await.expect("inserted");
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     queue.offer(&rows, false).await.expect("offered");
     nats.stop();
@@ -288,6 +298,7 @@ async fn a_message_that_is_given_to_nobody_hides_no_frame() {
     for _ in 0..3 {
         let claim = queue.take(&stop).await.expect("taken").expect("a frame");
         catalogue
+            .rows
             .failed(claim.frame.new.id, "test")
             .await
             .expect("written");
@@ -324,14 +335,14 @@ async fn a_cluster_keeps_three_copies() {
         return;
     }
     let mut postgres = Postgres::start().await;
-    let catalogue = Arc::new(connect(&postgres.database()).await);
+    let catalogue = connect(&postgres.database()).await;
     let mut cluster = Nats::cluster(3).await;
     let urls: Vec<_> = cluster.iter().map(Nats::url).collect();
     // Several processes start with the cluster, whose servers have not agreed on a leader yet.
     let client = connect_all(&urls).await;
     let opening = (0..4).map(|_| async {
         let client = connect_all(&urls).await;
-        JetStreamQueue::open(client, catalogue.clone(), 1000).await
+        JetStreamQueue::open(client, catalogue.database.clone(), 1000).await
     });
     let mut queues = futures::future::try_join_all(opening).await;
     let queue = queues.as_mut().expect("queues").remove(0);
@@ -340,7 +351,7 @@ async fn a_cluster_keeps_three_copies() {
     let stream = stream.expect("the stream");
     assert_eq!(stream.cached_info().config.num_replicas, 3);
 
-    let rows = catalogue.insert(vec![suite::frame("gate")]).await;
+    let rows = catalogue.rows.insert(vec![suite::frame("gate")]).await;
     let rows: Vec<_> = rows.expect("inserted").into_iter().flatten().collect();
     queue.offer(&rows, false).await.expect("offered");
     cluster[0].kill();
@@ -355,7 +366,7 @@ async fn a_cluster_keeps_three_copies() {
     cluster[1].kill();
     let url = cluster[2].url();
     let client = async_nats::connect(url).await.expect("NATS");
-    let opened = JetStreamQueue::open(client, catalogue, 1000).await;
+    let opened = JetStreamQueue::open(client, catalogue.database, 1000).await;
     let told = opened.err().expect("there is no JetStream").to_string();
     let sentence = "decode queue: JetStream was not ready within 30 seconds: making the stream: ";
     assert!(told.starts_with(sentence), "{told}");

@@ -22,8 +22,7 @@ async fn errors_are_json_with_one_sentence() {
         ("/api/v1/frames/1", 400, "UUID"),
         ("/api/v1/frames/%FF", 400, "UUID"),
         (&absent, 404, "no frame"),
-        ("/api/v1/series?metric=beauty", 400, "beauty"),
-        ("/api/v1/series", 400, "metric"),
+        ("/api/v1/series", 404, "/api/v1/series"),
         ("/nowhere", 404, "/nowhere"),
         ("/../Cargo.toml", 404, "nothing"),
     ];
@@ -105,7 +104,7 @@ async fn one_of_the_embedded_decoders_is_chosen() {
 }
 
 #[tokio::test]
-async fn cameras_summary_and_series_add_up() {
+async fn cameras_summary_and_history_add_up() {
     let cloud = Cloud::start().await;
     let mut node = cloud.node().await;
     let mut last = Uuid::nil();
@@ -135,6 +134,9 @@ async fn cameras_summary_and_series_add_up() {
     let bpp = summary["mean_bpp"].as_f64().expect("bpp");
     assert!((bpp - 16.0 / 1024.0).abs() < 1e-9, "{bpp}");
 
+    let history = cloud.json("/api/v1/history?camera=gate").await;
+    let line = &history["lines"][0];
+    assert_eq!(line["name"], "gate");
     for metric in [
         "psnr_db",
         "ssim",
@@ -145,18 +147,9 @@ async fn cameras_summary_and_series_add_up() {
         "encode_ms",
         "decode_ms",
     ] {
-        let path = format!("/api/v1/series?metric={metric}&camera=gate&limit=2");
-        let series = cloud.json(&path).await;
-        let series = &series["series"][0];
-        assert_eq!(
-            series["values"].as_array().expect(metric).len(),
-            2,
-            "{metric}"
-        );
-        assert_eq!(series["captured_ms"].as_array().expect(metric).len(), 2);
+        let values = line[metric].as_array().expect(metric);
+        assert!(values.iter().any(Value::is_number), "{metric}: {values:?}");
     }
-    let all = cloud.json("/api/v1/series?metric=bpp").await;
-    assert_eq!(all["series"].as_array().expect("series").len(), 2);
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ mod support;
 
 use std::io::Cursor;
 
-use cloud_decoder::{
+use cloud_decoder::store::{
     objects::{Kind, Objects},
-    stored::StoredFrame,
+    stored_frame::StoredFrame,
 };
 use patchwire_proto::{
     latent::LatentFrame,

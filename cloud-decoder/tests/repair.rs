@@ -4,7 +4,7 @@ mod support;
 
 use std::{fs, path::PathBuf, time::SystemTime};
 
-use cloud_decoder::objects::{Kind, Objects};
+use cloud_decoder::store::objects::{Kind, Objects};
 use patchwire_proto::v1::edge_message::Body;
 use serde_json::{Value, json};
 use sqlx::Connection as _;

@@ -357,7 +357,7 @@ async fn http_nothing_of_a_frame_is_readable_without_a_viewers_token() {
         (Method::GET, format!("/api/v1/frames/{id}/original")),
         (Method::GET, "/api/v1/cameras".to_owned()),
         (Method::GET, "/api/v1/summary".to_owned()),
-        (Method::GET, "/api/v1/series?metric=bpp".to_owned()),
+        (Method::GET, "/api/v1/history".to_owned()),
         (Method::GET, "/api/v1/retention".to_owned()),
         (Method::GET, "/api/v1/events".to_owned()),
         (Method::GET, "/metrics".to_owned()),

@@ -1,6 +1,9 @@
 //! What an edge node says to the cloud, and the cloud to it.
 
-use cloud_decoder::{check::check, stored::StoredFrame};
+use cloud_decoder::{
+    ingest::{CheckedFrame, validate},
+    store::stored_frame::StoredFrame,
+};
 use edge_node::uplink::Reply;
 use patchwire_proto::{
     checked,
@@ -54,14 +57,18 @@ fn seal(mut frame: EncodedFrame) -> EncodedFrame {
 }
 
 fn take(frame: EncodedFrame) {
-    match check(MAX_PIXELS, "node", 1_790_000_000_000, frame) {
+    match validate(MAX_PIXELS, "node", 1_790_000_000_000, frame) {
         Err(reason) => {
             assert!(
                 !reason.is_empty() && reason.chars().count() < 1000,
                 "{reason}"
             );
         }
-        Ok((frame, object, original)) => {
+        Ok(CheckedFrame {
+            row: frame,
+            object,
+            original,
+        }) => {
             assert!(u64::from(frame.width) * u64::from(frame.height) <= MAX_PIXELS);
             assert!(limits::check_id("camera", &frame.camera_id).is_ok());
             assert_eq!(frame.bytes, (object.len() + original.len()) as u64);

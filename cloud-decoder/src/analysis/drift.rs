@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::catalogue::Sighting;
+use crate::store::catalogue::Sighting;
 
 /// Frames of a block.
 pub(crate) const BLOCK: usize = 16;

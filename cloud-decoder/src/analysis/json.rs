@@ -7,7 +7,7 @@ use super::{
     drift::{BLOCK, Distance, LIMIT, NEEDED},
     watch::Model,
 };
-use crate::catalogue::{Alarm, LatentSample};
+use crate::{alarm::Alarm, store::catalogue::LatentSample};
 
 /// A fall of PSNR in dB that is worth telling.
 const FALL_DB: f64 = 0.5;

@@ -1,5 +1,6 @@
 //! Watches cameras by the frames they send: whether the scene has changed, whether frames still come.
 
+mod compare;
 mod drift;
 mod json;
 mod rhythm;
@@ -8,5 +9,6 @@ pub(crate) mod scene;
 mod street;
 mod watch;
 
+pub(crate) use compare::{CompareError, Comparisons, MAX_COMPARED_PIXELS, Picture};
 pub(crate) use json::DriftJson;
 pub(crate) use watch::Watch;

@@ -15,12 +15,11 @@ use super::{
     rhythm::{Rhythm, silent_after_ms},
 };
 use crate::{
-    catalogue::{
-        Alarm, AlarmKind, AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist,
-    },
+    alarm::{Alarm, AlarmKind},
     clock::DAY_MS,
     config::Analysis,
     metrics::Metrics,
+    store::catalogue::{AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist},
 };
 
 /// Time between two looks.
@@ -58,9 +57,9 @@ impl Model {
 
 /// The watch.
 pub(crate) struct Watch {
-    pub(crate) cameras: Arc<dyn Watchlist>,
+    pub(crate) cameras: Watchlist,
     /// Whose clock counts.
-    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) catalogue: Catalogue,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Analysis,
 }
@@ -132,7 +131,8 @@ impl Watch {
         }
         looked.retain(|name, _| cameras.contains_key(name.as_str()));
         self.metrics
-            .alarms_standing(&self.cameras.alarms(&standing).await?);
+            .alarms
+            .set_standing(&self.cameras.alarms(&standing).await?);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl Watch {
         sentence: &str,
     ) -> Result<(), CatalogueError> {
         if let Some(alarm) = self.cameras.raise(kind, camera, begin_ms, sentence).await? {
-            self.metrics.alarm_raised(kind);
+            self.metrics.alarms.raised(kind);
             tracing::warn!(camera, alarm = alarm.id, kind = kind.name(), "{sentence}");
         }
         Ok(())
@@ -286,7 +286,7 @@ struct Told<'a>(&'a Metrics);
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        self.0.alarms_standing(&[]);
+        self.0.alarms.set_standing(&[]);
     }
 }
 

@@ -17,21 +17,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
 
-use super::guard::{self, Guest};
-
 use crate::{
-    catalogue::{Catalogue, CatalogueError, Page},
-    changes::Changes,
+    auth::{Caller, revoked},
     frame::FrameState,
     metrics::Metrics,
+    store::{
+        FrameStore,
+        catalogue::{CatalogueError, Page},
+    },
 };
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
 
 pub(crate) struct CatalogueService {
-    pub(crate) catalogue: Arc<dyn Catalogue>,
-    pub(crate) changes: Changes,
+    pub(crate) store: FrameStore,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) gate: Gate,
@@ -68,7 +68,7 @@ impl CatalogueApi for CatalogueService {
             before,
             limit: limit + 1,
         };
-        let frames = self.catalogue.list(&page).await.map_err(internal)?;
+        let frames = self.store.catalogue().list(&page).await.map_err(internal)?;
         let mut frames = frames.ok_or_else(bad_token)?;
         let more = frames.len() > limit as usize;
         frames.truncate(limit as usize);
@@ -85,7 +85,7 @@ impl CatalogueApi for CatalogueService {
     ) -> Result<Response<FrameRecord>, Status> {
         let id = limits::frame_id(&request.into_inner().frame_id)
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let frame = self.catalogue.get(id).await.map_err(internal)?;
+        let frame = self.store.catalogue().get(id).await.map_err(internal)?;
         let frame = frame.ok_or_else(|| Status::not_found(format!("no frame {id}")))?;
         Ok(Response::new(FrameRecord::from(&frame)))
     }
@@ -94,13 +94,13 @@ impl CatalogueApi for CatalogueService {
         &self,
         request: Request<WatchFramesRequest>,
     ) -> Result<Response<Self::WatchFramesStream>, Status> {
-        let guest = request.extensions().get::<Guest>().cloned();
+        let caller = request.extensions().get::<Caller>().cloned();
         let camera = camera(request.into_inner().camera_id)?;
         let Ok(slot) = self.watchers.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted("too many watchers"));
         };
-        let held = (slot, Raised::new(&self.metrics.watchers));
-        let changes = BroadcastStream::new(self.changes.subscribe());
+        let held = (slot, Raised::new(&self.metrics.access.watchers));
+        let changes = BroadcastStream::new(self.store.subscribe());
         let records = changes.filter_map(move |change| {
             let _held = &held;
             let item = match change {
@@ -117,9 +117,7 @@ impl CatalogueApi for CatalogueService {
             };
             std::future::ready(item)
         });
-        let revoked = guard::revoked(self.gate.clone(), guest)
-            .map(Err)
-            .into_stream();
+        let revoked = revoked(self.gate.clone(), caller).map(Err).into_stream();
         let records = futures::stream::select(records, revoked)
             .take_until(self.shutdown.clone().cancelled_owned());
         Ok(Response::new(Box::pin(end_after_error(records))))

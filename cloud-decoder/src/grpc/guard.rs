@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use daemon::tokens::{Gate, Holder, Kind, Refusal};
+use daemon::tokens::{Gate, Kind, Refusal};
 use tonic::{Request, Status, service::Interceptor};
 
 use super::idle::Calls;
-use crate::metrics::Metrics;
-
-/// Whose token a call came with; nobody's where none is needed.
-#[derive(Clone, Debug)]
-pub(crate) struct Guest(pub(crate) Option<Holder>);
+use crate::{auth::Caller, metrics::Metrics};
 
 /// Lets in calls with a token of one kind.
 #[derive(Clone)]
@@ -27,7 +23,7 @@ impl Interceptor for Guard {
             .gate
             .check(header.map(|value| value.as_bytes()), &[self.kind])
             .map_err(|refusal| {
-                self.metrics.unauthorized.inc();
+                self.metrics.access.unauthorized.inc();
                 let sentence = refusal.to_string();
                 match refusal {
                     Refusal::Missing | Refusal::Unknown => Status::unauthenticated(sentence),
@@ -37,14 +33,7 @@ impl Interceptor for Guard {
         if let Some(calls) = request.extensions().get::<Calls>() {
             calls.known();
         }
-        request.extensions_mut().insert(Guest(holder));
+        request.extensions_mut().insert(Caller(holder));
         Ok(request)
     }
-}
-
-/// Waits until the token that a call came with is good no more, and gives the status that ends the call.
-pub(crate) async fn revoked(gate: Gate, guest: Option<Guest>) -> Status {
-    let holder = guest.and_then(|Guest(holder)| holder);
-    gate.revoked(holder.as_ref()).await;
-    Status::unauthenticated(Refusal::Unknown.to_string())
 }

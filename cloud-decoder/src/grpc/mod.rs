@@ -1,10 +1,11 @@
-//! The gRPC server: uplink, catalogue, health and reflection behind one door.
+//! The gRPC server: uplink, catalogue, health and reflection on one address.
 
 mod catalogue;
 mod first;
 mod guard;
 mod idle;
 mod incoming;
+mod record;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,12 +25,9 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::layer_fn;
 
 use self::idle::{Counted, Ends};
-use crate::{metrics::Metrics, uplink::UplinkService};
+use crate::{ingest::UplinkService, metrics::Metrics};
 
-pub(crate) use self::{
-    catalogue::CatalogueService,
-    guard::{Guest, revoked},
-};
+pub(crate) use self::catalogue::CatalogueService;
 
 /// Largest request of the catalogue in bytes: a camera id and a page token.
 const MAX_REQUEST_BYTES: usize = 4096;
@@ -54,7 +52,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where and to whom the server listens.
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     pub(crate) listener: TcpListener,
     pub(crate) acceptor: Acceptor,
     pub(crate) gate: Gate,
@@ -77,19 +75,19 @@ pub(crate) struct Limits {
 /// Serves what there is until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
 /// tokens where there are some.
 pub(crate) async fn serve(
-    door: Door,
+    endpoint: Endpoint,
     metrics: Arc<Metrics>,
     uplink: Option<UplinkService>,
     catalogue: Option<CatalogueService>,
     health: HealthServer<impl Health>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Door {
+    let Endpoint {
         listener,
         acceptor,
         gate,
         limits,
-    } = door;
+    } = endpoint;
     let guard = |kind| guard::Guard {
         gate: gate.clone(),
         kind,

@@ -2,20 +2,21 @@
 
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    App,
-    entrance::Visitor,
+    app::App,
+    authentication::Viewer,
     error::{ApiError, Told},
-    frames::{camera, limit, within},
+    query::{Params, camera, limit, within},
 };
 use crate::{
-    catalogue::{Alarm, AlarmKind, AlarmPage, TrafficBy, TrafficLine, TrafficSpan},
+    alarm::{Alarm, AlarmKind},
     clock::{DAY_MS, now_ms},
+    store::catalogue::{AlarmPage, TrafficBy, TrafficLine, TrafficSpan},
 };
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -57,9 +58,8 @@ pub(super) struct AlarmList {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    query: Result<Query<AlarmQuery>, QueryRejection>,
+    Params(query): Params<AlarmQuery>,
 ) -> Result<Json<AlarmList>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let limit = limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let page = AlarmPage {
         standing: query.standing,
@@ -68,7 +68,7 @@ pub(super) async fn list(
         before: query.before,
         limit: limit + 1,
     };
-    let mut alarms = app.cameras.alarms(&page).await?;
+    let mut alarms = app.store.watchlist().alarms(&page).await?;
     let more = alarms.len() > limit as usize;
     alarms.truncate(limit as usize);
     let next = alarms.last().filter(|_| more).map(|alarm| alarm.id);
@@ -89,19 +89,20 @@ pub(super) async fn list(
 )]
 pub(super) async fn acknowledge(
     State(app): State<App>,
-    Extension(visitor): Extension<Visitor>,
+    Extension(viewer): Extension<Viewer>,
     Path(id): Path<String>,
 ) -> Result<Json<Alarm>, ApiError> {
     let id = id.parse();
     let id = id.map_err(|_| ApiError::bad_request("an alarm id is a whole number"))?;
     let alarm = app
-        .cameras
-        .acknowledge(id, visitor.name(), now_ms())
+        .store
+        .watchlist()
+        .acknowledge(id, viewer.name(), now_ms())
         .await?;
     let alarm = alarm.ok_or_else(|| ApiError::not_found(format!("no alarm {id} stands")))?;
     tracing::info!(
         alarm = id,
-        by = visitor.name(),
+        by = viewer.name(),
         camera = alarm.camera,
         "alarm acknowledged"
     );
@@ -139,9 +140,8 @@ pub(super) struct TrafficList {
 )]
 pub(super) async fn traffic(
     State(app): State<App>,
-    query: Result<Query<TrafficQuery>, QueryRejection>,
+    Params(query): Params<TrafficQuery>,
 ) -> Result<Json<TrafficList>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let days = within("days", query.days.unwrap_or(DEFAULT_DAYS), MAX_DAYS)?;
     let span = TrafficSpan {
         from_day: now_ms() / DAY_MS - i64::from(days) + 1,
@@ -149,7 +149,7 @@ pub(super) async fn traffic(
         node: camera(query.node)?,
         by: query.by.unwrap_or_default(),
     };
-    let mut lines = app.cameras.traffic(&span).await?;
+    let mut lines = app.store.watchlist().traffic(&span).await?;
     if span.by == TrafficBy::Day {
         for line in &mut lines {
             line.name = date(line.name.parse().unwrap_or_default());

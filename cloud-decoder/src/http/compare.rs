@@ -11,15 +11,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    App,
+    app::App,
     error::{ApiError, Told},
-    frames::{FrameId, find},
     images::{caching, known},
+    query::{FrameId, find},
 };
 use crate::{
-    compare::{Kept, MAX_PIXELS},
+    analysis::{MAX_COMPARED_PIXELS, Picture},
     frame::{Frame, FrameState},
-    objects::Kind,
+    store::objects::Kind,
 };
 
 /// Errors of a frame's patches.
@@ -59,13 +59,13 @@ pub(super) async fn patches(
     if known(&headers, &caching) {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    let rebuilt = Kept {
+    let rebuilt = Picture {
         media_type: "image/png".to_owned(),
         data: object(&app, &frame, Kind::Reconstruction).await?,
     };
     let (width, height) = (frame.new.width, frame.new.height);
     let mse = app
-        .compare
+        .comparisons
         .patches(original, rebuilt, (width, height))
         .await?;
     let body = PatchErrors {
@@ -107,7 +107,7 @@ pub(super) async fn same_size(
     }
     let bytes = usize::try_from(frame.new.latent_bits / 8).unwrap_or(usize::MAX);
     let size = (frame.new.width, frame.new.height);
-    let made = app.compare.same_size(original, size, bytes).await?;
+    let made = app.comparisons.same_size(original, size, bytes).await?;
     let named = |name| HeaderName::from_static(name);
     let quality = made.measured;
     let facts = [
@@ -126,7 +126,7 @@ pub(super) async fn same_size(
     Ok((caching, facts, made.jpeg).into_response())
 }
 
-async fn original(app: &App, frame: &Frame) -> Result<Kept, ApiError> {
+async fn original(app: &App, frame: &Frame) -> Result<Picture, ApiError> {
     let id = frame.new.id;
     let Some(media_type) = frame.new.original_type.clone() else {
         return Err(ApiError::not_found(format!(
@@ -134,17 +134,17 @@ async fn original(app: &App, frame: &Frame) -> Result<Kept, ApiError> {
         )));
     };
     let pixels = u64::from(frame.new.width) * u64::from(frame.new.height);
-    if pixels > MAX_PIXELS {
+    if pixels > MAX_COMPARED_PIXELS {
         return Err(ApiError::unprocessable(format!(
-            "frame {id} has {pixels} pixels, up to {MAX_PIXELS} are compared"
+            "frame {id} has {pixels} pixels, up to {MAX_COMPARED_PIXELS} are compared"
         )));
     }
     let data = object(app, frame, Kind::Original).await?;
-    Ok(Kept { media_type, data })
+    Ok(Picture { media_type, data })
 }
 
 async fn object(app: &App, frame: &Frame, kind: Kind) -> Result<bytes::Bytes, ApiError> {
     let id = frame.new.id;
-    let data = app.objects.get(kind, id).await?;
+    let data = app.store.read_object(kind, id).await?;
     data.ok_or_else(|| ApiError::not_found(format!("the image of frame {id} is gone")))
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    catalogue::CatalogueError, compare::CompareError, objects::ObjectError, repair::RepairError,
+    analysis::CompareError,
+    store::{StoreError, catalogue::CatalogueError, objects::ObjectError},
 };
 
 /// What every error says.
@@ -117,15 +118,12 @@ impl From<CompareError> for ApiError {
     }
 }
 
-impl From<RepairError> for ApiError {
-    fn from(error: RepairError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         match error {
-            RepairError::Catalogue(error) => error.into(),
-            RepairError::Objects(error) => error.into(),
-            RepairError::Adopt(error) => {
-                Self::internal(&error, "frames and objects could not be compared")
-            }
-            RepairError::Queue(error) => Self::internal(&error, "the frame could not be queued"),
+            StoreError::Catalogue(error) => error.into(),
+            StoreError::Objects(error) => error.into(),
+            error => Self::internal(&error, "the frame could not be queued"),
         }
     }
 }

@@ -18,11 +18,11 @@ use futures::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::{
-    App,
-    entrance::Visitor,
+    app::App,
+    authentication::Viewer,
     error::{ApiError, Told},
+    frame_json::FrameJson,
 };
-use crate::frame::FrameJson;
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -39,13 +39,13 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 )]
 pub(super) async fn events(
     State(app): State<App>,
-    Extension(visitor): Extension<Visitor>,
+    Extension(viewer): Extension<Viewer>,
 ) -> Result<Response, ApiError> {
     let Ok(slot) = app.watchers.clone().try_acquire_owned() else {
         return Err(ApiError::unavailable("too many event streams are open"));
     };
-    let held = (slot, Raised::new(&app.metrics.watchers));
-    let changes = BroadcastStream::new(app.changes.subscribe());
+    let held = (slot, Raised::new(&app.metrics.access.watchers));
+    let changes = BroadcastStream::new(app.store.subscribe());
     let events = changes
         .map(move |change| {
             let _held = &held;
@@ -59,7 +59,7 @@ pub(super) async fn events(
             Ok::<_, Infallible>(event)
         })
         .take_until(app.shutdown.clone().cancelled_owned())
-        .take_until(Box::pin(app.door.clone().over(visitor)));
+        .take_until(Box::pin(app.authentication.clone().ended(viewer)));
     // From this event on nothing is missed. Browsers drop events without data.
     let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("live")) });
     let stream = Sse::new(hello.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE));

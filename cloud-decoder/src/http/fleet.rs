@@ -1,23 +1,21 @@
 //! The fleet over time: `GET /api/v1/nodes`, `/api/v1/history` and `/api/v1/drift`.
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    App,
+    app::App,
     error::{ApiError, Told},
-    frames::{camera, within},
+    query::{Params, camera, within},
 };
 use crate::{
+    alarm::AlarmKind,
     analysis::DriftJson,
-    catalogue::{AlarmKind, AlarmPage, History, Lines, Span},
     clock::now_ms,
-    nodes::NodeJson,
+    cluster::NodeJson,
+    store::catalogue::{AlarmPage, History, Lines, Span},
 };
 
 const DEFAULT_POINTS: u32 = 200;
@@ -78,9 +76,8 @@ pub(super) struct HistoryQuery {
 )]
 pub(super) async fn history(
     State(app): State<App>,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
+    Params(query): Params<HistoryQuery>,
 ) -> Result<Json<History>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let to_ms = query.to_ms.unwrap_or_else(|| now_ms() + 1);
     let from_ms = query.from_ms.unwrap_or(0);
     if !(0..=MAX_MS).contains(&from_ms) || !(from_ms..=MAX_MS).contains(&to_ms) {
@@ -96,7 +93,7 @@ pub(super) async fn history(
         camera: camera(query.camera)?,
         program: query.program.as_deref().map(program).transpose()?,
     };
-    Ok(Json(app.catalogue.history(&span).await?))
+    Ok(Json(app.store.catalogue().history(&span).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -118,27 +115,35 @@ pub(super) struct DriftQuery {
 )]
 pub(super) async fn drift(
     State(app): State<App>,
-    query: Result<Query<DriftQuery>, QueryRejection>,
+    Params(query): Params<DriftQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let cameras = match camera(query.camera)? {
         Some(camera) => vec![camera],
         None => {
-            let cameras = app.catalogue.cameras(MAX_JUDGED, 0).await?.into_iter();
+            let cameras = app
+                .store
+                .catalogue()
+                .cameras(MAX_JUDGED, 0)
+                .await?
+                .into_iter();
             let with_latents = cameras.filter(|c| c.latent_bits > 0);
             with_latents.map(|c| c.camera).collect()
         }
     };
     let mut judged = Vec::with_capacity(cameras.len());
     for camera in cameras {
-        let model = app.cameras.model(&camera).await?;
-        let newest_first = app.catalogue.latents(&camera, DriftJson::FRAMES).await?;
+        let model = app.store.watchlist().model(&camera).await?;
+        let newest_first = app
+            .store
+            .catalogue()
+            .latents(&camera, DriftJson::FRAMES)
+            .await?;
         let standing = AlarmPage {
             kind: Some(AlarmKind::Drift),
             camera: Some(camera.clone()),
             ..AlarmPage::standing(1)
         };
-        let alarm = app.cameras.alarms(&standing).await?.pop();
+        let alarm = app.store.watchlist().alarms(&standing).await?.pop();
         judged.push(DriftJson::new(
             camera,
             model.as_deref(),

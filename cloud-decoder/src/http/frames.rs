@@ -1,23 +1,20 @@
 //! `GET /api/v1/frames` and `/api/v1/frames/{id}`.
 
-use axum::{
-    Json,
-    extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
-    http::{StatusCode, request::Parts},
-};
-use patchwire_proto::limits;
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    App,
+    app::App,
     error::{ApiError, Told},
+    frame_json::FrameJson,
+    query::{FrameId, Params, camera, find, frame_id, limit},
 };
 use crate::{
-    catalogue::{Page, Seen},
-    frame::{Frame, FrameJson, FrameState},
+    frame::FrameState,
+    store::catalogue::{LikeliestClass, Page},
 };
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -45,7 +42,7 @@ pub(super) struct FramesPage<'a> {
 /// A page of labels.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LabelsPage {
-    labels: Vec<Seen>,
+    labels: Vec<LikeliestClass>,
     /// Classes that the program of the newest label here knows, up to 16.
     classes: Vec<String>,
     /// The `before` of the next page, null on the last.
@@ -64,11 +61,10 @@ pub(super) struct LabelsPage {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Params(query): Params<ListQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let page = page(query)?;
-    let frames = app.catalogue.list(&page).await?;
+    let frames = app.store.catalogue().list(&page).await?;
     let (frames, next) = cut(frames, page.limit, |frame| frame.new.id)?;
     let frames: Vec<_> = frames.iter().map(FrameJson::from).collect();
     Ok(Json(json!(FramesPage { frames, next })))
@@ -86,14 +82,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn labels(
     State(app): State<App>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Params(query): Params<ListQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let page = page(query)?;
-    let labels = app.catalogue.labels(&page).await?;
+    let labels = app.store.catalogue().labels(&page).await?;
     let (labels, next) = cut(labels, page.limit, |seen| seen.frame)?;
     let newest = match labels.first() {
-        Some(seen) => app.catalogue.get(seen.frame).await?,
+        Some(seen) => app.store.catalogue().get(seen.frame).await?,
         None => None,
     };
     let scores = newest
@@ -153,7 +148,7 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, ApiError> {
     let frame = find(&app, id).await?;
     let mut record = FrameJson::from(&frame);
-    record.queue = app.catalogue.place(id).await?;
+    record.queue = app.store.catalogue().queue_position(id).await?;
     Ok(Json(json!(record)))
 }
 
@@ -174,56 +169,13 @@ pub(super) async fn retry(
     FrameId(id): FrameId,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let frame = find(&app, id).await?;
-    let Some(queued) = app.repair.requeue(id).await? else {
+    let Some(queued) = app.store.requeue(id).await? else {
         let sentence = match frame.state {
             FrameState::Labelled => "only a label was sent, there is nothing to decode",
             _ => "the frame waits for the decoder already",
         };
         return Err(ApiError::conflict(sentence));
     };
-    app.metrics.requeued.inc();
+    app.metrics.maintenance.requeued.inc();
     Ok((StatusCode::ACCEPTED, Json(json!(FrameJson::from(&queued)))))
-}
-
-/// The frame id in a request's path.
-pub(super) struct FrameId(pub(super) Uuid);
-
-impl<S: Send + Sync> FromRequestParts<S> for FrameId {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        frame_id(&path.map_or_else(|_| String::new(), |Path(id)| id)).map(Self)
-    }
-}
-
-pub(super) async fn find(app: &App, id: Uuid) -> Result<Frame, ApiError> {
-    let frame = app.catalogue.get(id).await?;
-    frame.ok_or_else(|| ApiError::not_found(format!("no frame {id} here")))
-}
-
-pub(super) fn camera(id: Option<String>) -> Result<Option<String>, ApiError> {
-    let id = id.filter(|id| !id.is_empty());
-    if let Some(id) = &id {
-        limits::check_id("camera", id).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    }
-    Ok(id)
-}
-
-pub(super) fn limit(limit: Option<u32>, default: u32, max: u32) -> Result<u32, ApiError> {
-    within("limit", limit.unwrap_or(default), max)
-}
-
-/// Checks a number of the query.
-pub(super) fn within(name: &str, value: u32, max: u32) -> Result<u32, ApiError> {
-    match value {
-        value if (1..=max).contains(&value) => Ok(value),
-        value => Err(ApiError::bad_request(format!(
-            "{name} is {value}, allowed are 1 to {max}"
-        ))),
-    }
-}
-
-fn frame_id(text: &str) -> Result<Uuid, ApiError> {
-    Uuid::parse_str(text).map_err(|_| ApiError::bad_request("a frame id is a UUID"))
 }

@@ -9,13 +9,13 @@ use axum::{
 use uuid::Uuid;
 
 use super::{
-    App,
+    app::App,
     error::{ApiError, Told},
-    frames::{FrameId, find},
+    query::{FrameId, find},
 };
 use crate::{
     frame::{Frame, FrameState},
-    objects::Kind,
+    store::objects::Kind,
 };
 
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
@@ -114,7 +114,7 @@ async fn image(
     if known(request, &caching) {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
-    let Some(object) = app.objects.open(kind, id).await? else {
+    let Some(object) = app.store.open_object(kind, id).await? else {
         return Err(ApiError::not_found(format!(
             "the image of frame {id} is gone"
         )));

@@ -1,221 +1,25 @@
 //! The HTTP side: JSON API, images, live events, probes, metrics and the dashboard.
 
 mod alarms;
+mod app;
 mod assets;
+mod authentication;
 mod compare;
-mod entrance;
+mod decoder_info;
+mod document;
 mod error;
 mod events;
 mod fleet;
+mod frame_json;
 mod frames;
 mod images;
 mod probes;
+mod query;
+mod router;
+mod session;
 mod stats;
 
-use std::{sync::Arc, time::Duration};
-
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, Request},
-    http::{HeaderValue, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::{get, post},
+pub(crate) use self::{
+    app::App, authentication::Authentication, decoder_info::DecoderInfo, document::routes,
+    router::serve,
 };
-use daemon::{
-    expiry::Watched,
-    http::Limits,
-    metrics::observe,
-    reference::{self, Tokens},
-    tls::Acceptor,
-};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
-use tokio_util::sync::CancellationToken;
-use utoipa::OpenApi;
-
-use crate::{
-    Readiness,
-    catalogue::{Catalogue, Watchlist},
-    changes::Changes,
-    compare::Desk,
-    config::{Retention, Role},
-    metrics::Metrics,
-    nodes::Nodes,
-    objects::Objects,
-    queue::Queue,
-    repair::Repair,
-};
-use error::ApiError;
-
-/// How long a request may take to be answered; event streams go on after that.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// What clients can take of the server.
-const LIMITS: Limits = Limits {
-    max_connections: 1024,
-    head_timeout: Duration::from_secs(30),
-    stall_timeout: Duration::from_secs(30),
-    // Leaves the rest of the shutdown's time for closing the catalogue.
-    drain: Duration::from_secs(9),
-};
-
-/// The HTTP API; the dashboard's files are not part of it.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "cloud-decoder",
-        description = "Rebuilds full frames from encoded patches, keeps them, measures them, shows them. \
-                       Errors are {\"error\": \"one sentence\"}."
-    ),
-    modifiers(&Tokens),
-    paths(
-        frames::list,
-        frames::one,
-        frames::retry,
-        frames::labels,
-        images::reconstruction,
-        images::original,
-        images::thumbnail,
-        compare::patches,
-        compare::same_size,
-        stats::cameras,
-        stats::camera_names,
-        stats::summary,
-        stats::series,
-        stats::retention,
-        fleet::nodes,
-        fleet::history,
-        fleet::drift,
-        alarms::list,
-        alarms::acknowledge,
-        alarms::traffic,
-        events::events,
-        entrance::session,
-        entrance::login,
-        entrance::logout,
-        probes::livez,
-        probes::readyz,
-        probes::metrics,
-    )
-)]
-struct Document;
-
-/// The API's routes.
-pub(crate) fn routes() -> impl Iterator<Item = String> {
-    Document::openapi().paths.paths.into_keys()
-}
-
-/// What handlers need.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) role: Role,
-    pub(crate) catalogue: Arc<dyn Catalogue>,
-    pub(crate) cameras: Arc<dyn Watchlist>,
-    pub(crate) objects: Objects,
-    pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) changes: Changes,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) nodes: Nodes,
-    pub(crate) compare: Desk,
-    /// The main one.
-    pub(crate) decoder: stats::DecoderInfo,
-    /// All of them.
-    pub(crate) decoders: Arc<[stats::DecoderInfo]>,
-    pub(crate) readiness: watch::Receiver<Readiness>,
-    pub(crate) retention: Retention,
-    pub(crate) repair: Arc<Repair>,
-    pub(crate) watchers: Arc<Semaphore>,
-    pub(crate) door: Entrance,
-    pub(crate) certificate: Watched,
-    pub(crate) shutdown: CancellationToken,
-}
-
-pub(crate) use self::{entrance::Entrance, stats::DecoderInfo};
-
-/// Serves until `shutdown`, then until the last request is answered or the drain is over.
-pub(crate) async fn serve(listener: TcpListener, acceptor: Acceptor, app: App) {
-    let stop = app.shutdown.clone();
-    daemon::http::serve(listener, acceptor, router(app), LIMITS, stop).await;
-}
-
-fn router(app: App) -> Router {
-    let viewers = middleware::from_fn_with_state(app.clone(), entrance::viewers);
-    let api = Router::new()
-        .route("/frames", get(frames::list))
-        .route("/frames/{id}", get(frames::one))
-        .route("/frames/{id}/retry", post(frames::retry))
-        .route(
-            "/frames/{id}/reconstruction.png",
-            get(images::reconstruction),
-        )
-        .route("/frames/{id}/original", get(images::original))
-        .route("/frames/{id}/thumbnail.jpg", get(images::thumbnail))
-        .route("/frames/{id}/patches", get(compare::patches))
-        .route("/frames/{id}/same-size.jpg", get(compare::same_size))
-        .route("/labels", get(frames::labels))
-        .route("/cameras", get(stats::cameras))
-        .route("/cameras/names", get(stats::camera_names))
-        .route("/nodes", get(fleet::nodes))
-        .route("/summary", get(stats::summary))
-        .route("/series", get(stats::series))
-        .route("/history", get(fleet::history))
-        .route("/drift", get(fleet::drift))
-        .route("/alarms", get(alarms::list))
-        .route("/alarms/{id}/acknowledge", post(alarms::acknowledge))
-        .route("/traffic", get(alarms::traffic))
-        .route("/retention", get(stats::retention))
-        .route("/events", get(events::events))
-        .layer(viewers.clone());
-    let session = get(entrance::session)
-        .post(entrance::login)
-        .delete(entrance::logout)
-        .layer(DefaultBodyLimit::max(1024));
-    let mut metrics = get(probes::metrics);
-    if !app.door.open_metrics {
-        metrics = metrics.layer(viewers);
-    }
-    let mut router = Router::new()
-        .route("/livez", get(probes::livez))
-        .route("/readyz", get(probes::readyz))
-        .route("/metrics", metrics);
-    if app.role.does(Role::Web) {
-        router = router
-            .nest("/api/v1", api.route("/session", session))
-            .merge(reference::router("/api", &Document::openapi()))
-            .fallback(assets::serve);
-    }
-    router
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(middleware::from_fn(bounded))
-        .layer(middleware::from_fn(security_headers))
-        .layer(middleware::from_fn_with_state(
-            app.metrics.http.clone(),
-            observe,
-        ))
-        .with_state(app)
-}
-
-async fn bounded(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::unavailable("the answer took longer than 30 seconds").into_response(),
-    }
-}
-
-async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}

@@ -3,10 +3,10 @@
 use axum::{extract::State, http::HeaderMap, response::Response};
 
 use super::{
-    App,
+    app::App,
     error::{ApiError, Told},
 };
-use crate::{Readiness, clock::now_ms};
+use crate::{clock::now_ms, readiness::Readiness, store::StoreError};
 
 /// The process answers.
 #[utoipa::path(
@@ -38,11 +38,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiEr
         Readiness::Broken(reason) => return Err(ApiError::unavailable(reason.clone())),
         Readiness::Ready => {}
     }
-    app.catalogue.queued_since().await?;
-    let queue = app.queue.ready();
-    queue.map_err(|error| ApiError::unavailable(error.to_string()))?;
-    let objects = app.objects.folder_is_here();
-    objects.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    match app.store.check_ready().await {
+        Ok(()) => {}
+        Err(StoreError::Catalogue(error)) => return Err(error.into()),
+        Err(error) => return Err(ApiError::unavailable(error.to_string())),
+    }
     Ok("ok\n")
 }
 
@@ -60,11 +60,11 @@ pub(super) async fn metrics(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let queued = app.catalogue.queued().await?;
-    app.metrics.queued.set(queued as i64);
-    let since = app.catalogue.queued_since().await?;
+    let queued = app.store.catalogue().queued().await?;
+    app.metrics.queue.queued.set(queued as i64);
+    let since = app.store.catalogue().queued_since().await?;
     let age = since.map_or(0, |ms| (now_ms() - ms).max(0) / 1000);
-    app.metrics.queue_oldest_age_seconds.set(age);
+    app.metrics.queue.queue_oldest_age_seconds.set(age);
     let text = app.metrics.encode();
     let text = text.map_err(|_| ApiError::unavailable("the metrics could not be written"))?;
     Ok(daemon::metrics::answer(&headers, text))

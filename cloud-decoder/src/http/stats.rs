@@ -1,24 +1,21 @@
-//! `GET /api/v1/cameras`, `/api/v1/summary` and `/api/v1/series`.
+//! `GET /api/v1/cameras`, `/api/v1/summary` and `/api/v1/retention`.
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
-use purenet::Decoder;
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    App,
+    app::App,
+    decoder_info::DecoderInfo,
     error::{ApiError, Told},
-    frames::{camera, limit},
+    query::{Params, limit},
 };
 use crate::{
-    catalogue::{AlarmPage, Bytes, Camera, Kept, Metric, Series, TrafficSpan},
     clock::DAY_MS,
     config::Retention,
-    retention::bounds,
+    maintenance::bounds,
+    store::catalogue::{AlarmPage, Bytes, Camera, Kept, TrafficSpan},
 };
 
 /// A camera is live when a frame of it arrived this recently, in milliseconds.
@@ -29,30 +26,6 @@ const MAX_CAMERAS: u32 = 500;
 const MAX_ALARMS: u32 = 10_000;
 /// Days of bytes in the summary.
 const TRAFFIC_DAYS: u32 = 7;
-/// Cameras of one series answer when none is named.
-const MAX_SERIES: u32 = 24;
-const DEFAULT_POINTS: u32 = 300;
-const MAX_POINTS: u32 = 2000;
-
-/// A loaded decoder, as the summary shows it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct DecoderInfo {
-    pub(crate) program_id: String,
-    pub(crate) bits_per_patch: u32,
-    pub(crate) parameters: u64,
-    pub(crate) macs_per_pixel: f64,
-}
-
-impl From<&Decoder> for DecoderInfo {
-    fn from(decoder: &Decoder) -> Self {
-        Self {
-            program_id: hex::encode(decoder.program()),
-            bits_per_patch: decoder.bits(),
-            parameters: decoder.parameters(),
-            macs_per_pixel: decoder.macs_per_pixel(),
-        }
-    }
-}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct CameraJson {
@@ -93,12 +66,6 @@ pub(super) struct RetentionJson {
     policy: Retention,
     kept: Kept,
     due: Kept,
-}
-
-/// A line a camera.
-#[derive(Serialize, ToSchema)]
-pub(super) struct SeriesList {
-    series: Vec<Series>,
 }
 
 /// Totals over all cameras.
@@ -150,15 +117,15 @@ pub(super) struct Summary {
 )]
 pub(super) async fn cameras(
     State(app): State<App>,
-    query: Result<Query<CamerasQuery>, QueryRejection>,
+    Params(query): Params<CamerasQuery>,
 ) -> Result<Json<Cameras>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let limit = limit(query.limit, MAX_CAMERAS, MAX_CAMERAS)?;
     let offset = query.offset.unwrap_or(0);
-    let oldest = app.catalogue.now_ms().await? - LIVE_MS;
-    let total = app.catalogue.totals(oldest).await?.cameras as u64;
+    let oldest = app.store.catalogue().now_ms().await? - LIVE_MS;
+    let total = app.store.catalogue().totals(oldest).await?.cameras as u64;
     let cameras: Vec<_> = app
-        .catalogue
+        .store
+        .catalogue()
         .cameras(limit, offset)
         .await?
         .into_iter()
@@ -185,7 +152,7 @@ pub(super) async fn cameras(
     ),
 )]
 pub(super) async fn camera_names(State(app): State<App>) -> Result<Json<CameraNames>, ApiError> {
-    let watched = app.cameras.watched().await?.into_iter();
+    let watched = app.store.watchlist().watched().await?.into_iter();
     let names = watched.map(|watched| watched.camera_id).collect();
     Ok(Json(CameraNames { names }))
 }
@@ -199,14 +166,14 @@ pub(super) async fn camera_names(State(app): State<App>) -> Result<Json<CameraNa
     ),
 )]
 pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, ApiError> {
-    let now = app.catalogue.now_ms().await?;
-    let totals = app.catalogue.totals(now - LIVE_MS).await?;
+    let now = app.store.catalogue().now_ms().await?;
+    let totals = app.store.catalogue().totals(now - LIVE_MS).await?;
     let standing = AlarmPage::standing(MAX_ALARMS);
     let span = TrafficSpan {
         from_day: now / DAY_MS - i64::from(TRAFFIC_DAYS) + 1,
         ..TrafficSpan::default()
     };
-    let lines = app.cameras.traffic(&span).await?;
+    let lines = app.store.watchlist().traffic(&span).await?;
     let traffic = lines
         .iter()
         .map(|line| line.bytes)
@@ -220,15 +187,15 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
         decoded: totals.decoded as u64,
         labelled: totals.labelled as u64,
         failed: totals.failed as u64,
-        queued: app.catalogue.queued().await?,
-        queued_since_ms: app.catalogue.queued_since().await?,
+        queued: app.store.catalogue().queued().await?,
+        queued_since_ms: app.store.catalogue().queued_since().await?,
         cameras: totals.cameras as u64,
         cameras_live: totals.cameras_live as u64,
         cameras_learning: totals.cameras_learning as u64,
         live_ms: LIVE_MS,
         mean_bpp: ratio(totals.latent_bits as f64, totals.pixels),
         mean_psnr_db: ratio(totals.psnr_sum, totals.measured),
-        alarms: app.cameras.alarms(&standing).await?.len() as u64,
+        alarms: app.store.watchlist().alarms(&standing).await?.len() as u64,
         certificate_expires_ms: app.certificate.expires_soon_ms(),
         traffic_days: TRAFFIC_DAYS,
         saved: ratio(traffic.uplink() as f64, traffic.source_bytes)
@@ -250,10 +217,9 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
 )]
 pub(super) async fn retention(
     State(app): State<App>,
-    query: Result<Query<RetentionQuery>, QueryRejection>,
+    Params(query): Params<RetentionQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(asked) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    let policy = match (asked.max_age_s, asked.max_bytes) {
+    let policy = match (query.max_age_s, query.max_bytes) {
         (None, None) => app.retention,
         (max_age_s, max_bytes) => Retention {
             max_age_s,
@@ -262,9 +228,9 @@ pub(super) async fn retention(
     };
     let checked = policy.check();
     checked.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let kept = app.catalogue.kept().await?;
-    let (before_ms, excess) = bounds(&policy, kept, app.catalogue.now_ms().await?);
-    let due = app.catalogue.due(before_ms, excess).await?;
+    let kept = app.store.catalogue().kept().await?;
+    let (before_ms, excess) = bounds(&policy, kept, app.store.catalogue().now_ms().await?);
+    let due = app.store.catalogue().due(before_ms, excess).await?;
     Ok(Json(json!(RetentionJson { policy, kept, due })))
 }
 
@@ -274,44 +240,4 @@ pub(super) async fn retention(
 pub(super) struct RetentionQuery {
     max_age_s: Option<u64>,
     max_bytes: Option<u64>,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct SeriesQuery {
-    #[param(inline)]
-    metric: Metric,
-    camera: Option<String>,
-    limit: Option<u32>,
-}
-
-/// The last points of a metric, of one camera or of the most recent ones.
-#[utoipa::path(
-    get,
-    path = "/api/v1/series",
-    params(SeriesQuery),
-    responses(
-        (status = 200, description = "A line a camera", body = SeriesList),
-        (status = 400, description = "A parameter is wrong", body = Told),
-    ),
-)]
-pub(super) async fn series(
-    State(app): State<App>,
-    query: Result<Query<SeriesQuery>, QueryRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    let limit = limit(query.limit, DEFAULT_POINTS, MAX_POINTS)?;
-    let cameras = match camera(query.camera)? {
-        Some(camera) => vec![camera],
-        None => {
-            let cameras = app.catalogue.cameras(MAX_SERIES, 0).await?;
-            cameras.into_iter().map(|c| c.camera).collect()
-        }
-    };
-    let mut series = Vec::with_capacity(cameras.len());
-    for camera in &cameras {
-        series.push(app.catalogue.series(camera, query.metric, limit).await?);
-    }
-    Ok(Json(json!(SeriesList { series })))
 }

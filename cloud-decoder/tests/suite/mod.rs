@@ -6,8 +6,31 @@ pub mod objects;
 pub mod queue;
 pub mod watchlist;
 
-use cloud_decoder::frame::{Label, NewFrame, Score};
+use cloud_decoder::{
+    frame::{Label, NewFrame, Score},
+    store::catalogue::{Catalogue, Database, FrameRows, Watchlist},
+};
 use uuid::Uuid;
+
+/// A database and its handles.
+#[derive(Clone)]
+pub struct Handles {
+    pub database: Database,
+    pub catalogue: Catalogue,
+    pub rows: FrameRows,
+    pub watchlist: Watchlist,
+}
+
+impl From<Database> for Handles {
+    fn from(database: Database) -> Self {
+        Self {
+            catalogue: Catalogue(database.clone()),
+            rows: FrameRows(database.clone()),
+            watchlist: Watchlist(database.clone()),
+            database,
+        }
+    }
+}
 
 /// A frame with latents and a label, captured and received a second apart.
 pub fn frame(camera: &str) -> NewFrame {

@@ -1,7 +1,7 @@
 //! What objects do.
 
 use bytes::Bytes;
-use cloud_decoder::objects::{Kind, Objects};
+use cloud_decoder::store::objects::{Kind, Objects};
 use futures::TryStreamExt as _;
 use uuid::Uuid;
 

@@ -1,22 +1,24 @@
 //! What a decode queue does.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use cloud_decoder::{
-    catalogue::{Catalogue, End},
     frame::{Frame, NewFrame},
-    queue::{Claim, Queue},
+    store::{
+        catalogue::AttemptEnd,
+        queue::{Claim, Queue},
+    },
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::frame;
+use super::{Handles, frame};
 
 /// Longer than anything here takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A catalogue and the queue beside it.
-pub type Pair = (Arc<dyn Catalogue>, Box<dyn Queue>);
+pub type Pair = (Handles, Box<dyn Queue>);
 
 /// All that follows, on new queues.
 pub async fn all(mut new: impl AsyncFnMut() -> Pair) {
@@ -28,7 +30,7 @@ pub async fn all(mut new: impl AsyncFnMut() -> Pair) {
 }
 
 async fn offer(pair: &Pair, frames: Vec<NewFrame>) -> Vec<Frame> {
-    let rows = pair.0.insert(frames).await.expect("inserted");
+    let rows = pair.0.rows.insert(frames).await.expect("inserted");
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     pair.1.offer(&rows, false).await.expect("offered");
     rows
@@ -64,7 +66,7 @@ async fn every_frame_is_taken_once(pair: Pair) {
     assert!(more.expect("asked").is_none(), "no frame is there twice");
     for claim in taken {
         let id = claim.frame.new.id;
-        pair.0.failed(id, "test").await.expect("written");
+        pair.0.rows.failed(id, "test").await.expect("written");
         pair.1.done(claim).await.expect("done");
     }
 }
@@ -79,10 +81,10 @@ async fn what_is_given_back_comes_again(pair: Pair) {
     };
     let first = take(queue).await;
     assert_eq!(first.frame.attempts, 1);
-    back(first, End::Failed).await;
+    back(first, AttemptEnd::Failed).await;
     let second = take(queue).await;
     assert_eq!(second.frame.attempts, 2);
-    back(second, End::NotItsFault).await;
+    back(second, AttemptEnd::NotItsFault).await;
     let third = take(queue).await;
     assert_eq!(third.frame.attempts, 2, "the second did not count");
     assert_eq!(third.frame.begun, 1, "the first two have ended");
@@ -92,20 +94,35 @@ async fn what_is_given_back_comes_again(pair: Pair) {
 async fn what_was_cut_short_is_told(pair: Pair) {
     let id = offer(&pair, vec![frame("gate")]).await[0].new.id;
     let (catalogue, queue) = (&pair.0, &*pair.1);
-    assert!(catalogue.untried().await.expect("asked"));
+    assert!(catalogue.catalogue.has_untried().await.expect("asked"));
     let claim = take(queue).await;
-    assert!(!catalogue.untried().await.expect("asked"));
-    catalogue.risk(id).await.expect("noted");
-    let begun = catalogue.get(id).await.expect("asked").expect("there");
+    assert!(!catalogue.catalogue.has_untried().await.expect("asked"));
+    catalogue.rows.mark_alone(id).await.expect("noted");
+    let begun = catalogue
+        .catalogue
+        .get(id)
+        .await
+        .expect("asked")
+        .expect("there");
     assert_eq!((begun.attempts, begun.begun, begun.deaths), (0, 1, 1));
-    let back = queue.give_back(&claim, Duration::from_millis(1), End::NotBegun);
+    let back = queue.give_back(&claim, Duration::from_millis(1), AttemptEnd::NotBegun);
     back.await.expect("given back");
-    let begun = catalogue.get(id).await.expect("asked").expect("there");
+    let begun = catalogue
+        .catalogue
+        .get(id)
+        .await
+        .expect("asked")
+        .expect("there");
     assert_eq!((begun.attempts, begun.begun, begun.deaths), (0, 0, 1));
     let claim = take(queue).await;
-    let back = queue.give_back(&claim, Duration::from_millis(1), End::Failed);
+    let back = queue.give_back(&claim, Duration::from_millis(1), AttemptEnd::Failed);
     back.await.expect("given back");
-    let ended = catalogue.get(id).await.expect("asked").expect("there");
+    let ended = catalogue
+        .catalogue
+        .get(id)
+        .await
+        .expect("asked")
+        .expect("there");
     assert_eq!((ended.attempts, ended.begun, ended.deaths), (1, 0, 0));
 }
 
@@ -113,7 +130,7 @@ async fn what_waits_no_more_is_not_given(pair: Pair) {
     let frames = vec![frame("gate"), frame("gate")];
     let (settled, waiting) = (frames[0].id, frames[1].id);
     offer(&pair, frames).await;
-    pair.0.failed(settled, "test").await.expect("written");
+    pair.0.rows.failed(settled, "test").await.expect("written");
     assert_eq!(take(&*pair.1).await.frame.new.id, waiting);
 }
 
@@ -125,6 +142,8 @@ async fn an_empty_queue_lets_go(pair: Pair) {
     stop.cancel();
     let none = timeout(LIMIT, queue.take(&stop)).await.expect("in time");
     assert!(none.expect("asked").is_none());
-    timeout(LIMIT, queue.room()).await.expect("there is room");
+    timeout(LIMIT, queue.capacity())
+        .await
+        .expect("there is room");
     assert_eq!(queue.recover().await.expect("compared"), 0);
 }

@@ -1,0 +1,188 @@
+//! Stream and consumers of the decode queue: made by the first process that starts, with patience for a cluster that
+//! has just started and is still electing.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self, Context, ErrorCode,
+    consumer::{AckPolicy, PullConsumer, pull},
+    context::{CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind},
+    stream::{
+        Config, ConsumerError, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType,
+        Stream,
+    },
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::contract::{QueueError, failed};
+
+const STREAM: &str = "PATCHWIRE_DECODE";
+const SUBJECTS: &str = "patchwire.decode.*";
+pub(super) const LIVE: &str = "patchwire.decode.live";
+pub(super) const BACKLOG: &str = "patchwire.decode.backlog";
+/// A worker that says nothing for so long is taken for dead.
+const ACK_WAIT: Duration = Duration::from_secs(15);
+/// Copies of the stream where the cluster has as many servers.
+const REPLICAS: usize = 3;
+/// Most frames of one consumer that workers have, those included whose retry is not due.
+const MAX_HELD: i64 = 10_000;
+/// How long a cluster may take until it makes what is asked for, but for the last try.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest that a try may take, all its requests together.
+const TRY: Duration = Duration::from_secs(10);
+/// Pause before the second try, doubled for each further one up to the longest.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// A stream and its two consumers.
+pub(super) struct Opened {
+    pub(super) stream: Stream<()>,
+    pub(super) live: PullConsumer,
+    pub(super) backlog: PullConsumer,
+}
+
+/// Makes sure that all is there, and tries again for [`TIMEOUT`] what may work by and by.
+pub(super) async fn open(context: &Context, max_frames: u64) -> Result<Opened, QueueError> {
+    let begun = Instant::now();
+    let mut pause = PAUSE;
+    loop {
+        let last = begun.elapsed() + pause >= TIMEOUT;
+        let made = timeout(TRY, make(context, max_frames, last)).await;
+        match made.unwrap_or_else(|late| Err(failed("opening the queue")(late))) {
+            Err(QueueError::JetStream { what, error }) if may_pass(&error) => {
+                if last {
+                    return Err(QueueError::NotReady {
+                        seconds: TIMEOUT.as_secs(),
+                        what,
+                        error,
+                    });
+                }
+                tracing::warn!(what, %error, "JetStream is not ready yet, trying again");
+            }
+            made => return made,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Makes sure that all is there.
+pub(super) async fn make(
+    context: &Context,
+    max_frames: u64,
+    last: bool,
+) -> Result<Opened, QueueError> {
+    let stream = open_stream(context, max_frames, last).await?;
+    Ok(Opened {
+        live: consumer(&stream, "live", LIVE).await?,
+        backlog: consumer(&stream, "backlog", BACKLOG).await?,
+        stream,
+    })
+}
+
+/// The stream as it should be, of as many copies as there are servers for; a stream's copies are not taken away again.
+/// A new one is made of fewer copies by a cluster only where `fewer_will_do`.
+async fn open_stream(
+    context: &Context,
+    max_frames: u64,
+    fewer_will_do: bool,
+) -> Result<Stream<()>, QueueError> {
+    let what = "making the stream";
+    let config = |num_replicas| Config {
+        name: STREAM.to_owned(),
+        subjects: vec![SUBJECTS.to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        // What comes while the bound is being looked at has room too.
+        max_messages: i64::try_from(max_frames + max_frames / 10 + 1024).unwrap_or(i64::MAX),
+        num_replicas,
+        ..Config::default()
+    };
+    let there = match context.get_stream(STREAM).await {
+        Ok(stream) => Some(stream.cached_info().config.num_replicas),
+        Err(error) if is_absent(&error.kind()) => None,
+        Err(error) => return Err(failed(what)(error)),
+    };
+    let copies = there.unwrap_or(1);
+    let made = context
+        .create_or_update_stream(config(REPLICAS.max(copies)))
+        .await;
+    if let Err(error) = made {
+        let no_cluster = is_one_of(
+            &error,
+            [
+                ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
+                ErrorCode::STREAM_REPLICAS_NOT_UPDATABLE,
+            ],
+        );
+        let too_few_servers = is_one_of(
+            &error,
+            [
+                ErrorCode::CLUSTER_NO_PEERS,
+                ErrorCode::INSUFFICIENT_RESOURCES,
+            ],
+        );
+        let electing = there.is_none() && !fewer_will_do;
+        if !no_cluster && (!too_few_servers || electing) {
+            return Err(failed(what)(error));
+        }
+        if too_few_servers {
+            tracing::warn!(copies, "NATS has too few servers for three copies");
+        }
+        let made = context.create_or_update_stream(config(copies)).await;
+        made.map_err(failed(what))?;
+    }
+    let stream = context.get_stream_no_info(STREAM).await;
+    stream.map_err(failed(what))
+}
+
+async fn consumer(
+    stream: &Stream<()>,
+    name: &str,
+    subject: &str,
+) -> Result<PullConsumer, QueueError> {
+    let config = pull::Config {
+        durable_name: Some(name.to_owned()),
+        filter_subject: subject.to_owned(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        // Attempts are bounded by the count in the row, which ends as failed.
+        max_deliver: -1,
+        max_ack_pending: MAX_HELD,
+        ..pull::Config::default()
+    };
+    let made = stream.create_consumer(config).await;
+    made.map_err(failed("making the consumer"))
+}
+
+fn is_absent(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(answer)
+        if answer.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn is_one_of(error: &CreateStreamError, codes: [ErrorCode; 2]) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(answer)
+        if codes.contains(&answer.error_code()))
+}
+
+/// Whether it may work later: JetStream did not answer, is not there yet, or has not met its servers yet.
+fn may_pass(error: &async_nats::Error) -> bool {
+    const BAD_REQUEST: usize = 400;
+    answer(error).is_none_or(|answer| {
+        answer.code() != BAD_REQUEST || answer.error_code() == ErrorCode::CLUSTER_NO_PEERS
+    })
+}
+
+/// What JetStream itself said, if it did.
+fn answer(error: &async_nats::Error) -> Option<jetstream::Error> {
+    let of_stream = error.downcast_ref().map(CreateStreamError::kind);
+    let of_search = error.downcast_ref().map(GetStreamError::kind);
+    let of_consumer = error.downcast_ref().map(ConsumerError::kind);
+    match (of_stream, of_search, of_consumer) {
+        (Some(CreateStreamErrorKind::JetStream(answer)), ..)
+        | (_, Some(GetStreamErrorKind::JetStream(answer)), _)
+        | (.., Some(ConsumerErrorKind::JetStream(answer))) => Some(answer),
+        _ => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading a frame's objects.
+
+use bytes::Bytes;
+use patchwire_proto::latent::LatentFrame;
+use uuid::Uuid;
+
+use super::{
+    frame_store::FrameStore,
+    objects::{Kind, ObjectError, Opened},
+    stored_frame::StoredFrame,
+};
+use crate::frame::Frame;
+
+/// Why a frame fails whose objects are damaged. They are kept, and looked at again.
+pub(crate) const DAMAGED: &str = "its objects are damaged where they are kept";
+
+/// Why a frame's objects could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    #[error("the latents object is missing")]
+    MissingLatents,
+    #[error("{DAMAGED}")]
+    Damaged,
+}
+
+/// A camera's own picture, to compare with.
+pub(crate) struct Original {
+    pub(crate) media_type: String,
+    pub(crate) data: Bytes,
+    /// Of its pixels, where the edge node told.
+    pub(crate) crc32c: Option<u32>,
+}
+
+impl FrameStore {
+    /// A frame's latents, and its original where it has one.
+    pub(crate) async fn read_frame(
+        &self,
+        frame: &Frame,
+    ) -> Result<(LatentFrame, Option<Original>), ReadError> {
+        let id = frame.new.id;
+        let object = self.objects.get(Kind::Latents, id).await?;
+        let Some(object) = object else {
+            self.objects.check_present().await?;
+            return Err(ReadError::MissingLatents);
+        };
+        let damaged = |error: String| {
+            tracing::warn!(frame = %id, error, "an object is not as it was written");
+            ReadError::Damaged
+        };
+        let stored = StoredFrame::decode(object).map_err(|error| damaged(error.to_string()))?;
+        // The container was checked before it was stored.
+        let latents =
+            LatentFrame::decode(stored.latents).map_err(|error| damaged(error.to_string()))?;
+        let Some(media_type) = &frame.new.original_type else {
+            return Ok((latents, None));
+        };
+        let Some(data) = self.objects.get(Kind::Original, id).await? else {
+            self.objects.check_present().await?;
+            tracing::warn!(frame = %id, "the original is gone: nothing is measured");
+            return Ok((latents, None));
+        };
+        let record = stored.record.as_ref();
+        if !record.is_none_or(|record| record.has_original(&data)) {
+            return Err(damaged("the original".to_owned()));
+        }
+        let original = Original {
+            media_type: media_type.clone(),
+            data,
+            crc32c: frame.new.original_crc32c,
+        };
+        Ok((latents, Some(original)))
+    }
+
+    /// Reads an object; `None` when there is none.
+    pub(crate) async fn read_object(
+        &self,
+        kind: Kind,
+        frame: Uuid,
+    ) -> Result<Option<Bytes>, ObjectError> {
+        self.objects.get(kind, frame).await
+    }
+
+    /// Opens an object to be read piece by piece; `None` when there is none.
+    pub(crate) async fn open_object(
+        &self,
+        kind: Kind,
+        frame: Uuid,
+    ) -> Result<Option<Opened>, ObjectError> {
+        self.objects.open(kind, frame).await
+    }
+}
