@@ -1,9 +1,9 @@
 // Labels over time with their scores, how often each was seen, and the newest.
 
-import * as api from "./api.js";
-import { $, colourOf, count, h, percent, renew, time } from "./dom.js";
-import { figure, onTheme } from "./plot.js";
-import { library } from "./views.js";
+import * as api from "../lib/api.js";
+import { $, colourOf, count, h, percent, renew, time } from "../lib/dom.js";
+import { figure, onTheme } from "../lib/plot.js";
+import { library } from "../views.js";
 
 /** Labels that are plotted and counted. */
 const KEPT = 500;

@@ -1,7 +1,7 @@
 // Frames that could not be decoded, why, and one more attempt.
 
-import * as api from "./api.js";
-import { $, count, dateTime, h, plural } from "./dom.js";
+import * as api from "../lib/api.js";
+import { $, count, dateTime, h, plural } from "../lib/dom.js";
 
 const PAGE = 50;
 

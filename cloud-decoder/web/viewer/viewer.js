@@ -1,14 +1,14 @@
 // One frame in full: its pictures compared in five ways, and what is known of it.
 
-import * as api from "./api.js";
-import { $, ago, count, dateTime, h, plural } from "./dom.js";
+import * as api from "../lib/api.js";
+import { $, ago, count, dateTime, h, plural } from "../lib/dom.js";
 import * as errors from "./errors.js";
 import { facts } from "./facts.js";
-import { know } from "./nodes.js";
+import { know } from "../lib/nodes.js";
 import * as patches from "./patches.js";
-import { comparison } from "./slider.js";
+import { comparison } from "../lib/slider.js";
 import { sameSize } from "./samesize.js";
-import { neighbour } from "./wall.js";
+import { neighbour } from "../lib/wall.js";
 
 const MODES = [
   ["slider", "Slider"], ["pair", "Side by side"], ["error", "Error map"], ["patches", "Patches"], ["jpeg", "JPEG"],

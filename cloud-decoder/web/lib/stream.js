@@ -9,7 +9,7 @@ export function listen({ ready, frame, lost }) {
   function open() {
     clearTimeout(waiting);
     waiting = null;
-    const source = new EventSource(new URL("api/v1/events", import.meta.url));
+    const source = new EventSource(new URL("../api/v1/events", import.meta.url));
     for (const name of ["ready", "reload"]) source.addEventListener(name, ready);
     source.addEventListener("frame", (event) => frame(event.data));
     source.addEventListener("error", () => {

@@ -1,6 +1,6 @@
 // Where the reconstruction differs from the original, as a heat map over the picture.
 
-import { h } from "./dom.js";
+import { h } from "../lib/dom.js";
 
 /** Most pixels that are compared; larger frames are compared at a lower resolution. */
 const MAX_PIXELS = 4_000_000;

@@ -1,7 +1,7 @@
 // What is known of a frame: figures, label, quality, the time that each stage took, its program, its identity.
 
-import { bytes, count, dateTime, decibel, h, millis, percent, rate, ratio, similarity } from "./dom.js";
-import { program } from "./nodes.js";
+import { bytes, count, dateTime, decibel, h, millis, percent, rate, ratio, similarity } from "../lib/dom.js";
+import { program } from "../lib/nodes.js";
 
 const PATCH = 32;
 

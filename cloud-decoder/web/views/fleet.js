@@ -1,9 +1,9 @@
 // The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
 
-import * as api from "./api.js";
-import { $, ago, bytes, colourOf, count, dateTime, decibel, h, painted, percent, plural, rate, renew } from "./dom.js";
-import * as nodes from "./nodes.js";
-import * as wall from "./wall.js";
+import * as api from "../lib/api.js";
+import { $, ago, bytes, colourOf, count, dateTime, decibel, h, painted, percent, plural, rate, renew } from "../lib/dom.js";
+import * as nodes from "../lib/nodes.js";
+import * as wall from "../lib/wall.js";
 
 /** Cards shown at first, and added by each press of the button below them. */
 const PAGE = 48;

@@ -1,8 +1,8 @@
 // The reconstruction against a JPEG of the original that has no more bytes than the latents.
 
-import * as api from "./api.js";
-import { bytes, decibel, h, similarity } from "./dom.js";
-import { comparison } from "./slider.js";
+import * as api from "../lib/api.js";
+import { bytes, decibel, h, similarity } from "../lib/dom.js";
+import { comparison } from "../lib/slider.js";
 
 function figures(name, { psnr_db, ssim, ms_ssim }, size, note) {
   return h("tr", {}, h("th", { scope: "row" }, name, note ? h("small", {}, ` ${note}`) : null),

@@ -1,10 +1,10 @@
 // Quality, rate and latency over time, per camera or per program, and the drift of the latents.
 
-import * as api from "./api.js";
-import { $, colourOf, h, millis, renew, roundMillis, throttled } from "./dom.js";
-import * as drift from "./drift.js";
-import { figure, onTheme } from "./plot.js";
-import { library } from "./views.js";
+import * as api from "../lib/api.js";
+import { $, colourOf, h, millis, renew, roundMillis, throttled } from "../lib/dom.js";
+import * as drift from "../lib/drift.js";
+import { figure, onTheme } from "../lib/plot.js";
+import { library } from "../views.js";
 
 const HEIGHT = 190;
 const POINTS = 200;

@@ -1,7 +1,7 @@
 // The 32 x 32 patches of a frame and the error of each; one of them enlarged.
 
-import * as api from "./api.js";
-import { count, decibel, h } from "./dom.js";
+import * as api from "../lib/api.js";
+import { count, decibel, h } from "../lib/dom.js";
 
 /** PSNR in dB that has the strongest and the weakest tint. */
 const WORST = 18, BEST = 36;
