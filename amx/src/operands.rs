@@ -44,7 +44,7 @@ impl Element for bf16 {
 pub(crate) mod private {
     use super::{COLUMNS, Element, Line};
 
-    /// What the crate needs to know of an element.
+    /// Details of an element that only this crate uses.
     pub trait Sealed: Sized {
         const INTEGER: bool;
 

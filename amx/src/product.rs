@@ -23,7 +23,8 @@ enum Kind {
 }
 
 impl Amx {
-    /// The instructions of this machine, if it has them for both kinds of elements and the system grants their registers.
+    /// The instructions of this machine, if it has them for both kinds of elements and the system grants their
+    /// registers.
     pub fn detect() -> Option<Self> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         return machine::Present::detect().map(|present| Self(Kind::Machine(present)));
@@ -31,8 +32,8 @@ impl Amx {
         None
     }
 
-    /// Plain code that computes the same on any machine, for tests. Products in bf16 are those of the instructions to the bit,
-    /// but for subnormal numbers, which they take for zero.
+    /// Plain code that computes the same on any machine, for tests. Products in bf16 are those of the instructions to
+    /// the bit, but for subnormal numbers, which they take for zero.
     pub fn emulated() -> Self {
         Self(Kind::Plain)
     }
@@ -68,8 +69,8 @@ impl Amx {
         }
     }
 
-    /// The most that one core could do: measured operations per second on registers alone, two per multiply-accumulate. None
-    /// if emulated.
+    /// The most that one core could do: measured operations per second on registers alone, two per multiply-accumulate.
+    /// None if emulated.
     pub fn peak<T: Element>(self) -> Option<f64> {
         let measured = (0..PEAK_RUNS).filter_map(|_| {
             let started = Instant::now();

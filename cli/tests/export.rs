@@ -1,5 +1,5 @@
-//! The ONNX files that `export` writes, by their structure. That they compute what they should is tested where an engine is:
-//! `training/tests/test_onnx.py`.
+//! The ONNX files that `export` writes, by their structure. That they compute what they should is tested where an
+//! engine is: `training/tests/test_onnx.py`.
 
 mod common;
 

@@ -19,18 +19,19 @@ const SCALAR_SIDE: u32 = 96;
 /// One path of the encoder.
 #[derive(Debug, Serialize)]
 pub(super) struct EncoderFigures {
-    /// Of the shipped programs.
+    /// The task of the shipped program.
     pub(super) task: String,
     pub(super) path: &'static str,
     pub(super) threads: usize,
     pub(super) gops: f64,
     pub(super) patches_per_s: f64,
-    /// Of the path's peak on so many cores; none for the scalar path.
+    /// Share of the path's peak on this number of cores; none for the scalar path.
     pub(super) share_of_peak: Option<f64>,
 }
 
-/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full precision the
-/// decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
+/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full
+/// precision the decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above
+/// 1 are possible.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
     /// Of those that are shipped.

@@ -1,4 +1,4 @@
-//! What the demo's cameras see: the shipped sample photographs, or images of the user's.
+//! Images of the demo's cameras: the shipped sample photographs, or the user's.
 
 use std::borrow::Cow;
 use std::io::Cursor;

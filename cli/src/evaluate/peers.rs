@@ -35,7 +35,7 @@ struct Entry {
     images: BTreeMap<String, u64>,
 }
 
-/// What a codec spends its bytes on.
+/// The data that a codec spends its bytes on.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Unit {

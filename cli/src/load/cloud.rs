@@ -19,7 +19,8 @@ use super::pulse::listened;
 use super::tally::Tally;
 use crate::args::LoadArgs;
 
-/// Longest wait for a welcome. An edge node waits for 5 s; thousands that call from one machine may be slow for want of it.
+/// Longest wait for a welcome. An edge node waits for 5 s; thousands that call from one machine may be slow for want of
+/// it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where nodes connect to, and as what.

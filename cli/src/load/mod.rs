@@ -1,8 +1,8 @@
 //! `load`: many edge nodes in one process, whose frames come when they come.
 //!
-//! The load is open: when a frame is due does not depend on how fast the cloud answers, and its latency counts from then, so
-//! that a cloud which falls behind is not asked less ("coordinated omission"). Frames of all nodes together are a Poisson
-//! process, each of a node by chance, so those of each node are one too.
+//! The load is open: when a frame is due does not depend on how fast the cloud answers, and its latency counts from
+//! then, so that a cloud which falls behind is not asked less ("coordinated omission"). Frames of all nodes together
+//! are a Poisson process, each of a node by chance, so those of each node are one too.
 
 mod arrivals;
 mod cloud;

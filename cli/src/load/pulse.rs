@@ -1,8 +1,8 @@
 //! A connection's heartbeat: how long the other side says nothing.
 //!
-//! Both sides of an uplink ping when they have heard nothing for a while, and are answered at once by the other side's HTTP/2,
-//! not by what is behind it. So a connection that is silent for longer than that, and a wait on top, has missed a heartbeat,
-//! whether it survives or not.
+//! Both sides of an uplink ping when they have heard nothing for a while, and are answered at once by the other side's
+//! HTTP/2, not by what is behind it. So a connection that is silent for longer than that, and a wait on top, has missed
+//! a heartbeat, whether it survives or not.
 
 use std::sync::Arc;
 use std::time::Duration;

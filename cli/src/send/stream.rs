@@ -34,7 +34,8 @@ pub(super) fn is_one(path: &Path) -> bool {
     path == Path::new("-") || ends(path, &VIDEOS) || is_motion_jpeg(path)
 }
 
-/// Whether a path is motion JPEG. Its frames are sent as they are and damaged ones are reported; ffmpeg would conceal them.
+/// Whether a path is motion JPEG. Its frames are sent as they are and damaged ones are reported; ffmpeg would conceal
+/// them.
 fn is_motion_jpeg(path: &Path) -> bool {
     ends(path, &["mjpeg", "mjpg"])
 }

@@ -1,4 +1,4 @@
-//! What the cameras were told: the frames that were accepted, and those whose answer did not come.
+//! The answers that the cameras got: accepted frames, and frames without an answer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -59,7 +59,7 @@ pub(crate) struct AnswerLog {
     pages: Mutex<Pages>,
 }
 
-/// What was taken down.
+/// The recorded answers.
 #[derive(Clone, Default)]
 pub(crate) struct Pages {
     /// By frame id, what was answered 202.
@@ -70,7 +70,7 @@ pub(crate) struct Pages {
     pub(crate) refused: BTreeMap<u16, u64>,
 }
 
-/// What became of one post.
+/// The outcome of one post.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
     Accepted(Uuid),

@@ -100,7 +100,7 @@ async fn expired(site: &Site, accepted: &Accepted, id: Uuid) -> Result<bool> {
     Ok(fate(site, accepted.edge, id).await?.has_expired())
 }
 
-/// What an edge node says of a frame that it took.
+/// An edge node's state of a frame that it accepted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fate {

@@ -1,4 +1,4 @@
-//! What an edge node fetches by itself: files in a folder, and a camera's stream of motion JPEG.
+//! The sources of an edge node: files in a folder, and a camera's stream of motion JPEG.
 
 use std::{
     fs, io,
@@ -105,7 +105,7 @@ impl Feeds {
         self.camera.breaks.store(true, Relaxed);
     }
 
-    /// What is in the folder.
+    /// The pictures in the folder.
     pub(crate) fn files(&self) -> Vec<Picture> {
         let files = 0..self.files.load(Relaxed);
         files
@@ -113,7 +113,7 @@ impl Feeds {
             .collect()
     }
 
-    /// What the camera has sent, or begun to.
+    /// The pictures that the camera has sent or begun to send.
     pub(crate) fn served(&self) -> Vec<Picture> {
         let served = 0..self.camera.served.load(Relaxed);
         served
@@ -137,7 +137,7 @@ impl Camera {
             };
             let camera = Arc::clone(&self);
             tokio::spawn(async move {
-                // Whoever looks may leave.
+                // A client may disconnect.
                 camera.serve(connection).await.ok();
             });
         }

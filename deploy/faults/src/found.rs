@@ -29,7 +29,7 @@ pub(crate) fn sum(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()
 }
 
-/// What the cloud says of a label.
+/// A label in the cloud's record.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub(crate) struct Label {
     pub(crate) program_id: String,
@@ -76,7 +76,7 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Original {
     pub(crate) file: Sum,
-    /// Of the pixels of a lossless one.
+    /// Digest of the pixels, for a lossless original.
     pub(crate) pixels: Option<Sum>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Original {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) row: Row,
-    /// Of the container.
+    /// Digest of the latent container.
     pub(crate) latents: Option<Sum>,
     pub(crate) original: Option<Original>,
     /// When it was looked at, in milliseconds since the Unix epoch.

@@ -12,7 +12,7 @@ use crate::{
 /// Milliseconds by which two clocks that are right may differ.
 const SLACK_MS: i64 = 100;
 
-/// What a frame of a picture has to be.
+/// The expected or actual content of a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     camera: String,
@@ -22,7 +22,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Of a picture, encoded by a program at a rate where it has latents.
+    /// The expected content of a picture, with latents by a program at a rate if it is compressed.
     pub(crate) fn expected(
         models: &Models,
         picture: &Picture,
@@ -48,7 +48,7 @@ impl Content {
         })
     }
 
-    /// Of a frame that is there.
+    /// The content of a frame in the cloud.
     pub(crate) fn of(found: &Found) -> Self {
         let record = &found.row.record;
         Self {
@@ -60,7 +60,7 @@ impl Content {
     }
 }
 
-/// What the clocks of the services may have said.
+/// The clock errors of the services.
 pub(crate) trait Clocks {
     /// By how many seconds that of an edge node, or that of the cloud, may have been wrong within these milliseconds.
     fn wrong(&self, edge: Option<usize>, from_ms: i64, to_ms: i64) -> Vec<i64>;

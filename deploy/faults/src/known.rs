@@ -14,7 +14,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// What is known of a frame.
+    /// A frame, now or as it was seen earlier.
     pub(crate) fn find(&self, id: Uuid) -> Option<&Found> {
         self.there.get(&id).or_else(|| self.seen.get(&id))
     }

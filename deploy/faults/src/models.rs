@@ -65,7 +65,7 @@ impl Models {
         })
     }
 
-    /// What the edge makes of a picture with a program, given as hexadecimal id, at a rate.
+    /// The latents of a picture, by a program (hexadecimal id) at a rate.
     pub(crate) fn latents(
         &self,
         picture: &Picture,
@@ -89,7 +89,7 @@ impl Models {
         self.classifier.program().id().to_string()
     }
 
-    /// What the edge sees on a picture, most likely class first.
+    /// The edge's label for a picture, most likely class first.
     pub(crate) fn label(&self, picture: &Picture) -> Result<Vec<Score>> {
         let program = self.classifier.program();
         let logits =
@@ -109,7 +109,7 @@ impl Models {
         Ok(ranked.into_iter().map(score).collect())
     }
 
-    /// What the cloud makes of latents: interleaved RGB.
+    /// The cloud's picture of latents: interleaved RGB.
     pub(crate) fn reconstruct(&self, latents: &LatentFrame) -> Result<Vec<u8>> {
         let pair = self.pairs.get(&hex::encode(latents.program));
         let (_, decoder) = pair.context("a program of another")?;

@@ -7,7 +7,7 @@ use chrono::DateTime;
 use reqwest::{Client, StatusCode};
 use uuid::Uuid;
 
-/// What an object holds.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Latents,

@@ -1,4 +1,4 @@
-//! What the cameras see: a picture for each number, the same for the same seed.
+//! The pictures of the cameras: one for each number, the same for the same seed.
 
 use std::io::Cursor;
 
@@ -59,7 +59,7 @@ impl Form {
     }
 }
 
-/// What is asked for.
+/// The task of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Task {
     Compress,
@@ -153,7 +153,7 @@ impl Picture {
         picture
     }
 
-    /// What is sent.
+    /// The bytes that are sent.
     pub(crate) fn body(&self) -> Result<Vec<u8>> {
         let rgb = self.scene();
         let (width, height, kind) = (self.width, self.height, ExtendedColorType::Rgb8);

@@ -1,4 +1,4 @@
-//! What a run does.
+//! The scenarios of a run.
 
 mod copies;
 mod day;

@@ -56,7 +56,7 @@ pub(crate) struct Site {
     pub(crate) objects: ObjectReader,
     /// Where doors ask for TLS and tokens.
     pub(crate) secrets: Option<Secrets>,
-    /// What the first edge node fetches.
+    /// The sources of the first edge node.
     pub(crate) feeds: Option<Feeds>,
     /// Where frames may be taken away again.
     pub(crate) watcher: Option<Watcher>,
@@ -219,7 +219,8 @@ impl Site {
         }
     }
 
-    /// Frames in the spools and in the queue of the decoder, and files that are still to be taken; services that do not answer count as one frame.
+    /// Frames in the spools and in the queue of the decoder, and files that are still to be taken; services that do not
+    /// answer count as one frame.
     pub(crate) async fn under_way(&self) -> [u64; 2] {
         let mut spooled = 0;
         for edge in self.all(Kind::Edge) {

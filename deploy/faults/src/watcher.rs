@@ -15,7 +15,7 @@ use crate::{
     object_reader::ObjectReader,
 };
 
-/// What was seen.
+/// The frames seen so far.
 #[derive(Default)]
 pub(crate) struct Watcher(Mutex<Seen>);
 

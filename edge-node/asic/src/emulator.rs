@@ -39,8 +39,9 @@ impl Kernel {
             .collect()
     }
 
-    /// The most that one core of this machine could do on this path: measured operations per second of its instructions on
-    /// registers alone, two per multiply-accumulate. None for the scalar path and for paths that this machine cannot run.
+    /// The most that one core of this machine could do on this path: measured operations per second of its instructions
+    /// on registers alone, two per multiply-accumulate. None for the scalar path and for paths that this machine cannot
+    /// run.
     pub fn peak(self) -> Option<f64> {
         let simd = Simd::detect(self)?;
         if let Some(amx) = simd.tiles() {

@@ -36,7 +36,8 @@
 //!     packed kept channels    only if gap_bits > 0: gap_bits-bit fields, kernel after kernel, see below
 //!     packed weights   ceil(count * bits / 8) bytes, order: kernel, kernel row, kernel column, kept input channel
 //!                      of the group
-//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as kernels
+//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as
+//! kernels
 //!                      if mirror is 1
 //! 1 max pooling
 //!     kernel        u8   1 to 32, square
@@ -49,11 +50,11 @@
 //! and keeps the next one, which must exist; v = 2^gap_bits - 1 skips as many and keeps none. A kernel ends where no
 //! channel of its group is left, and may keep none. Weights of channels that are not kept count 0.
 //!
-//! Mirrored kernels: half of the layer is stored, no kernel is pruned. With 1, kernels and biases are those of the first
-//! half of the output channels; channel c + out_channels / 2 has the bias of channel c, and its weight at column x and
-//! input channel i is channel c's at column width - 1 - x and input channel i + n / 2 modulo n, of n input channels
-//! (pixels: at input channel i). With 2, kernels hold the first n / 2 input channels; their weight at column x and input
-//! channel i + n / 2 is that at column width - 1 - x and input channel i.
+//! Mirrored kernels: half of the layer is stored, no kernel is pruned. With 1, kernels and biases are those of the
+//! first half of the output channels; channel c + out_channels / 2 has the bias of channel c, and its weight at column
+//! x and input channel i is channel c's at column width - 1 - x and input channel i + n / 2 modulo n, of n input
+//! channels (pixels: at input channel i). With 2, kernels hold the first n / 2 input channels; their weight at column x
+//! and input channel i + n / 2 is that at column width - 1 - x and input channel i.
 //!
 //! Invariants, each refused with its own error when broken:
 //! - every value is in its range, every weight in its set, unused bits of a last byte are 0, nothing trails;
@@ -62,7 +63,8 @@
 //!   1 x 1 x count of labels); latent bit i of a patch is position (y, x, channel) in row-major order;
 //! - no accumulator can leave i32 for any input;
 //! - packed weights, kernel indices, kept channels, biases, shifts (5 bits a convolution to codes) and the largest sum
-//!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576 bits.
+//!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576
+//! bits.
 //!
 //! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
 

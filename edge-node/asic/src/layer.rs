@@ -77,7 +77,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Multiply-accumulates per patch, padding included. A shared kernel counts once, a mirrored one twice; pooling counts 0.
+    /// Multiply-accumulates per patch, padding included. A shared kernel counts once, a mirrored one twice; pooling
+    /// counts 0.
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => {

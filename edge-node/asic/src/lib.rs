@@ -1,9 +1,9 @@
 //! Bit-exact emulation of a 1-megabit mixed-precision neural encoder ASIC.
 //!
 //! A [`Program`] is loaded into the chip: a layer table with packed weights, biases and shifts, for one
-//! [`Task`]. It comes as a `.nqe` file ([`format`](mod@crate::format) specifies it) and is refused unless it fits [`BUDGET_BITS`].
-//! An [`Emulator`] runs a program on 32x32 patches or on whole frames. [`reference`](mod@reference) is the golden model:
-//! plain scalar integer code that every faster path must equal bit for bit.
+//! [`Task`]. It comes as a `.nqe` file ([`format`](mod@crate::format) specifies it) and is refused unless it fits
+//! [`BUDGET_BITS`]. An [`Emulator`] runs a program on 32x32 patches or on whole frames. [`reference`](mod@reference) is
+//! the golden model: plain scalar integer code that every faster path must equal bit for bit.
 //!
 //! ```
 //! use std::sync::Arc;

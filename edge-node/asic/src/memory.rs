@@ -53,7 +53,7 @@ impl LayerMemory {
         }
     }
 
-    /// What stays on the chip between patches: weights, wiring, biases and shift.
+    /// Bits that stay on the chip between patches: weights, wiring, biases and shift.
     pub fn stored(&self) -> u64 {
         self.weights + self.wiring + self.biases + self.shift
     }

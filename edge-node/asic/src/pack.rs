@@ -88,8 +88,8 @@ impl Packed {
         (BATCH_BYTES / largest.unwrap_or(1)).clamp(1, ROW)
     }
 
-    /// Runs the program on a batch of at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes; `target`
-    /// has the program's kind and their size.
+    /// Runs the program on a batch of at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes;
+    /// `target` has the program's kind and their size.
     pub(crate) fn run(
         &self,
         patches: usize,

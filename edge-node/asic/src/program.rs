@@ -37,8 +37,8 @@ impl Program {
         &self.labels
     }
 
-    /// Scores are the softmax of logits / 2^score_shift. The chip compares logits as they are; the trainer sets the scale of
-    /// a step. 0 for compression.
+    /// Scores are the softmax of logits / 2^score_shift. The chip compares logits as they are; the trainer sets the
+    /// scale of a step. 0 for compression.
     pub fn score_shift(&self) -> u32 {
         match self.layers.last().map(|layer| &layer.op) {
             Some(Op::Conv(conv)) if conv.spec.output == OutputKind::Logits => conv.spec.shift,

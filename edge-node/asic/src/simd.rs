@@ -1,10 +1,10 @@
-//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate. AMX is in a
-//! crate of its own, [`amx`].
+//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate. AMX
+//! is in a crate of its own, [`amx`].
 //!
 //! All instruction sets are exact here. `vpdpbusd` adds four u8 x i8 products to an i32 without saturating.
 //! `vpmaddubsw` adds two products in 16 bits; only as many such sums are added in 16 bits as cannot overflow
-//! ([`Taps::run`]). NEON multiplies signed by signed bytes: codes fit as they are, 128 is subtracted from pixels, and sums
-//! start from a value that corrects for it ([`Taps::starts`]).
+//! ([`Taps::run`]). NEON multiplies signed by signed bytes: codes fit as they are, 128 is subtracted from pixels, and
+//! sums start from a value that corrects for it ([`Taps::starts`]).
 
 mod lanes;
 #[cfg(target_arch = "aarch64")]
@@ -91,8 +91,8 @@ impl Simd {
         Some(Self { tiles, ..simd })
     }
 
-    /// `acc[p * B + b]` = the bias behind `starts[b]` ([`Taps::starts`]) plus, over all taps t, `weights[b * taps + t]` times
-    /// the four bytes of `input` at `bases[p]` + tap t.
+    /// `acc[p * B + b]` = the bias behind `starts[b]` ([`Taps::starts`]) plus, over all taps t, `weights[b * taps + t]`
+    /// times the four bytes of `input` at `bases[p]` + tap t.
     ///
     /// # Panics
     /// When a window reaches beyond `input` or there are not B blocks of weights.
@@ -117,8 +117,9 @@ impl Simd {
             "windows lie in the map"
         );
         match self.isa {
-            // SAFETY: `detect` found AVX2, and the products of `run` taps fit 16 bits. The asserts above bound every read:
-            // input[base + offset..][..4] since offset + 4 <= reach, and weights[b * taps + t]; writes are to acc[..P * B].
+            // SAFETY: `detect` found AVX2, and the products of `run` taps fit 16 bits. The asserts above bound every
+            // read: input[base + offset..][..4] since offset + 4 <= reach, and weights[b * taps + t]; writes are to
+            // acc[..P * B].
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe {
                 let run = taps.run();
@@ -144,7 +145,8 @@ impl Simd {
 }
 
 impl Simd {
-    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in vector registers.
+    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in vector
+    /// registers.
     pub(crate) fn spin(self, rounds: u64) -> u64 {
         match self.isa {
             // SAFETY: `detect` found AVX2.

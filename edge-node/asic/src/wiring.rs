@@ -12,7 +12,7 @@ use crate::shapes::{ConvSpec, Map};
 
 const MAX_GAP_BITS: u32 = 10;
 
-/// What a convolution leaves out; nothing by default.
+/// The parts of a convolution that are not stored; by default everything is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wiring {
     /// Output channels that share kernels; none: each has its own.

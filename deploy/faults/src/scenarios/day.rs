@@ -27,7 +27,7 @@ const CAP_BYTES: u64 = 4 << 20;
 /// Frames posted at once.
 const AT_ONCE: usize = 6;
 
-/// What the spool does when it is full.
+/// The policy of a full spool.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub(crate) enum OnFull {
     RejectNew,

@@ -1,5 +1,6 @@
 //! Backups are taken while frames come; then one half of what the cloud has, its catalogue or its objects, is lost, and
-//! its backup is put in its place. Every frame that either half still has is there after it, with its picture or a reason.
+//! its backup is put in its place. Every frame that either half still has is there after it, with its picture or a
+//! reason.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

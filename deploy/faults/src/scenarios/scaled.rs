@@ -1,5 +1,5 @@
-//! Cloud decoders in roles over shared servers: one fault at a time among the processes, the servers and the network between
-//! them, or all restarted one after the other as an upgrade does.
+//! Cloud decoders in roles over shared servers: one fault at a time among the processes, the servers and the network
+//! between them, or all restarted one after the other as an upgrade does.
 
 use std::{sync::Arc, time::Duration};
 

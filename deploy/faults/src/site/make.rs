@@ -28,7 +28,8 @@ const RETENTION: u64 = 12 << 20;
 const TWIN_TTL: u64 = 20;
 impl Site {
     /// Two edge nodes of one name, of which the second is not to run at first, and one cloud, all with disks and clocks
-    /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site needs.
+    /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site
+    /// needs.
     pub(crate) async fn pair(
         seed: u64,
         shots: fn(u64, u64) -> Picture,
@@ -40,8 +41,8 @@ impl Site {
         Ok(Arc::new(site))
     }
 
-    /// The same with TLS and tokens, pictures of all kinds, sources of the first edge node, retention in the cloud and a time to
-    /// live in the spool of the second edge node.
+    /// The same with TLS and tokens, pictures of all kinds, sources of the first edge node, retention in the cloud and
+    /// a time to live in the spool of the second edge node.
     pub(crate) async fn guarded_pair(seed: u64) -> Result<Arc<Self>> {
         let mut site = Self::empty(seed, Picture::varied).await?;
         let (secrets, tokens) =
@@ -85,7 +86,8 @@ impl Site {
         Ok(())
     }
 
-    /// So many processes of each kind over shared servers, those of the cloud with clocks of their own; nothing runs yet.
+    /// So many processes of each kind over shared servers, those of the cloud with clocks of their own; nothing runs
+    /// yet.
     pub(crate) async fn fleet(
         seed: u64,
         kinds: &[(Kind, usize)],
@@ -140,7 +142,7 @@ impl Site {
         })
     }
 
-    /// What a service of a kind needs at any site.
+    /// Settings that every service of a kind needs.
     fn settings(&self, kind: Kind, name: &str) -> Settings {
         let endpoint = format!("http://{}", self.proxy.address);
         match kind {

@@ -87,6 +87,7 @@ impl Taps {
 
 /// Plain loops that the compiler turns into vector instructions.
 pub(crate) trait Work {
-    /// To be marked `#[inline(always)]`, like everything that it calls: only inlined code is compiled for the instructions.
+    /// To be marked `#[inline(always)]`, like everything that it calls: only inlined code is compiled for the
+    /// instructions.
     fn run(self);
 }

@@ -29,8 +29,8 @@ pub(super) unsafe fn spin<const SDOT: bool>(rounds: u64) -> u64 {
 }
 
 /// # Safety
-/// NEON is present, and with `SDOT` the dot product; `base + offset + 4 <= input.len()` for every base and offset of the
-/// taps; `weights` holds `B * taps.len()` lines; `P * B <= TILE * BLOCKS`.
+/// NEON is present, and with `SDOT` the dot product; `base + offset + 4 <= input.len()` for every base and offset of
+/// the taps; `weights` holds `B * taps.len()` lines; `P * B <= TILE * BLOCKS`.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn dot<const SDOT: bool, const P: usize, const B: usize>(
     input: &[u8],
@@ -128,8 +128,8 @@ unsafe fn block_of<const SDOT: bool, const PIXELS: bool, const W: usize>(
     })
 }
 
-/// Each sum plus the products of its four weights with four activations: with `SDOT` the first four, else those in their
-/// place.
+/// Each sum plus the products of its four weights with four activations: with `SDOT` the first four, else those in
+/// their place.
 ///
 /// # Safety
 /// NEON is present, and with `SDOT` the dot product.
