@@ -49,7 +49,7 @@ pub struct Score {
     pub score: f32,
 }
 
-/// What the classification program saw, most likely class first.
+/// The result of the classification program, most likely class first.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Label {
     /// The classification program.
@@ -80,7 +80,7 @@ pub struct Quality {
     pub original_seam_ratio: Option<f64>,
 }
 
-/// What ingest knows of a frame, checked.
+/// A checked frame, as ingest stores it.
 #[derive(Clone, Debug)]
 pub struct NewFrame {
     /// UUIDv7 made at the edge, the idempotency key.
@@ -198,7 +198,7 @@ pub struct Work {
 /// A frame's row in the catalogue.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// What ingest stored.
+    /// The frame as ingest stored it.
     pub new: NewFrame,
     /// Progress.
     pub state: FrameState,

@@ -94,7 +94,7 @@ pub(crate) struct Distance {
     pub(crate) distance: f64,
 }
 
-/// What a block said.
+/// The judgement of a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Judgement {
     /// There is no usual scene yet.

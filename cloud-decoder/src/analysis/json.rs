@@ -114,7 +114,7 @@ impl Change {
     }
 }
 
-/// What a change does to the reconstructions.
+/// The effect of a change on the reconstructions, in a sentence.
 fn quality(psnr_db: Change) -> String {
     match (psnr_db.before, psnr_db.now) {
         (Some(before), Some(now)) if before - now >= FALL_DB => {

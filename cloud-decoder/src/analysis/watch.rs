@@ -24,7 +24,7 @@ use crate::{
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
-/// Looks between two in which what is old is forgotten.
+/// Every so many looks, old alarms and bytes are forgotten.
 const FORGET_EVERY: u32 = 1800;
 /// Days for which bytes and ended alarms are kept.
 const KEPT_DAYS: i64 = 92;
@@ -32,10 +32,10 @@ const KEPT_DAYS: i64 = 92;
 const FRAMES: u32 = 16 * BLOCK as u32;
 /// Most standing alarms that are looked at.
 const MAX_STANDING: u32 = 100_000;
-/// Version of what is kept of a camera; what another one wrote is learned anew.
+/// Version of the model; a model of another version is learned anew.
 const VERSION: u8 = 1;
 
-/// What is learned of a camera.
+/// The model of a camera.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Model {
     version: u8,
@@ -44,7 +44,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// What was kept, or nothing if it is of another version.
+    /// The model that was kept, or an empty one if it is of another version.
     pub(crate) fn read(kept: Option<&[u8]>) -> Self {
         let read = kept.and_then(|bytes| postcard::from_bytes::<Self>(bytes).ok());
         read.filter(|model| model.version == VERSION)

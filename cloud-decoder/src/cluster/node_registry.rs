@@ -1,7 +1,7 @@
-//! The edge nodes that call, as far as they tell: what is loaded on their chips, how their spools fare.
+//! The edge nodes that connect, with the programs on their chips and the state of their spools, as far as they tell.
 //!
-//! This is not kept on disk: after a restart a node is known again once it has called. What processes that share a NATS server
-//! know, they tell each other every few seconds.
+//! The registry is not kept on disk: after a restart a node is known again once it has connected. Processes that share a NATS server
+//! tell each other their nodes every few seconds.
 
 use std::{
     collections::HashMap,
@@ -52,7 +52,7 @@ struct Process {
     nodes: HashMap<String, NodeJson>,
 }
 
-/// What a process says of some of its nodes.
+/// A message of a process about some of its nodes.
 #[derive(Serialize, Deserialize)]
 struct Told {
     process: Uuid,

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Catalogue {
-    /// Address of a PostgreSQL database; SQLite in `data_dir` when absent. What it does not say, for example the
-    /// password, is taken from the variables that libpq has for it, such as `PGPASSWORD`.
+    /// Address of a PostgreSQL database; SQLite in `data_dir` when absent. Parts that are missing from the address,
+    /// for example the password, come from the variables of libpq, such as `PGPASSWORD`.
     pub url: Option<String>,
 }
 

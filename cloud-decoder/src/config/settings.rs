@@ -23,13 +23,13 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What this process does.
+    /// The work of this process.
     pub role: Role,
     /// Whether other machines may be served without TLS and tokens.
     pub insecure: bool,
-    /// Certificate of both doors.
+    /// Certificate of both servers.
     pub tls: Tls,
-    /// Who may use them.
+    /// Tokens of those who may use them.
     pub auth: Auth,
     /// Dashboard and HTTP API.
     pub http: Http,
@@ -39,7 +39,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where rows are kept.
     pub catalogue: Catalogue,
-    /// Who decodes what next.
+    /// The decode queue.
     pub queue: Queue,
     /// Where bytes are kept.
     pub objects: Objects,
@@ -49,9 +49,9 @@ pub struct Config {
     pub decoders: Option<PathBuf>,
     /// Decode workers.
     pub decode: Decode,
-    /// What is removed, and when.
+    /// When frames are removed.
     pub retention: Retention,
-    /// What is expected of cameras.
+    /// When a camera raises an alarm.
     pub analysis: Analysis,
     /// Logging.
     pub log: Log,
@@ -59,7 +59,7 @@ pub struct Config {
     pub trace: Trace,
 }
 
-/// What a process does.
+/// The work of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

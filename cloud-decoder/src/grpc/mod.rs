@@ -59,7 +59,7 @@ pub(crate) struct Endpoint {
     pub(crate) limits: Limits,
 }
 
-/// What clients can take of the server.
+/// Limits on each client of the server.
 pub(crate) struct Limits {
     pub(crate) max_message_bytes: usize,
     /// After which a connection takes no more calls.

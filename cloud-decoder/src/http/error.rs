@@ -14,7 +14,7 @@ use crate::{
     store::{StoreError, catalogue::CatalogueError, objects::ObjectError},
 };
 
-/// What every error says.
+/// The body of every error.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Told {
     /// One sentence.

@@ -129,7 +129,7 @@ async fn image(
 /// `Cache-Control` and `ETag` of an answer that never changes.
 pub(super) type Caching = [(header::HeaderName, String); 2];
 
-/// What lets browsers keep an answer of this name.
+/// Headers that let browsers keep an answer of this name.
 pub(super) fn caching(name: &str) -> Caching {
     [
         (header::CACHE_CONTROL, IMMUTABLE.to_owned()),

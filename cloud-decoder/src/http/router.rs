@@ -22,7 +22,7 @@ use crate::config::Role;
 
 /// How long a request may take to be answered; event streams go on after that.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What clients can take of the server.
+/// Limits on each client of the server.
 const LIMITS: Limits = Limits {
     max_connections: 1024,
     head_timeout: Duration::from_secs(30),

@@ -60,7 +60,7 @@ pub(super) struct CamerasQuery {
     offset: Option<u32>,
 }
 
-/// What is kept, and what a policy would remove.
+/// The frames that are kept, and those that a policy would remove.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RetentionJson {
     policy: Retention,
@@ -205,13 +205,13 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
     }))
 }
 
-/// What is kept, and what a policy would remove now: the service's own, or the one in the query. Nothing is removed.
+/// The frames that are kept, and those that a policy would remove now: the service's own, or the one in the query. Nothing is removed.
 #[utoipa::path(
     get,
     path = "/api/v1/retention",
     params(RetentionQuery),
     responses(
-        (status = 200, description = "What is kept, and what would go", body = RetentionJson),
+        (status = 200, description = "Frames kept, and frames that would be removed", body = RetentionJson),
         (status = 400, description = "A parameter is wrong", body = Told),
     ),
 )]

@@ -1,4 +1,4 @@
-//! Tells everyone who watches about every change of a frame's row, on whichever process they watch.
+//! The change feed: tells all watchers about every change of a frame's row, on whichever process they watch.
 //!
 //! Beside an embedded catalogue all happens in one process. With others, a change travels as the frame's id over NATS,
 //! and each process that has watchers reads the row. NATS loses what is under way when a connection breaks, so each
@@ -50,7 +50,7 @@ struct Teller {
     told: Mutex<u64>,
 }
 
-/// What a process says.
+/// A message of a process.
 #[derive(Serialize, Deserialize)]
 struct Told {
     process: Uuid,
@@ -127,7 +127,7 @@ impl ChangeFeed {
         };
         let mut messages = teller.nats.subscribe(SUBJECT).await?;
         let mut heard = Heard::default();
-        // What is to be passed on, in order.
+        // Changes to pass on, in order.
         let mut news = FuturesOrdered::new();
         let mut ticks = interval(BEAT);
         loop {
@@ -160,7 +160,7 @@ impl ChangeFeed {
         }
     }
 
-    /// What watchers are to be told of a frame, if any; without a frame, that changes were missed.
+    /// The change that watchers are told of a frame, if any; without a frame, that changes were missed.
     async fn news(
         &self,
         catalogue: &Catalogue,
@@ -195,7 +195,7 @@ impl Heard {
         let missed = match self.0.get_mut(&told.process) {
             Some((count, last)) => {
                 let missed = told.before > *count;
-                // What was on its way over another server may come late.
+                // A message that went over another server may come late.
                 *count = after.max(*count);
                 *last = now;
                 missed
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(told.new.id, first.new.id);
         assert_eq!(told.state, FrameState::Queued);
 
-        // What is on the way when the connection breaks is lost; the next number tells.
+        // Messages on the way when the connection breaks are lost; the next number tells.
         link.set_weather(Weather::Swallow);
         there.publish(frame().await).await;
         eventually("a change is lost", LIMIT, async || {

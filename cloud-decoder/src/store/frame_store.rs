@@ -67,7 +67,7 @@ impl FrameStore {
         &self.catalogue
     }
 
-    /// What is known of cameras as a whole.
+    /// Keeps what is known of cameras as a whole.
     pub(crate) fn watchlist(&self) -> &Watchlist {
         &self.watchlist
     }

@@ -32,7 +32,7 @@ pub(crate) struct Opened {
 /// Opens what the configuration says. Only one who is `adopting` may open a catalogue and objects that were not together before.
 ///
 /// # Errors
-/// What cannot be used, and why.
+/// A part cannot be used; the error says which, and why.
 pub(crate) async fn open(
     config: &Config,
     metrics: &Arc<Metrics>,

@@ -10,8 +10,8 @@ const BATCH: u32 = 64;
 
 impl FrameStore {
     /// Removes some of the frames that do not wait for the decoder, oldest first: those that arrived before a time, in milliseconds
-    /// since the Unix epoch, and those without which so many `bytes` are not yet freed. What was removed; nothing is left to remove
-    /// when that is nothing.
+    /// since the Unix epoch, and those without which so many `bytes` are not yet freed. Returns the frames that were removed; none
+    /// when none is left to remove.
     pub(crate) async fn remove_oldest(
         &self,
         before_ms: i64,

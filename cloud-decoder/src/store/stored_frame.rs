@@ -25,11 +25,11 @@ const MAGIC: &[u8; 4] = b"PWF1";
 const HEADER_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 
-/// SHA-256 of what a frame is, the same however often it is sent. A field that `EncodedFrame` gains must stay out of it: processes of
+/// SHA-256 of a frame's content, the same however often it is sent. A field that `EncodedFrame` gains must stay out of it: processes of
 /// several versions have to agree.
 pub type ContentDigest = [u8; 32];
 
-/// What a frame's row needs beside its latents.
+/// The fields that a frame's row needs besides its latents.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     /// The edge node.

@@ -32,7 +32,7 @@ const STEPS_MS: [i64; 20] = [
     7 * 24 * 3_600_000,
 ];
 
-/// What the lines of a [`History`] stand for.
+/// The meaning of the lines of a [`History`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Lines {

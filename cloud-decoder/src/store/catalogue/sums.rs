@@ -13,7 +13,7 @@ pub(super) const CAMERA_SUMS: [&str; 7] = [
     "sourced_bits",
 ];
 
-/// What a frame adds to its camera's sums. Pixels and bits are those of frames with latents; `source_bytes` and `sourced_bits` those
+/// The numbers that a frame adds to its camera's sums. Pixels and bits are those of frames with latents; `source_bytes` and `sourced_bits` those
 /// of frames whose edge node told the bytes that the camera sent.
 pub(super) fn camera_sums(new: &NewFrame) -> [i64; CAMERA_SUMS.len()] {
     let labelled = new.state() == FrameState::Labelled;

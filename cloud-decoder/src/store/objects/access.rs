@@ -150,7 +150,7 @@ impl Objects {
     /// Writes, reads and deletes an object that is no frame's. Returns when it was written, by the store's own clock.
     ///
     /// # Errors
-    /// What the store does not let us do.
+    /// The store does not let us do one of these.
     pub async fn try_out(&self) -> Result<SystemTime, ObjectError> {
         let key = Path::from(format!("startup-checks/{}", Uuid::now_v7()));
         let bytes = Bytes::from_static(b"ok");
@@ -224,8 +224,8 @@ impl Objects {
         self.time(ObjectCall::Stat, head).await
     }
 
-    /// All objects of a kind, in no order: the frame, and when the object was last written, by the store's clock. What is named
-    /// otherwise is left out.
+    /// All objects of a kind, in no order: the frame, and when the object was last written, by the store's clock. Objects with
+    /// other names are left out.
     pub fn list(&self, kind: Kind) -> BoxStream<'static, Result<(Uuid, SystemTime), ObjectError>> {
         let objects = self.store.list(Some(&Path::from(kind.place().0)));
         let named = objects.filter_map(async |meta| {

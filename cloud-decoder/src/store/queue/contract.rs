@@ -23,7 +23,7 @@ pub enum QueueError {
     /// JetStream failed.
     #[error("decode queue: {what}: {error}")]
     JetStream {
-        /// What was tried.
+        /// The call that was tried.
         what: &'static str,
         /// Why it did not work.
         error: async_nats::Error,
@@ -36,7 +36,7 @@ pub enum QueueError {
     NotReady {
         /// How long it was waited for.
         seconds: u64,
-        /// What was tried.
+        /// The call that was tried.
         what: &'static str,
         /// Why it did not work the last time.
         error: async_nats::Error,

@@ -1,4 +1,4 @@
-//! What JetStream will give no more.
+//! Messages that JetStream will never give to a worker.
 //!
 //! When a server dies, a cluster may keep a message that its consumer has behind it: the consumer's new leader knows of an
 //! acknowledgement, or of a delivery, that the stream's has not heard of. Such a message is given to nobody and stays for good. It

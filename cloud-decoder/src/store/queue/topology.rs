@@ -94,7 +94,7 @@ async fn open_stream(
         retention: RetentionPolicy::WorkQueue,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
-        // What comes while the bound is being looked at has room too.
+        // Frames that come while the bound is being checked still fit.
         max_messages: i64::try_from(max_frames + max_frames / 10 + 1024).unwrap_or(i64::MAX),
         num_replicas,
         ..Config::default()
@@ -174,7 +174,7 @@ fn may_pass(error: &async_nats::Error) -> bool {
     })
 }
 
-/// What JetStream itself said, if it did.
+/// The answer of JetStream itself, if it gave one.
 fn answer(error: &async_nats::Error) -> Option<jetstream::Error> {
     let of_stream = error.downcast_ref().map(CreateStreamError::kind);
     let of_search = error.downcast_ref().map(GetStreamError::kind);
