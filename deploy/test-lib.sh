@@ -1,4 +1,7 @@
-# What the tests of the Compose files share; they source it. `$project` is the Compose project that is looked at.
+# Sourced by the tests of the Compose files. `$project` is the Compose project under test.
+
+samples=(cli/samples/*.jpg)
+sent=0
 
 if ! timeout 20 docker info > /dev/null 2>&1; then
     echo "$0: NOT TESTED: no Docker engine answers (docker info fails)" >&2
@@ -55,4 +58,47 @@ left_of() { # PROJECT
     docker ps --all --quiet --filter "label=com.docker.compose.project=$1"
     docker volume ls --quiet --filter "label=com.docker.compose.project=$1"
     docker network ls --quiet --filter "label=com.docker.compose.project=$1"
+}
+
+# Where a container's port is published; fails if that is not on the loopback interface.
+address() { # CONTAINER PORT
+    docker port "$1" "$2/tcp" | grep '^127\.0\.0\.1:'
+}
+
+get() { # ADDRESS PATH
+    curl --fail --silent --show-error --max-time 20 "http://$1$2"
+}
+
+# Posts the next sample; the edge node must answer 202.
+post_frame() { # ADDRESS TASK
+    local image="${samples[$((sent % ${#samples[@]}))]}" answer
+    answer="$(curl --silent --show-error --max-time 60 --output /dev/null --write-out '%{http_code}' \
+        --header 'content-type: image/jpeg' --data-binary "@$image" "http://$1/v1/frames?camera=test&task=$2")"
+    [ "$answer" = 202 ] || fail "the edge answered $answer to $image"
+    sent=$((sent + 1))
+}
+
+# Whether all frames sent so far are there, each once, rebuilt and measured, and meet a further condition of jq.
+measured() { # ADDRESS CONDITION
+    local all
+    all="$(get "$1" '/api/v1/frames?camera=test&limit=500')" || return 1
+    jq --exit-status --argjson sent "$sent" "(.frames | length) == \$sent
+        and ([.frames[] | select(.state == \"decoded\" and .quality.psnr_db > 10 and $2) | .id] | unique | length) == \$sent" \
+        <<< "$all" > /dev/null
+}
+
+# Prints the services' last lines if the test failed, and removes the project. Sets `status` to 1 if that fails.
+take_down() { # LINES
+    if [ "$status" -ne 0 ]; then
+        echo "$0: FAILED; the last lines of the services:" >&2
+        "${compose[@]}" ps >&2 || true
+        "${compose[@]}" logs --no-color --tail="$1" >&2 || true
+    fi
+    timeout 120 "${compose[@]}" down --volumes --remove-orphans --timeout 20 > /dev/null 2>&1 || status=1
+}
+
+# Says that the test passed, if it did, and ends.
+verdict() {
+    [ "$status" -ne 0 ] || echo "$0: passed in $SECONDS s"
+    exit "$status"
 }

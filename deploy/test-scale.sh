@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Brings compose.scale.yml up with a real Docker engine: frames in through the balancer, measured; an ingest process, a decode process
-# and a NATS server killed; a third decode process; then everything is removed. PostgreSQL, NATS, HAProxy and the S3 server are those that the host has
-# (Debian's packages and moto, .ci/engines), in images that behave as the official ones do, so no image registry is needed.
+# Brings compose.scale.yml up with a real Docker engine: frames in through the balancer, measured; an ingest process, a
+# decode process and a NATS server killed; a third decode process; then everything is removed. PostgreSQL, NATS, HAProxy and
+# the S3 server are the host's (Debian's packages and moto, .ci/engines), in images that behave as the official ones do, so
+# no image registry is needed.
 #
 #     deploy/test-scale.sh FOLDER        binaries of the host, for example target/debug
 #
@@ -27,49 +28,26 @@ finish() {
         kill "$edge" 2> /dev/null || true
         wait "$edge" || true
     fi
-    if [ "$status" -ne 0 ]; then
-        echo "$0: FAILED; the last words of all:" >&2
-        "${compose[@]}" ps >&2 || true
-        "${compose[@]}" logs --no-color --tail=15 >&2 || true
-        tail -n 15 "$context/edge.log" >&2 || true
-    fi
-    timeout 120 "${compose[@]}" down --volumes --remove-orphans --timeout 20 > /dev/null 2>&1 || status=1
+    [ "$status" -eq 0 ] || tail -n 15 "$context/edge.log" >&2 || true
+    take_down 15
     docker image ls --format '{{.Repository}}:{{.Tag}}' --filter "reference=patchwire/*:$tag" | xargs --no-run-if-empty docker image rm --force > /dev/null
     rm -rf "$context"
-    [ "$status" -ne 0 ] || echo "$0: passed in $SECONDS s"
-    exit "$status"
+    verdict
 }
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-address() { # SERVICE PORT
-    docker port "$(containers "$1")" "$2/tcp" | grep '^127\.0\.0\.1:'
+# Where a service with one container listens.
+at() { # SERVICE PORT
+    address "$(containers "$1")" "$2"
 }
 
-web() { # PATH
-    curl --fail --silent --show-error --max-time 20 "http://$(address web 8090)$1"
-}
-
-sent=0
-samples=(cli/samples/*.jpg)
 post() { # COUNT
-    local answer image
-    for _ in $(seq "$1"); do
-        image="${samples[$((sent % ${#samples[@]}))]}"
-        answer="$(curl --silent --show-error --max-time 60 --output /dev/null --write-out '%{http_code}' \
-            --header 'content-type: image/jpeg' --data-binary "@$image" "$edge_url/v1/frames?camera=test")"
-        [ "$answer" = 202 ] || fail "the edge answered $answer to $image"
-        sent=$((sent + 1))
-    done
+    for _ in $(seq "$1"); do post_frame "$edge_address" compress; done
 }
 
-# All frames sent so far are there, each once, rebuilt and measured.
 all_measured() {
-    local all
-    all="$(web '/api/v1/frames?camera=test&limit=500')" || return 1
-    jq --exit-status --argjson sent "$sent" '(.frames | length) == $sent
-        and ([.frames[] | select(.state == "decoded" and .quality.psnr_db > 10) | .id] | unique | length) == $sent' \
-        <<< "$all" > /dev/null
+    measured "$(at web 8090)" true
 }
 
 step "images"
@@ -154,11 +132,11 @@ within 120 healthy web 1
 
 step "an edge node, eight frames through the balancer"
 "$binaries/edge-node" --http-listen 127.0.0.1:0 --spool "$context/spool.sqlite" \
-    --set "uplink.endpoint=http://$(address balancer 50051)" --set originals_share=1 \
+    --set "uplink.endpoint=http://$(at balancer 50051)" --set originals_share=1 \
     > "$context/edge.out" 2> "$context/edge.log" &
 edge=$!
 within 60 grep --quiet listening "$context/edge.out"
-edge_url="http://$(sed -n 's/.*http=\([^ ]*\).*/\1/p' "$context/edge.out")"
+edge_address="$(sed -n 's/.*http=\([^ ]*\).*/\1/p' "$context/edge.out")"
 post 8
 within 180 all_measured
 

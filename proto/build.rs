@@ -5,8 +5,8 @@ use std::{env, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::manual::{Builder, Method, Service};
 
-/// The service whose messages carry a checksum, and with it a codec of our own. The last one of its file, because taking
-/// it out must not renumber others, which their comments are found by.
+/// The service whose messages carry a checksum, and with it a codec of our own. The last one of its file, because
+/// taking it out must not renumber others, which their comments are found by.
 const UPLINK: &str = "Uplink";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -32,7 +32,8 @@ import PIL
 import torch
 from PIL import Image, features
 
-from patchwire_training import engines, peers, processor
+from patchwire_training.comparison import engines, peers
+from patchwire_training.fit import processor
 
 WIDTH, HEIGHT = 1280, 720
 SAMPLES = engines.ROOT / "cli/samples"

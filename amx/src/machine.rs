@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::LazyLock;
 
-use crate::product::{Element, Line, MAX_RUNS, ROW_BYTES, Sums, Tile, Weights, Windows};
+use crate::operands::{Element, Line, MAX_RUNS, ROW_BYTES, Sums, Tile, Weights, Windows};
 
 /// `arch_prctl` and what it is asked for: the state component of tile data.
 const SYS_ARCH_PRCTL: usize = 158;
@@ -21,7 +21,7 @@ pub(crate) struct Present(());
 
 static PRESENT: LazyLock<bool> = LazyLock::new(|| supported() && permitted());
 
-/// What `ldtilecfg` reads: shapes of the eight tile registers.
+/// The operand of `ldtilecfg`: shapes of the eight tile registers.
 #[repr(C)]
 struct Config {
     palette: u8,
@@ -39,7 +39,7 @@ struct Pair {
     sums: [*mut u8; 2],
 }
 
-/// What the assembly works on; it knows the offsets.
+/// The assembly's operand; the assembly has its offsets built in.
 #[repr(C, align(64))]
 struct Call {
     config: Config,
@@ -119,13 +119,15 @@ fn permitted() -> bool {
 }
 
 /// Goes through the pairs of a [`Call`] with one multiplying instruction. Tile registers are set up, used and released
-/// within one block, since the compiler knows nothing of them. Each step loads two tiles of windows and two of weights for four products.
+/// within one block, since the compiler knows nothing of them. Each step loads two tiles of windows and two of weights
+/// for four products.
 macro_rules! product {
     ($name:ident, $multiply:literal) => {
         /// # Safety
-        /// The processor has the instructions and the process may use tiles. For each run, pair and tile, `rows` windows can be
-        /// read from its place on, `stride` bytes apart, each `steps` times 64 bytes; for each run and step there are 32 lines of weights; and
-        /// `rows` sums of 128 bytes can be written. Pointers of a call are to its own arrays.
+        /// The processor has the instructions and the process may use tiles. For each run, pair and tile, `rows`
+        /// windows can be read from its place on, `stride` bytes apart, each `steps` times 64 bytes; for each run and
+        /// step there are 32 lines of weights; and `rows` sums of 128 bytes can be written. Pointers of a call are to
+        /// its own arrays.
         unsafe fn $name(call: &Call, stride: usize) {
             // SAFETY: reads and writes only what the caller promises; all tile registers are released at the end.
             unsafe {
@@ -274,9 +276,9 @@ impl Present {
             }
             call.pairs_end = call.pairs[pairs..].as_ptr();
             let stride = windows.stride * size_of::<T>();
-            // SAFETY: a value of this type exists only where AMX is present and permitted. `Amx::multiply` checked that all windows
-            // of the tiles lie in all runs and have their sums, and that the lines of weights are those of as many runs;
-            // `T` is `u8` or `bf16`, both with sums of four bytes.
+            // SAFETY: a value of this type exists only where AMX is present and permitted. `Amx::multiply` checked that
+            // all windows of the tiles lie in all runs and have their sums, and that the lines of weights are those of
+            // as many runs; `T` is `u8` or `bf16`, both with sums of four bytes.
             unsafe {
                 if T::INTEGER {
                     product_u8(&call, stride);

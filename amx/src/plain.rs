@@ -2,8 +2,8 @@
 
 use half::bf16;
 
-use crate::product::private::Sealed;
-use crate::product::{COLUMNS, DEPTH, Element, Line, STEP, Sums, Tile, Weights, Windows};
+use crate::operands::private::Sealed;
+use crate::operands::{COLUMNS, DEPTH, Element, Line, STEP, Sums, Tile, Weights, Windows};
 
 pub(crate) fn multiply<T: Element>(
     weights: &Weights<T>,

@@ -27,7 +27,8 @@ const SHAPES: [(usize, usize, usize, usize); 8] = [
     (2, 200, 31, 0),
 ];
 
-/// Checks products of random values for several shapes, numbers of windows and tilings: `expected` is what a window's sum is.
+/// Checks products of random values for several shapes, numbers of windows and tilings: `expected` is what a window's
+/// sum is.
 fn check<T: Element>(
     amx: Amx,
     value: fn(u32) -> T,

@@ -33,9 +33,9 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write programs and decoders as ONNX models, for other engines.
     Export(ExportArgs),
-    /// Measure how fast this machine encodes and decodes, next to what its instructions could do.
+    /// Measure how fast this machine encodes and decodes, compared with its instructions' peak.
     Bench(BenchArgs),
-    /// Put the load of many edge nodes on a cloud decoder, and measure how it answers.
+    /// Load a cloud decoder as many edge nodes would, and measure its answers.
     Load(LoadArgs),
     /// Make a certificate authority of your own, and certificates for the cloud and its nodes.
     Certs(CertsArgs),
@@ -61,7 +61,8 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Images, folders of images (not searched deeper), videos (read by ffmpeg), or "-" for motion JPEG on standard input.
+    /// Images, folders of images (subfolders are not read), videos (read by ffmpeg), or "-" for motion JPEG on standard
+    /// input.
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) paths: Vec<PathBuf>,
     /// Address of the edge node.
@@ -78,10 +79,11 @@ pub(crate) struct SendArgs {
     /// Camera that the frames are from, 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'.
     #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
     pub(crate) camera: String,
-    /// What the edge node does with each frame.
+    /// Work that the edge node does on each frame.
     #[arg(long, value_enum, default_value_t = Task::Compress)]
     pub(crate) task: Task,
-    /// Frames a second at most; of a video so many of each of its seconds [default: all, as fast as the edge node takes them].
+    /// Maximum frames per second; a video is sampled at this rate [default: all frames, as fast as the edge node
+    /// accepts them].
     #[arg(long, value_name = "FPS", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
     /// Wait until the cloud has acknowledged every frame.
@@ -89,13 +91,13 @@ pub(crate) struct SendArgs {
     pub(crate) wait: bool,
 }
 
-/// What opens an edge node that has certificates and tokens.
+/// Credentials for an edge node that has certificates and tokens.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct EdgeAccess {
-    /// File of the token that the edge node asks for.
+    /// File with the edge node's token.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Certificates (PEM) of those who may have signed that of an https edge node [default: the system's].
+    /// CA certificates (PEM) that verify an https edge node [default: the system's].
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }
@@ -105,7 +107,7 @@ pub(crate) struct EdgeAccess {
 pub(crate) enum Task {
     /// Latents, from which the cloud rebuilds the frame.
     Compress,
-    /// A label for the whole frame: with the shipped program one of CIFAR-10's ten classes, whatever the frame shows.
+    /// A label for the whole frame; the shipped program knows CIFAR-10's ten classes only.
     Classify,
     /// Latents and such a label.
     Both,
@@ -173,7 +175,7 @@ pub(crate) struct EvaluateArgs {
     /// Classification program [default: the shipped one].
     #[arg(long, value_name = "FILE.nqe", requires = "cifar10")]
     pub(crate) classifier: Option<PathBuf>,
-    /// Measure other codecs' pictures of the same images too, made by `patchwire_training.peers`.
+    /// Measure other codecs' pictures of the same images too, made by `patchwire_training.comparison.peers`.
     #[arg(long, value_name = "PEERS", requires = "images")]
     pub(crate) peers: Option<PathBuf>,
     /// Plot PSNR and MS-SSIM over bits per pixel as SVG.
@@ -189,7 +191,7 @@ pub(crate) struct InspectArgs {
     /// Program or decoder [default: those that are shipped].
     #[arg(value_name = "FILE.nqe|FILE.safetensors")]
     pub(crate) file: Option<PathBuf>,
-    /// What a running edge node has loaded, and which camera uses it.
+    /// Show the programs that a running edge node has loaded, and which cameras use them.
     #[arg(long, value_name = "URL", conflicts_with = "file")]
     pub(crate) edge: Option<String>,
     #[command(flatten)]
@@ -230,28 +232,28 @@ pub(crate) struct LoadArgs {
         value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, CLOUD))
     )]
     pub(crate) cloud: String,
-    /// Edge nodes, each with a connection and an uplink stream of its own, named load-1 to load-N.
+    /// Number of edge nodes, each with its own connection and uplink stream, named load-1 to load-N.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) nodes: u32,
-    /// Frames a second of all nodes together on average, at random times; 0 for nodes that only stay connected.
+    /// Mean frames per second of all nodes together, at random times; with 0, nodes only stay connected.
     #[arg(long, value_name = "FPS", default_value_t = 50.0, value_parser = parse_load_rate)]
     pub(crate) rate: f64,
-    /// Seconds, from when all nodes are connected.
+    /// Duration in seconds, after all nodes have connected.
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) seconds: u64,
     /// Size of the frames: the sample photographs, encoded once.
     #[arg(long, value_name = "WxH", default_value = "640x480", value_parser = parse_size)]
     pub(crate) size: (u32, u32),
-    /// Another number is another choice of times and nodes.
+    /// Seed of the random times and nodes.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Folder of the tokens that the cloud asks for: DIR/load-1.token and so on.
+    /// Folder of the nodes' tokens: DIR/load-1.token and so on.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokens: Option<PathBuf>,
-    /// Certificates (PEM) of those who may have signed that of an https cloud [default: the system's].
+    /// CA certificates (PEM) that verify an https cloud [default: the system's].
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Certificate (PEM) of all nodes, where the cloud asks for one.
+    /// Client certificate (PEM) of all nodes.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// Its private key (PEM).
@@ -267,13 +269,13 @@ pub(crate) struct CertsArgs {
     /// Folder to make them in: ca.pem, cloud.pem, NODE.pem, and a .key beside each; what is there stays.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Names and addresses that the cloud is called by, besides localhost.
+    /// Names and addresses of the cloud, besides localhost.
     #[arg(long, value_name = "NAME")]
     pub(crate) cloud: Vec<String>,
-    /// Nodes, by node_id, and what else they are called by.
+    /// Nodes: the node_id, and further names and addresses of each.
     #[arg(long = "node", value_name = "NODE[=NAME,...]", value_parser = parse_node)]
     pub(crate) nodes: Vec<Named>,
-    /// Days that the certificates are good.
+    /// Validity of the certificates in days.
     #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
 }
@@ -283,16 +285,16 @@ pub(crate) struct ProvisionArgs {
     /// Folder to make them in: DIR/cloud and DIR/NODE go to their hosts, the rest stays; what is there stays as it is.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Names and addresses that the cloud is called by; nodes call it by the first.
+    /// Names and addresses of the cloud; nodes connect to the first.
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) cloud: Vec<String>,
-    /// Port at which nodes call it.
+    /// Port that nodes connect to.
     #[arg(long, value_name = "PORT", default_value_t = 50051)]
     pub(crate) uplink_port: u16,
-    /// Nodes, by node_id, and what else cameras call them by.
+    /// Nodes: the node_id, and further names and addresses that cameras use.
     #[arg(long = "node", value_name = "NODE[=NAME,...]", value_parser = parse_node)]
     pub(crate) nodes: Vec<Named>,
-    /// Days that the certificates are good.
+    /// Validity of the certificates in days.
     #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
 }

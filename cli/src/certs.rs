@@ -21,9 +21,9 @@ use crate::terminal;
 const CA_DAYS: u32 = 3650;
 /// Clocks of edge nodes may be behind by so much.
 const SKEW: Duration = Duration::from_secs(86_400);
-/// Who may read a key: its owner.
+/// Permissions of a key: only its owner reads it.
 const KEY: u32 = 0o600;
-/// Who may read a certificate: all.
+/// Permissions of a certificate: everyone reads it.
 const CERTIFICATE: u32 = 0o644;
 /// Every certificate is good for this machine too.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -80,8 +80,8 @@ impl Authority {
         Ok(Self { issuer, pem })
     }
 
-    /// Makes NAME.pem and NAME.key, for servers and clients alike, unless they are there. The certificate is for `names` and
-    /// this machine, the key's file has `mode`.
+    /// Makes NAME.pem and NAME.key, for servers and clients alike, unless they are there. The certificate is for
+    /// `names` and this machine, the key's file has `mode`.
     pub(crate) fn certificate(
         &self,
         folder: &Path,

@@ -31,7 +31,7 @@ pub(crate) struct Edge {
     through: String,
 }
 
-/// What the edge node says of a frame that it took.
+/// The edge node's answer to a frame that it accepted.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Accepted {
     pub(crate) frame_id: Uuid,
@@ -72,7 +72,7 @@ pub(crate) enum Delivery {
     Forgotten,
 }
 
-/// What an edge node has loaded.
+/// The programs that an edge node has loaded.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Chip {
     pub(crate) programs: Vec<ProgramSummary>,
@@ -82,7 +82,7 @@ pub(crate) struct Chip {
     pub(crate) cameras: BTreeMap<String, Chosen>,
 }
 
-/// What a program is and costs.
+/// A program's kind, size and cost.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProgramSummary {
     pub(crate) id: String,
@@ -216,7 +216,7 @@ impl Edge {
         Ok(Err(told))
     }
 
-    /// What is loaded.
+    /// The loaded programs.
     pub(crate) async fn encoder(&self) -> Result<Chip> {
         let response = self.http.get(self.base.join("v1/encoder")?).send().await;
         let through = &self.through;

@@ -8,7 +8,8 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use media::{EXTENSIONS, Limits};
 use patchwire_proto::limits::MAX_SIDE;
 
-use crate::send::MAX_FILE_BYTES;
+/// Most bytes of a file. An edge node's own limit is lower unless it was raised.
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Pixels of an image.
 pub(crate) struct Frame {
@@ -50,7 +51,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot list {}", folder.display()))?
             .path();
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        // One that cannot be looked at is told when it is read.
+        // An entry without metadata is reported when it is read.
         let file = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
         if file && EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
             files.push(path);

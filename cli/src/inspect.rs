@@ -218,7 +218,7 @@ fn row(i: usize, layer: &Layer, bits: &LayerMemory) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// What a convolution of `inputs` channels shares, prunes and mirrors.
+/// The sharing, pruning and mirroring of a convolution with `inputs` channels.
 fn left_out(conv: &Conv, inputs: u32) -> String {
     let spec = &conv.spec;
     let kernels = conv.wiring.kernels(spec);

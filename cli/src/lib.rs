@@ -1,6 +1,7 @@
 //! `patchwire`: the one command for people. Every subcommand is a module; this file only chooses one.
 //!
-//! It is a library so that it compiles while the services' machine code is still being made; a binary would wait for them.
+//! It is a library so that it compiles while the services' machine code is still being made; a binary would wait for
+//! them.
 #![forbid(unsafe_code)]
 
 mod args;

@@ -10,12 +10,12 @@ use crate::args::EdgeAccess;
 use crate::edge::Edge;
 use crate::watch::Watch;
 
-/// What a pair is to do otherwise than by default.
+/// A pair's settings that differ from the defaults.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     /// Decode with the fast decoder.
     pub(crate) fast: bool,
-    /// Of the frames, 0 to 1, those whose original travels along to measure them by.
+    /// Share of frames, 0 to 1, whose originals are sent along for measurement.
     pub(crate) originals_share: f64,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Pair {
     pub(crate) cloud: cloud_decoder::Running,
     /// Client of the edge node.
     pub(crate) node: Edge,
-    /// What becomes of frames at the cloud.
+    /// Changes of frames at the cloud.
     pub(crate) watch: Watch,
     home: Home,
 }

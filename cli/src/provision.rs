@@ -1,7 +1,7 @@
 //! `provision`: for each host a folder with all that its service needs: certificates, tokens, configuration.
 //!
-//! The services run as a user who owns nothing, so what is in a host's folder may be read by all who reach it; the folder around them
-//! lets nobody in but its owner.
+//! The services run as a user who owns nothing, so what is in a host's folder may be read by all who reach it; the
+//! folder around them lets nobody in but its owner.
 
 use std::{
     fs::{self, Permissions},

@@ -1,4 +1,5 @@
-//! What `deploy/` says, against the services and the toolchain that it is about. `deploy/test.sh` and its neighbours run it.
+//! What `deploy/` says, against the services and the toolchain that it is about. `deploy/test.sh` and its neighbours
+//! run it.
 
 mod common;
 
@@ -71,8 +72,8 @@ fn so_do_those_of_the_scaled_compose_file() {
     }
 }
 
-/// Two hosts: what `patchwire provision` has made is a configuration together with what the Compose files add, and lets nobody in
-/// without a certificate and a token.
+/// Two hosts: what `patchwire provision` has made is a configuration together with what the Compose files add, and lets
+/// nobody in without a certificate and a token.
 #[test]
 fn the_services_of_two_hosts_take_what_was_provisioned() {
     let folder = tempfile::tempdir().expect("folder");
@@ -130,7 +131,8 @@ fn the_image_builds_with_the_pinned_toolchain() {
     }
 }
 
-/// Names such as `patchwire/edge-node` belong to nobody in a public registry: whoever takes one could have their image run.
+/// Names such as `patchwire/edge-node` belong to nobody in a public registry: whoever takes one could have their image
+/// run.
 #[test]
 fn images_of_ours_are_built_and_never_pulled() {
     for file in COMPOSE {
@@ -167,7 +169,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Whether cargo begins to build the images' binaries in a folder: all members of the workspace are there, and the lock file holds.
+/// Whether cargo begins to build the images' binaries in a folder: all members of the workspace are there, and the lock
+/// file holds.
 fn cargo_begins(folder: &Path) -> Result<(), String> {
     let run = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal,build"])

@@ -1,8 +1,9 @@
-//! The commands of the README, of the tutorial and of the page on security are run as they stand, in a row, by a shell in a
-//! fresh folder.
+//! The commands of the README, of the tutorial and of the page on security are run as they stand, in a row, by a shell
+//! in a fresh folder.
 //!
-//! Only addresses differ, so that tests need no fixed ports, and a service that is started is waited for, as a person would
-//! without noticing. The commands of the other pages, and the few that are not run here, are listed with where they are run instead.
+//! Only addresses differ, so that tests need no fixed ports, and a service that is started is waited for, as a person
+//! would without noticing. The commands of the other pages, and the few that are not run here, are listed with where
+//! they are run instead.
 
 mod common;
 mod services;
@@ -154,7 +155,8 @@ impl Drop for Shell {
     }
 }
 
-/// Runs the commands of a page to their end, and gives what they wrote and where the cloud listens. The uplink speaks `scheme`.
+/// Runs the commands of a page to their end, and gives what they wrote and where the cloud listens. The uplink speaks
+/// `scheme`.
 async fn run(page: &str, scheme: &str) -> (String, String, Shell, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let binaries = services::binary("edge-node").await;

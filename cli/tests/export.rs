@@ -1,5 +1,5 @@
-//! The ONNX files that `export` writes, by their structure. That they compute what they should is tested where an engine is:
-//! `training/tests/test_onnx.py`.
+//! The ONNX files that `export` writes, by their structure. That they compute what they should is tested where an
+//! engine is: `training/tests/test_onnx.py`.
 
 mod common;
 
@@ -12,41 +12,43 @@ use std::path::Path;
 
 use nqe::{Op, Program};
 use prost::Message;
-use proto::{Extent, Graph, Model, ValueInfo};
+use proto::tensor_shape_proto::dimension::Value as Extent;
+use proto::type_proto::Value::TensorType;
+use proto::{GraphProto, ModelProto, ValueInfoProto};
 
-fn read(path: &Path) -> Model {
+fn read(path: &Path) -> ModelProto {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Model::decode(&bytes[..]).expect("an ONNX model")
+    ModelProto::decode(&bytes[..]).expect("an ONNX model")
 }
 
-fn graph(model: &Model) -> &Graph {
+fn graph(model: &ModelProto) -> &GraphProto {
     model.graph.as_ref().expect("a graph")
 }
 
-fn property<'a>(model: &'a Model, key: &str) -> Option<&'a str> {
+fn property<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
     let mut properties = model.metadata_props.iter();
     let property = properties.find(|property| property.key == key);
     property.map(|property| property.value.as_str())
 }
 
 /// Element type and dimensions of an input or output.
-fn shape(value: &ValueInfo) -> (i32, Vec<String>) {
-    let tensor = value.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let tensor = tensor.expect("a tensor");
+fn shape(value: &ValueInfoProto) -> (i32, Vec<String>) {
+    let kind = value.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let TensorType(tensor) = kind.expect("a tensor");
     let dims = tensor.shape.as_ref().expect("a shape").dim.iter();
     let dims = dims.map(|dim| match dim.value.as_ref().expect("an extent") {
-        Extent::Value(count) => count.to_string(),
-        Extent::Parameter(name) => name.clone(),
+        Extent::DimValue(count) => count.to_string(),
+        Extent::DimParam(name) => name.clone(),
     });
     (tensor.elem_type, dims.collect())
 }
 
-fn count(graph: &Graph, op: &str) -> usize {
+fn count(graph: &GraphProto, op: &str) -> usize {
     graph.node.iter().filter(|node| node.op_type == op).count()
 }
 
 /// Every value is made once and before it is read, every constant has as many bytes as its shape says.
-fn is_sound(model: &Model) {
+fn is_sound(model: &ModelProto) {
     assert_eq!((model.ir_version, model.opset_import[0].version), (8, 17));
     assert_eq!(model.producer_name, "patchwire");
     let graph = graph(model);
@@ -111,7 +113,7 @@ fn the_shipped_models_are_written() {
     }
 }
 
-fn is_the_decoder(model: &Model, bytes: &[u8]) {
+fn is_the_decoder(model: &ModelProto, bytes: &[u8]) {
     is_sound(model);
     let decoder = purenet::Decoder::from_safetensors(bytes);
     let decoder = decoder.expect("shipped decoder");

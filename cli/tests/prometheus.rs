@@ -61,7 +61,8 @@ fn rules_and_alerts_do_as_their_unit_tests_say() {
     }
 }
 
-/// Copies `deploy/prometheus` into `folder`, with the targets here in place of Compose's names, and seconds for minutes.
+/// Copies `deploy/prometheus` into `folder`, with the targets here in place of Compose's names, and seconds for
+/// minutes.
 fn configuration(folder: &Path, edge: &str, cloud: &str) -> PathBuf {
     let mut config = read("prometheus/prometheus.yml").replace("15s", "1s");
     for (name, port, target) in [("edge", 8080, edge), ("cloud", 8090, cloud)] {

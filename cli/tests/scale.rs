@@ -1,5 +1,5 @@
-//! Services in roles over a real PostgreSQL, NATS and S3 server: decode and ingest processes are killed one after the other
-//! while frames come in, and each frame is there once. `.ci/engines` installs what it needs.
+//! Services in roles over a real PostgreSQL, NATS and S3 server: decode and ingest processes are killed one after the
+//! other while frames come in, and each frame is there once. `.ci/engines` installs what it needs.
 
 mod common;
 mod services;

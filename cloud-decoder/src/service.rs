@@ -8,6 +8,7 @@ use daemon::{
     tls::{Acceptor, Protocol},
     tokens::Authenticator,
 };
+use futures::future::BoxFuture;
 use rayon::ThreadPoolBuilder;
 use tokio::{
     net::TcpListener,
@@ -62,8 +63,8 @@ impl Running {
         }
     }
 
-    /// Stops taking work, finishes the work under way, and closes the catalogue. Tasks that have not ended within 10 seconds are cut
-    /// off; nothing acked is lost by that.
+    /// Stops taking work, finishes the work under way, and closes the catalogue. Tasks that have not ended within 10
+    /// seconds are cut off; nothing acked is lost by that.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         let drain = async {
@@ -89,7 +90,14 @@ impl Running {
 /// # Errors
 /// The configuration is out of range, the decoder cannot be loaded, the data folder cannot be used
 /// or is in use by another process, a server that it names cannot be used, or an address cannot be bound.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+///
+/// The future is boxed so that the whole service is compiled once, in this crate: the code of a plain `async fn` is
+/// generated in each program that awaits it.
+pub fn start(config: Config) -> BoxFuture<'static, anyhow::Result<Running>> {
+    Box::pin(build(config))
+}
+
+async fn build(config: Config) -> anyhow::Result<Running> {
     config.check()?;
     let decoders = Decoders::load(
         config.decoder.as_deref(),

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -196,11 +199,13 @@ async fn no_file_of_the_dashboard_names_an_address_from_the_root() {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
     let cloud = Cloud::start().await;
     let mut texts = Vec::new();
-    for file in std::fs::read_dir(&web).expect("the dashboard") {
-        let path = file.expect("an entry").path();
-        if path.is_file() {
-            let text = std::fs::read_to_string(&path).expect("text");
-            texts.push((path.display().to_string(), text));
+    for folder in ["", "lib", "views", "viewer"] {
+        for file in std::fs::read_dir(web.join(folder)).expect("the dashboard") {
+            let path = file.expect("an entry").path();
+            if path.is_file() {
+                let text = std::fs::read_to_string(&path).expect("text");
+                texts.push((path.display().to_string(), text));
+            }
         }
     }
     for path in ["/api/docs", "/api/docs/page.css"] {
@@ -267,8 +272,10 @@ async fn the_page_and_each_view_name_every_module_that_they_need() {
             }
             let module = text(&path).await;
             let imported = module.lines().filter(|line| line.starts_with("import "));
-            let imported = imported.filter_map(|line| line.split("\"./").nth(1)?.split('"').next());
-            unread.extend(imported.map(|name| format!("/{name}")));
+            let base = reqwest::Url::parse("http://cloud").and_then(|url| url.join(&path));
+            let base = base.expect("an address");
+            let imported = imported.filter_map(|line| line.split('"').nth(1));
+            unread.extend(imported.map(|name| base.join(name).expect("a path").path().to_owned()));
             needed.insert(path);
         }
         needed
@@ -283,20 +290,32 @@ async fn the_page_and_each_view_name_every_module_that_they_need() {
         .collect();
     assert_eq!(page, needed("/app.js").await);
 
-    // Lines such as `fleet: ["fleet.js", "wall.js", "a.css"],`, a view's own module first.
-    let views = text("/views.js").await;
-    let views = views.lines().filter(|line| line.contains(": [\""));
-    let mut seen = 0;
-    for view in views {
-        let files: Vec<_> = view.split('"').skip(1).step_by(2).collect();
-        for file in &files {
+    let views = text("/needs.js").await;
+    let views = views.strip_prefix("export default ").expect("a module");
+    let views: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(views.trim_end().trim_end_matches(';')).expect("JSON");
+    for (view, files) in &views {
+        for file in files {
             text(&format!("/{file}")).await;
         }
+        assert!(
+            files[0].ends_with(&format!("/{view}.js")),
+            "{view}: {files:?}"
+        );
         let modules = files.iter().filter(|file| file.ends_with(".js"));
         let named: BTreeSet<_> = modules.map(|file| format!("/{file}")).collect();
         let needed = needed(&format!("/{}", files[0])).await;
         assert_eq!(named, &needed - &page, "{view}");
-        seen += 1;
     }
-    assert_eq!(seen, 5, "views");
+    let styles = |view: &str| {
+        views[view]
+            .iter()
+            .filter(|file| file.ends_with(".css"))
+            .count()
+    };
+    assert_eq!(views.len(), 5, "{views:?}");
+    assert_eq!(
+        (styles("viewer"), styles("quality"), styles("fleet")),
+        (1, 1, 0)
+    );
 }

@@ -1,7 +1,7 @@
 // Boots the page: shows the view that the address names, then follows the stream of changes.
 
-import * as api from "./api.js";
-import { $, byName, count, h, prepare, setCameras, throttled } from "./dom.js";
+import * as api from "./lib/api.js";
+import { $, byName, count, h, prepare, setCameras, throttled } from "./lib/dom.js";
 import { framed, NAMES, named, need } from "./views.js";
 
 let view = null; // name of the shown view

@@ -1,15 +1,7 @@
-// What the views need, loaded when they are first shown; for the one that the address names at once, while the page itself still is.
+// Loads the files of a view when it is first shown; those of the view that the address names while the page itself loads.
 
-import "./api.js"; // Follows changes at once too.
-
-/** Modules, the view's own first, and styles. */
-const NEEDS = {
-  fleet: ["fleet.js", "nodes.js", "wall.js"],
-  quality: ["quality.js", "drift.js", "plot.js", "vendor/uPlot.min.css", "charts.css"],
-  labels: ["labels.js", "plot.js", "vendor/uPlot.min.css", "charts.css"],
-  parked: ["parked.js"],
-  viewer: ["viewer.js", "errors.js", "facts.js", "nodes.js", "patches.js", "samesize.js", "slider.js", "wall.js", "viewer.css"],
-};
+import "./lib/api.js"; // Follows changes at once too.
+import NEEDS from "./needs.js"; // Made by the service from the imports of the views.
 
 export const NAMES = ["fleet", "quality", "labels", "parked"];
 
@@ -41,13 +33,13 @@ function once(name) {
   return loading.get(name);
 }
 
-/** Loads uPlot. It is larger than all the rest, and is only awaited when there is something to plot. */
-export const library = () => once("vendor/uPlot.iife.min.js");
+/** Loads uPlot. It is larger than all other files, and is only awaited when there is something to plot. */
+export const library = () => Promise.all(["vendor/uPlot.min.css", "vendor/uPlot.iife.min.js"].map(once));
 
 /** A view's module, once it can be used. */
 export async function need(view) {
   const files = NEEDS[view].map(once);
-  if (NEEDS[view].includes("plot.js")) library().catch(() => {});
+  if (NEEDS[view].includes("lib/plot.js")) library().catch(() => {});
   return (await Promise.all(files))[0];
 }
 

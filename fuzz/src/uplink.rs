@@ -33,8 +33,8 @@ pub(crate) fn run(input: &[u8]) {
     }
     if let Ok(message) = checked::decode::<CloudMessage>(input) {
         again(&message);
-        if let Ok(Reply::Verdict(verdict)) = Reply::try_from(message) {
-            assert_eq!(verdict.id.get_version_num(), 7);
+        if let Ok(Reply::Ack(ack)) = Reply::try_from(message) {
+            assert_eq!(ack.id.get_version_num(), 7);
         }
     }
 }

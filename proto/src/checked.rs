@@ -1,8 +1,8 @@
 //! The codec of the uplink: protobuf messages that end with their checksum.
 //!
-//! The last five bytes of a message are field 15 as a `fixed32`: the CRC-32C of all bytes before it. To protobuf it is a
-//! field like any other. It covers what the checksum of a frame does not: ids, acks, the limits in a welcome. So what a
-//! link damages ends the stream with `DATA_LOSS` and is sent again, and nobody acts on it.
+//! The last five bytes of a message are field 15 as a `fixed32`: the CRC-32C of all bytes before it. To protobuf it is
+//! a field like any other. It covers what the checksum of a frame does not: ids, acks, the limits in a welcome. So what
+//! a link damages ends the stream with `DATA_LOSS` and is sent again, and nobody acts on it.
 //!
 //! Messages are decoded within the bounds of [`wire`](crate::wire) alone.
 
@@ -85,8 +85,8 @@ impl<U: Message + Bounded + Default> Decoder for CheckedDecoder<U> {
 /// Reads a message that ends with its checksum.
 ///
 /// # Errors
-/// The status that ends a stream: `DATA_LOSS` for a checksum that differs, `INVALID_ARGUMENT` for a message that is out of
-/// its bounds or not readable.
+/// The status that ends a stream: `DATA_LOSS` for a checksum that differs, `INVALID_ARGUMENT` for a message that is out
+/// of its bounds or not readable.
 pub fn decode<U: Message + Bounded + Default>(mut message: Bytes) -> Result<U, Status> {
     let body = message.len().saturating_sub(CHECKSUM_BYTES);
     let checksum = message.split_off(body);

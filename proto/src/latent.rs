@@ -30,12 +30,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::limits::MAX_SIDE;
-
 /// Side of a patch in pixels.
 pub const PATCH: u32 = 32;
 /// Bytes of a container that are not patches: header and checksum.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + CRC_BYTES;
+/// Largest width or height of a frame in pixels.
+pub const MAX_SIDE: u32 = 16_384;
 /// Fewest bits a patch.
 pub const MIN_BITS: u32 = 8;
 /// Most bits a patch.

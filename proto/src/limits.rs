@@ -3,6 +3,8 @@
 //! The edge checks what it sends, the cloud what it receives; the sentence of [`Invalid`] is what
 //! a rejected frame's ack or a refused stream's status says.
 
+pub use crate::latent::MAX_SIDE;
+
 use uuid::{Uuid, Version};
 
 use crate::{
@@ -10,8 +12,6 @@ use crate::{
     v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program},
 };
 
-/// Largest width or height of a frame in pixels.
-pub const MAX_SIDE: u32 = 16_384;
 /// Most scores that a label carries.
 pub const MAX_LABELS: usize = 16;
 /// Longest text of one class label in bytes.

@@ -1,8 +1,8 @@
 //! Bounds on messages of the uplink that hold before anything of them is decoded.
 //!
-//! An empty entry of a repeated field takes two bytes on the wire and more than a hundred in memory, so a message that is
-//! within the stream's limit could take gigabytes. The walk over the wire here allocates nothing: it bounds the bytes of
-//! each message by its kind, and counts entries.
+//! An empty entry of a repeated field takes two bytes on the wire and more than a hundred in memory, so a message that
+//! is within the stream's limit could take gigabytes. The walk over the wire here allocates nothing: it bounds the
+//! bytes of each message by its kind, and counts entries.
 
 use crate::{
     limits::{MAX_LABELS, MAX_PROGRAMS},

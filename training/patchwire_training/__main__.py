@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from . import cifar10, reproduce
+from .data import cifar10
+from .recipes import reproduce
 
 parser = argparse.ArgumentParser(prog="patchwire_training", description=__doc__)
 commands = parser.add_subparsers(dest="command", required=True)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from patchwire_training import chip as model
-from patchwire_training import golden, nqe, programs
-from patchwire_training.cifar10 import LABELS
-from patchwire_training.quant import Chip
+from patchwire_training.chip import model
+from patchwire_training.chip import golden, nqe
+from patchwire_training.models import programs
+from patchwire_training.data.cifar10 import LABELS
+from patchwire_training.chip.quant import Chip
 
 GOLDEN = Path(__file__).parents[2] / "edge-node/asic/tests/golden"
 
@@ -84,7 +85,7 @@ def test_shared_and_pruned_kernels_are_stored_once_and_not_at_all():
 
 
 def test_program_over_budget_is_refused_by_name():
-    from patchwire_training.quant import QConv
+    from patchwire_training.chip.quant import QConv
 
     chip = Chip(
         QConv(3, 256, 4, stride=4, levels=5, pixels=True),

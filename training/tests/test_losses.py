@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from patchwire_training import losses
+from patchwire_training.fit import losses
 
 
 def frames(side: int) -> torch.Tensor:

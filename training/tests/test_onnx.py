@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from patchwire_training import chip, engines, golden
-from patchwire_training.decoder import Decoder
-from patchwire_training.fast_decoder import FastDecoder
+from patchwire_training.chip import golden, model as chip
+from patchwire_training.comparison import engines
+from patchwire_training.models.decoder import Decoder
+from patchwire_training.models.fast_decoder import FastDecoder
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"

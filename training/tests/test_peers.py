@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from patchwire_training import peers
+from patchwire_training.comparison import peers
 
 
 def test_budgets_are_kept_and_files_are_there(tmp_path):

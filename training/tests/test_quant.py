@@ -2,7 +2,7 @@
 
 import torch
 
-from patchwire_training.quant import Chip, Mode, QConv, heq_step, quantize
+from patchwire_training.chip.quant import Chip, Mode, QConv, heq_step, quantize
 
 
 def shares(levels: int) -> list[float]:

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from patchwire_training import chip, cifar10, export, train_classify
+from patchwire_training.chip import model as chip
+from patchwire_training.data import cifar10
+from patchwire_training.recipes import export, train_classify
 
 
 @pytest.fixture

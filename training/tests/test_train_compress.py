@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from patchwire_training import export, nqe, programs, train_compress
-from patchwire_training.decoder import Decoder
-from patchwire_training.fast_decoder import FastDecoder
+from patchwire_training.chip import nqe
+from patchwire_training.models import programs
+from patchwire_training.recipes import export, train_compress
+from patchwire_training.models.decoder import Decoder
+from patchwire_training.models.fast_decoder import FastDecoder
 
 
 def stored(weight):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from patchwire_training import classed_fit, programs, quantizers, rounding, transform_fit
-from patchwire_training.decoder import HIDDEN, Decoder
+from patchwire_training.fit import classed_fit, quantizers, rounding, transform_fit
+from patchwire_training.models import programs
+from patchwire_training.fit.start import start_decoder
+from patchwire_training.models.decoder import HIDDEN, Decoder
 
 
 def smooth_patches(count: int) -> torch.Tensor:
@@ -76,7 +78,7 @@ def test_fitted_chip_and_decoder_start_as_a_transform_code():
     assert chip[0].beta.shape[0] <= 120 and len(chip[0].weight) == len(components)
     assert chip[1].kept.float().mean() < 0.3, "the last layer is mostly pruned"
     assert sorted(place for c in components for place in c.places) == list(range(40))
-    transform_fit.start_decoder(decoder, chip, components, patches)
+    start_decoder(decoder, chip, [components], patches)
     fresh = smooth_patches(3500)[3000:]
     with torch.no_grad(), chip.exactly():
         result = decoder.patches(chip(fresh).flatten(1)[:, :, None, None]) * 255
@@ -104,12 +106,12 @@ def test_a_flat_and_a_busy_patch_have_quantizers_of_their_own():
     decoder = Decoder()
     decoder.hidden = torch.nn.Linear(40, 256)
     decoder.synthesis = torch.nn.Linear(256, decoder.synthesis.out_features)
-    classed_fit.start_decoder(decoder, chip, codes, patches[:3400])
+    start_decoder(decoder, chip, codes, patches[:3400])
     single, components = transform_fit.fit(patches[:3400], units=120, bits=40)
     other = Decoder()
     other.hidden = torch.nn.Linear(40, 256)
     other.synthesis = torch.nn.Linear(256, other.synthesis.out_features)
-    transform_fit.start_decoder(other, single, components, patches[:3400])
+    start_decoder(other, single, [components], patches[:3400])
 
     def error(chip, decoder):
         with torch.no_grad(), chip.exactly():

@@ -2,9 +2,9 @@
 
 import torch
 
-from patchwire_training.teacher import Teacher, Word, word
-from patchwire_training.train_classify import distilled
-from patchwire_training.views import REACH, Views, draw_views, show
+from patchwire_training.recipes.teacher import Teacher, Word, word
+from patchwire_training.recipes.train_classify import distilled
+from patchwire_training.data.views import REACH, Views, draw_views, show
 
 
 def images(count: int) -> torch.Tensor:

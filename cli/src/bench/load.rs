@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct PairFigures {
     /// That the cloud decodes with, of those that are shipped.
     pub(super) decoder: &'static str,
-    /// Of the frames, those that bring their original and are measured in full.
+    /// Share of frames that bring their original and are measured in full.
     pub(super) originals_share: f64,
     pub(super) width: u32,
     pub(super) height: u32,

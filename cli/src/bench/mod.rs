@@ -1,24 +1,22 @@
 //! `bench`: how fast the encoder, the decoder and the pair of services are on this machine.
 
 mod load;
+mod measure;
 mod networks;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nqe::Kernel;
 use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::terminal;
 use load::PairFigures;
+use measure::Peaks;
 use networks::{DecoderFigures, EncoderFigures};
 
-/// Operations a second of one core by instruction set, measured on registers alone.
-type Peaks = BTreeMap<String, f64>;
-
-/// Everything measured; operations are two a multiply-accumulate.
+/// Everything measured. A multiply-accumulate counts as two operations.
 #[derive(Debug, Serialize)]
 struct Report {
     peaks: Peaks,
@@ -37,7 +35,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         .filter_map(|kernel| Some((kernel.name().to_owned(), kernel.peak()?)))
         .collect();
     let encoder = networks::encoder(&peaks, threads, span)?;
-    // Beside the integer ones.
+    // The encoder compares itself with integer peaks only.
     peaks.extend(
         purenet::Kernel::available()
             .into_iter()
@@ -54,24 +52,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         peaks,
     };
     terminal::report(args.json.as_deref(), &report, &table(&report))
-}
-
-/// The median time of `work`, done at least three times and for as long as `span`.
-fn median_time<T>(span: Duration, mut work: impl FnMut() -> Result<T>) -> Result<Duration> {
-    let (started, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 3 || started.elapsed() < span {
-        let start = Instant::now();
-        std::hint::black_box(work()?);
-        times.push(start.elapsed());
-    }
-    times.sort_unstable();
-    Ok(times[times.len() / 2])
-}
-
-/// A pool of so many threads to measure on.
-fn pool(threads: usize) -> Result<rayon::ThreadPool> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.context("cannot start threads")
 }
 
 fn table(report: &Report) -> String {

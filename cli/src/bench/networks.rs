@@ -8,29 +8,30 @@ use nqe::{Emulator, Kernel, PATCH_BYTES, Program};
 use purenet::Decoder;
 use serde::Serialize;
 
-use super::{Peaks, median_time, pool};
+use super::measure::{Peaks, median_time, pool};
 
 /// The frame that is encoded and decoded.
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
-/// Side of what the paths without vector instructions work on: they take milliseconds a patch.
+/// Side of the frame for paths without vector instructions, which take milliseconds per patch.
 const SCALAR_SIDE: u32 = 96;
 
 /// One path of the encoder.
 #[derive(Debug, Serialize)]
 pub(super) struct EncoderFigures {
-    /// Of the shipped programs.
+    /// The task of the shipped program.
     pub(super) task: String,
     pub(super) path: &'static str,
     pub(super) threads: usize,
     pub(super) gops: f64,
     pub(super) patches_per_s: f64,
-    /// Of the path's peak on so many cores; none for the scalar path.
+    /// Share of the path's peak on this number of cores; none for the scalar path.
     pub(super) share_of_peak: Option<f64>,
 }
 
-/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full precision the
-/// decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above 1 are possible.
+/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full
+/// precision the decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above
+/// 1 are possible.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
     /// Of those that are shipped.
@@ -128,7 +129,7 @@ pub(super) fn decoder(
             let decode = || Ok(decoder.decode(&latents, width, height)?);
             let time = pool(threads)?.install(|| median_time(span, decode))?;
             let frames_per_s = 1.0 / time.as_secs_f64();
-            // What is computed: whole patches.
+            // Whole patches are computed.
             let computed = f64::from(patches) * 1024.0 * frames_per_s;
             let operations = 2.0 * decoder.macs_per_pixel() * computed;
             rows.push(DecoderFigures {

@@ -1,4 +1,4 @@
-//! What the demo's cameras see: the shipped sample photographs, or images of the user's.
+//! Images of the demo's cameras: the shipped sample photographs, or the user's.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -9,8 +9,8 @@ use image::imageops::FilterType;
 use image::{ImageReader, RgbImage};
 use rust_embed::RustEmbed;
 
+use crate::frames::MAX_FILE_BYTES;
 use crate::frames::{self, file_name, read_bounded};
-use crate::send::MAX_FILE_BYTES;
 
 /// The cameras, in turn.
 const CAMERAS: [&str; 4] = ["gate-north", "yard-east", "dock-2", "roof-west"];

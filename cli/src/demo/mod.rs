@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// `patchwire demo`.
 #[tokio::main]
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
-    // What the services log would tear the table apart; only trouble is shown.
+    // The services' log lines would break up the table, so only warnings are shown.
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("warn"))
         .with_writer(std::io::stderr)

@@ -21,7 +21,7 @@ use crate::watch::Watch;
 const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_PER_FRAME: Duration = Duration::from_secs(15);
 
-/// What came of a pass.
+/// The outcome of a pass.
 pub(super) struct Pass<'a> {
     frames: usize,
     started: Instant,
@@ -80,7 +80,7 @@ impl<'a> Pass<'a> {
                 change = watch.next() => match change? {
                     Some(record) => pass.changed(record, posting)?,
                     None => {
-                        // What was missed may be a frame whose answer has not come yet.
+                        // A missed change may be of a frame whose answer has not come yet.
                         pass.missed = posting;
                         pass.catch_up(watch).await?;
                     }

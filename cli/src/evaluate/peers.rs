@@ -1,4 +1,4 @@
-//! Other codecs' pictures of the same images, made beforehand by `patchwire_training.peers`.
+//! Other codecs' pictures of the same images, made beforehand by `patchwire_training.comparison.peers`.
 //!
 //! PEERS/peers.json lists codecs and the bytes of each image; PEERS/CODEC-BITS/STEM.png is what the codec makes
 //! of an image.
@@ -35,7 +35,7 @@ struct Entry {
     images: BTreeMap<String, u64>,
 }
 
-/// What a codec spends its bytes on.
+/// The data that a codec spends its bytes on.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Unit {

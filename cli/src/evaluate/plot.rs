@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -100,6 +101,7 @@ fn series<'a>(rates: &'a [RateFigures], peers: &'a [Peer]) -> Vec<Series<'a>> {
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 fn draw(svg: &mut String, series: &[Series<'_>]) -> Drawn {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
@@ -160,20 +162,7 @@ fn panel(
 
     let mut labels = Vec::new();
     for (series, points) in &curves {
-        let color = series.color;
-        let width = if series.ours { 4 } else { 2 };
-        if !series.marker {
-            chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(width)))?;
-        }
-        for &point in points {
-            if series.marker {
-                let cross = Cross::new(point, 6, color.stroke_width(2));
-                chart.draw_series([cross])?;
-            } else {
-                let dot = Circle::new(point, width + 1, color.filled());
-                chart.draw_series([dot])?;
-            }
-        }
+        curve(&mut chart, series, points)?;
         if let Some(end) = points.last() {
             let (_, y) = chart.backend_coord(end);
             labels.push((y, *series));
@@ -189,6 +178,28 @@ fn panel(
         let style = font.color(&series.color);
         let style = style.pos(Pos::new(HPos::Left, VPos::Center));
         root.draw(&Text::new(series.name.as_str(), (x + 8, y), style))?;
+    }
+    Ok(())
+}
+
+/// The points of a series, joined by a line unless they are marks of their own.
+fn curve(chart: &mut Chart<'_, '_>, series: &Series<'_>, points: &[(f64, f64)]) -> Drawn {
+    let color = series.color;
+    let width = if series.ours { 4 } else { 2 };
+    if !series.marker {
+        chart.draw_series(LineSeries::new(
+            points.iter().copied(),
+            color.stroke_width(width),
+        ))?;
+    }
+    for &point in points {
+        if series.marker {
+            let cross = Cross::new(point, 6, color.stroke_width(2));
+            chart.draw_series([cross])?;
+        } else {
+            let dot = Circle::new(point, width + 1, color.filled());
+            chart.draw_series([dot])?;
+        }
     }
     Ok(())
 }

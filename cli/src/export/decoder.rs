@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 use super::graph::{Builder, Value, fixed, free, int, ints, word};
 use super::proto;
 
-/// The model of a decoder's file. Input `latents` [frames, bits, rows, columns] f32 of patches, -1 and 1, 0 beyond a prefix;
-/// output `rgb` [frames, 3, 32 rows, 32 columns] f32, nominally 0 to 1, not clamped.
+/// The model of a decoder's file. Input `latents` [frames, bits, rows, columns] f32 of patches, -1 and 1, 0 beyond a
+/// prefix; output `rgb` [frames, 3, 32 rows, 32 columns] f32, nominally 0 to 1, not clamped.
 ///
 /// # Errors
 /// If the file is not a decoder.
-pub(super) fn model(bytes: &[u8]) -> Result<proto::Model> {
+pub(super) fn model(bytes: &[u8]) -> Result<proto::ModelProto> {
     let model = purenet::Model::from_safetensors(bytes)?;
     let properties = [
         ("program", ProgramId::from(model.program()).to_string()),
@@ -104,8 +104,8 @@ impl Graph for Decoder<'_> {
     }
 }
 
-/// Weights whose input channels are PyTorch's of an unshuffled frame, (channel, position), in the order of SpaceToDepth,
-/// (position, channel).
+/// Weights whose input channels are PyTorch's of an unshuffled frame, (channel, position), in the order of
+/// SpaceToDepth, (position, channel).
 fn depth_last(weights: &[f32], inputs: usize, area: usize, positions: usize) -> Vec<f32> {
     let channels = inputs / positions;
     weights

@@ -1,33 +1,36 @@
 //! Puts an ONNX graph together, node by node.
 
+use super::proto::attribute_proto::AttributeType;
+use super::proto::tensor_proto::DataType;
+use super::proto::tensor_shape_proto::{Dimension, dimension::Value as Extent};
+use super::proto::type_proto::{Tensor as TensorType, Value as TypeValue};
 use super::proto::{
-    ATTRIBUTE_INT, ATTRIBUTE_INTS, ATTRIBUTE_STRING, Attribute, Dimension, Extent, Graph, Model,
-    Node, OperatorSet, Property, Shape, Tensor, TensorType, Type, ValueInfo,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
-/// Version of the file's own format, and of the operators: what engines of the last years read.
+/// Versions of the file format and of the operators, which engines of the last years read.
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// What tensors hold.
+/// A number in a tensor.
 pub(super) trait Element: Copy {
-    /// `TensorProto.DataType`.
-    const TYPE: i32;
+    const TYPE: DataType;
     /// Appends the bytes of `raw_data`.
     fn write(self, bytes: &mut Vec<u8>);
 }
 
 macro_rules! element {
-    ($($number:ty: $code:literal),*) => {$(
+    ($($number:ty: $type:ident),*) => {$(
         impl Element for $number {
-            const TYPE: i32 = $code;
+            const TYPE: DataType = DataType::$type;
             fn write(self, bytes: &mut Vec<u8>) {
                 bytes.extend(self.to_le_bytes());
             }
         }
     )*};
 }
-element!(f32: 1, u8: 2, i8: 3, i32: 6, i64: 7);
+element!(f32: Float, u8: Uint8, i8: Int8, i32: Int32, i64: Int64);
 
 /// A value in the graph, by its name.
 pub(super) type Value = String;
@@ -35,7 +38,7 @@ pub(super) type Value = String;
 /// A graph that grows; every node comes after what it reads.
 #[derive(Default)]
 pub(super) struct Builder {
-    graph: Graph,
+    graph: GraphProto,
 }
 
 impl Builder {
@@ -66,9 +69,9 @@ impl Builder {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         let mut raw_data = Vec::with_capacity(size_of_val(values));
         values.iter().for_each(|value| value.write(&mut raw_data));
-        self.graph.initializer.push(Tensor {
+        self.graph.initializer.push(TensorProto {
             dims: dims.iter().map(|&n| n as i64).collect(),
-            data_type: T::TYPE,
+            data_type: T::TYPE.into(),
             name: name.to_owned(),
             raw_data,
         });
@@ -81,9 +84,9 @@ impl Builder {
         op: &str,
         name: &str,
         inputs: &[&str],
-        attributes: Vec<Attribute>,
+        attributes: Vec<AttributeProto>,
     ) -> Value {
-        self.graph.node.push(Node {
+        self.graph.node.push(NodeProto {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
             output: vec![name.to_owned()],
             name: name.to_owned(),
@@ -94,17 +97,17 @@ impl Builder {
     }
 
     /// The finished file with these properties.
-    pub(super) fn finish(self, properties: &[(&str, String)]) -> Model {
-        let property = |(key, value): &(&str, String)| Property {
+    pub(super) fn finish(self, properties: &[(&str, String)]) -> ModelProto {
+        let property = |(key, value): &(&str, String)| StringStringEntryProto {
             key: (*key).to_owned(),
             value: value.clone(),
         };
-        Model {
+        ModelProto {
             ir_version: IR_VERSION,
             producer_name: "patchwire".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![OperatorSet {
+            opset_import: vec![OperatorSetIdProto {
                 domain: String::new(),
                 version: OPSET,
             }],
@@ -113,60 +116,60 @@ impl Builder {
     }
 }
 
-fn info<T: Element>(name: &str, shape: &[Extent]) -> ValueInfo {
+fn info<T: Element>(name: &str, shape: &[Extent]) -> ValueInfoProto {
     let dimension = |extent: &Extent| Dimension {
         value: Some(extent.clone()),
     };
     let tensor = TensorType {
-        elem_type: T::TYPE,
-        shape: Some(Shape {
+        elem_type: T::TYPE.into(),
+        shape: Some(TensorShapeProto {
             dim: shape.iter().map(dimension).collect(),
         }),
     };
-    ValueInfo {
+    ValueInfoProto {
         name: name.to_owned(),
-        r#type: Some(Type {
-            tensor_type: Some(tensor),
+        r#type: Some(TypeProto {
+            value: Some(TypeValue::TensorType(tensor)),
         }),
     }
 }
 
-/// A dimension of so many.
+/// A dimension of a fixed size.
 pub(super) fn fixed(count: usize) -> Extent {
-    Extent::Value(count as i64)
+    Extent::DimValue(count as i64)
 }
 
 /// A dimension that the caller chooses.
 pub(super) fn free(name: &str) -> Extent {
-    Extent::Parameter(name.to_owned())
+    Extent::DimParam(name.to_owned())
 }
 
 /// An attribute that is a number.
-pub(super) fn int(name: &str, value: i64) -> Attribute {
-    Attribute {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
         name: name.to_owned(),
         i: value,
-        r#type: ATTRIBUTE_INT,
-        ..Attribute::default()
+        r#type: AttributeType::Int.into(),
+        ..AttributeProto::default()
     }
 }
 
 /// An attribute that is a list of numbers.
-pub(super) fn ints(name: &str, values: &[usize]) -> Attribute {
-    Attribute {
+pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
         name: name.to_owned(),
         ints: values.iter().map(|&n| n as i64).collect(),
-        r#type: ATTRIBUTE_INTS,
-        ..Attribute::default()
+        r#type: AttributeType::Ints.into(),
+        ..AttributeProto::default()
     }
 }
 
 /// An attribute that is a word.
-pub(super) fn word(name: &str, value: &str) -> Attribute {
-    Attribute {
+pub(super) fn word(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
         name: name.to_owned(),
         s: value.into(),
-        r#type: ATTRIBUTE_STRING,
-        ..Attribute::default()
+        r#type: AttributeType::String.into(),
+        ..AttributeProto::default()
     }
 }

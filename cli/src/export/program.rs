@@ -1,12 +1,13 @@
 //! A program as a QDQ int8 model whose results are the chip's bit for bit.
 //!
-//! The chip's `clamp(acc >> shift, 0, 3)` is QuantizeLinear with a scale of 2^shift, then Clip. QuantizeLinear rounds to the
-//! nearest: the bias is lowered by 2^(shift - 1) - 1/2, which turns that into rounding down and leaves no ties. A latent bit,
-//! `acc >= 0`, is the sign of acc + 1/2. So that the int32 biases can hold halves, weights are doubled and their scale is 1/2:
-//! -4 to 4 in int8. All sums are whole halves, exact in the floats that the model speaks of.
+//! The chip's `clamp(acc >> shift, 0, 3)` is QuantizeLinear with a scale of 2^shift, then Clip. QuantizeLinear rounds
+//! to the nearest: the bias is lowered by 2^(shift - 1) - 1/2, which turns that into rounding down and leaves no ties.
+//! A latent bit, `acc >= 0`, is the sign of acc + 1/2. So that the int32 biases can hold halves, weights are doubled
+//! and their scale is 1/2: -4 to 4 in int8. All sums are whole halves, exact in the floats that the model speaks of.
 //!
 //! - A convolution whose kernels see the whole map is a matrix product: engines run many patches as one.
-//! - There, kernels that channels share stay shared, and thresholds follow by Gather and Add: the engine has no more sums
+//! - There, kernels that channels share stay shared, and thresholds follow by Gather and Add: the engine has no more
+//!   sums
 //!   than the chip. Elsewhere each channel has a copy.
 //! - Pruned kernels are dense zeros: ONNX has no others.
 //! - Codes are cut to 3 where a convolution reads them: pooling before it gives the same and leaves less to cut.
@@ -15,21 +16,21 @@ use anyhow::{Result, ensure};
 use nqe::{Conv, Dense, Element, Map, Op, OutputKind, Pool, Program, Task};
 
 use super::graph::{Builder, Value, fixed, free, int, ints};
-use super::proto::Model;
+use super::proto::ModelProto;
 
-/// Whole numbers up to here, halves up to half of it, are exact in f32.
+/// Integers up to this number, and halves up to half of it, are exact in f32.
 const EXACT: i64 = 1 << 24;
 /// `TensorProto.DataType` of Cast.
 const INT32: i64 = 6;
 /// The name of the number of patches.
 const PATCHES: &str = "patches";
 
-/// The model of a program. Input `pixels` [patches, 3, 32, 32] u8; output `bits` [patches, bits] u8, 0 or 1, or `logits`
-/// [patches, labels] i32.
+/// The model of a program. Input `pixels` [patches, 3, 32, 32] u8; output `bits` [patches, bits] u8, 0 or 1, or
+/// `logits` [patches, labels] i32.
 ///
 /// # Errors
 /// If a layer's sums may be too large to be exact.
-pub(super) fn model(program: &Program) -> Result<Model> {
+pub(super) fn model(program: &Program) -> Result<ModelProto> {
     let mut graph = Builder::new(&program.task().to_string());
     let input = Map::INPUT;
     let shape = [input.channels, input.height, input.width].map(|n| fixed(n as usize));

@@ -1,28 +1,21 @@
 //! `send`: posts images, videos and motion JPEG to an edge node, as a camera would.
 
 mod stream;
+mod timing;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
-use uuid::Uuid;
 
 use crate::args::SendArgs;
 use crate::edge::{Answer, Delivery, Edge, Score};
-use crate::frames::{self, file_name, read_bounded};
+use crate::frames::{self, MAX_FILE_BYTES, file_name, read_bounded};
 use crate::terminal::{self, figure};
 
 use self::stream::Streamed;
+use self::timing::{Pace, left_edge};
 
-/// Most bytes of a file; an edge node's own limit is lower unless it was raised.
-pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
-const POLL: Duration = Duration::from_millis(200);
-/// Longest that `--wait` goes on without a single frame arriving.
-const WAIT_WITHOUT_PROGRESS: Duration = Duration::from_secs(120);
-
-/// A file and what became of it.
+/// A file, the edge node's answer, and with `--wait` the frame's delivery.
 struct Sent {
     file: PathBuf,
     answer: Answer,
@@ -45,7 +38,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
     let edge = Edge::new(&args.edge, &args.access)?;
     let (mut sent, mut streamed) = (Vec::with_capacity(files.len()), Vec::new());
     let ended = post(&edge, files, streams, &args, &mut sent, &mut streamed).await;
-    // An end halfway does not hide what was sent before.
+    // Frames that were sent are reported even after an early end.
     let (failed, first) = report(&sent, &streamed)?;
     ended?;
     let frames = sent.len() as u64 + streamed.iter().map(|stream| stream.frames).sum::<u64>();
@@ -55,27 +48,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<()> {
     Ok(())
 }
 
-/// Time between frames.
-struct Pace(Option<Interval>);
-
-impl Pace {
-    fn new(rate: Option<f64>) -> Self {
-        Self(rate.map(|rate| {
-            let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
-            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            pace
-        }))
-    }
-
-    /// Waits until the next frame may be sent.
-    async fn tick(&mut self) {
-        if let Some(pace) = &mut self.0 {
-            pace.tick().await;
-        }
-    }
-}
-
-/// Posts everything; what became of it is in `sent` and `streamed`, also when that ends early.
+/// Posts everything. The outcomes are in `sent` and `streamed`, also after an early end.
 async fn post(
     edge: &Edge,
     files: Vec<PathBuf>,
@@ -108,7 +81,7 @@ async fn post(
         let mut stream = Streamed::new(path);
         let posted = stream::post(edge, path, args, &mut stream).await;
         streamed.push(stream);
-        // The first is told in the end.
+        // The first error is reported at the end.
         match (&ended, posted) {
             (Ok(()), posted) => ended = posted,
             (Err(_), Err(error)) => eprintln!("{error:#}"),
@@ -127,30 +100,12 @@ async fn wait(edge: &Edge, sent: &mut [Sent]) -> Result<()> {
     let bar = terminal::bar(waiting.len() as u64, "delivering");
     for frame in waiting {
         if let Ok(accepted) = &frame.answer {
-            frame.delivery = Some(settled(edge, accepted.frame_id).await?);
+            frame.delivery = Some(left_edge(edge, accepted.frame_id).await?);
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-/// Asks for a frame until it has left the edge node.
-async fn settled(edge: &Edge, id: Uuid) -> Result<Delivery> {
-    let deadline = Instant::now() + WAIT_WITHOUT_PROGRESS;
-    loop {
-        match edge.delivery(id).await? {
-            Delivery::Spooled => {}
-            settled => return Ok(settled),
-        }
-        if Instant::now() > deadline {
-            bail!(
-                "no frame reached the cloud for {} s; the edge node keeps those that it took",
-                WAIT_WITHOUT_PROGRESS.as_secs()
-            );
-        }
-        sleep(POLL).await;
-    }
 }
 
 /// A label and its score, and whether to rely on it.
@@ -161,7 +116,7 @@ fn label_cell(best: &Score) -> String {
     }
 }
 
-/// Tells what became of each file and stream; gives how many frames did not make it, and the first of them.
+/// Prints the outcome of each file and stream. Gives how many frames failed, and the first of them.
 fn report(sent: &[Sent], streamed: &[Streamed]) -> Result<(u64, Option<String>)> {
     let mut table = terminal::table(&["frame", "id", "label", "bpp", "state"], 5);
     let (mut failed, mut first) = (0, None);

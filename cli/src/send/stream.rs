@@ -1,4 +1,4 @@
-//! Frames that come one behind the other: motion JPEG on standard input or in a file, a video through ffmpeg.
+//! Streams of frames: motion JPEG on standard input or in a file, or a video read by ffmpeg.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,17 +17,17 @@ use crate::edge::{Delivery, Edge};
 use crate::frames::file_name;
 use crate::terminal;
 
-use super::{Pace, settled};
+use super::timing::{Pace, left_edge};
 
 /// Endings of the names of videos.
 const VIDEOS: [&str; 10] = [
     "mp4", "m4v", "mkv", "mov", "webm", "avi", "ts", "mpg", "mpeg", "y4m",
 ];
-/// Most bytes of a frame; that of an edge node is no larger unless it was raised.
+/// Most bytes of a frame. An edge node's own limit is no larger unless it was raised.
 const MAX_FRAME_BYTES: usize = 64 << 20;
 /// Bytes of one read.
 const PIECE: usize = 64 << 10;
-/// Frames that `--wait` lets be under way to the cloud.
+/// Most frames on their way to the cloud with `--wait`.
 const UNDER_WAY: usize = 256;
 
 /// Whether a path is a stream.
@@ -35,7 +35,8 @@ pub(super) fn is_one(path: &Path) -> bool {
     path == Path::new("-") || ends(path, &VIDEOS) || is_motion_jpeg(path)
 }
 
-/// Of its frames each travels as it is, and one that is damaged is told; ffmpeg would paint over it.
+/// Whether a path is motion JPEG. Its frames are sent as they are and damaged ones are reported; ffmpeg would conceal
+/// them.
 fn is_motion_jpeg(path: &Path) -> bool {
     ends(path, &["mjpeg", "mjpg"])
 }
@@ -47,12 +48,12 @@ fn ends(path: &Path, endings: &[&str]) -> bool {
         .any(|ending| ending.eq_ignore_ascii_case(extension))
 }
 
-/// What became of a stream.
+/// The outcome of a stream.
 #[derive(Default)]
 pub(super) struct Streamed {
     pub(super) name: String,
     pub(super) frames: u64,
-    /// Over those that the edge node took.
+    /// Mean over the frames that the edge node accepted.
     pub(super) mean_bpp: f64,
     pub(super) delivered: bool,
     pub(super) failed: u64,
@@ -77,7 +78,7 @@ impl Streamed {
     }
 }
 
-/// Where the bytes come from.
+/// The source of the bytes.
 enum Pipe {
     Input(mpsc::Receiver<io::Result<Vec<u8>>>),
     Video(Box<Ffmpeg>),
@@ -91,14 +92,14 @@ impl Pipe {
         } else if is_motion_jpeg(path) {
             Box::new(File::open(path).with_context(opened)?)
         } else {
-            // ffmpeg's own complaint about a file that is not there is longer.
+            // ffmpeg's own message about a missing file is longer.
             std::fs::metadata(path).with_context(opened)?;
             let ffmpeg = Ffmpeg::start(&[], path.as_os_str(), rate);
             let ffmpeg = ffmpeg.with_context(|| format!("cannot read {}", path.display()))?;
             return Ok(Self::Video(Box::new(ffmpeg)));
         };
         let (sender, pieces) = mpsc::channel(1);
-        // A thread of its own, which nobody waits for should standard input never end.
+        // Nobody waits for this thread, since standard input may never end.
         std::thread::spawn(move || {
             loop {
                 let mut piece = vec![0; PIECE];
@@ -115,7 +116,7 @@ impl Pipe {
         Ok(Self::Input(pieces))
     }
 
-    /// What comes next; empty at the end.
+    /// The next bytes; empty at the end.
     async fn read(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Input(pieces) => pieces.recv().await.unwrap_or(Ok(Vec::new())),
@@ -173,7 +174,7 @@ pub(super) async fn post(
             if !args.wait {
                 under_way.clear();
             } else if under_way.len() > UNDER_WAY {
-                settle(edge, &mut under_way, UNDER_WAY, streamed).await?;
+                deliver(edge, &mut under_way, UNDER_WAY, streamed).await?;
             }
         }
     }
@@ -186,14 +187,14 @@ pub(super) async fn post(
     if streamed.frames == 0 {
         bail!("there is no frame in {name}");
     }
-    settle(edge, &mut under_way, 0, streamed).await?;
+    deliver(edge, &mut under_way, 0, streamed).await?;
     streamed.delivered = args.wait;
     counter.finish_and_clear();
     Ok(())
 }
 
 /// Waits until no more than `most` frames are under way.
-async fn settle(
+async fn deliver(
     edge: &Edge,
     under_way: &mut VecDeque<Uuid>,
     most: usize,
@@ -203,7 +204,7 @@ async fn settle(
         let Some(id) = under_way.pop_front() else {
             break;
         };
-        match settled(edge, id).await? {
+        match left_edge(edge, id).await? {
             Delivery::Rejected { reason } | Delivery::Dropped { reason } => streamed.fails(reason),
             _ => {}
         }

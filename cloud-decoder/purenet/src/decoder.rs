@@ -56,8 +56,9 @@ struct Frame {
 }
 
 impl Decoder {
-    /// Loads a decoder from the bytes of a `.safetensors` file, for the fastest path of this machine. The environment variable
-    /// `PURENET_PATH` chooses another by its [name](Kernel::name); a value that this machine cannot run is ignored.
+    /// Loads a decoder from the bytes of a `.safetensors` file, for the fastest path of this machine. The environment
+    /// variable `PURENET_PATH` chooses another by its [name](Kernel::name); a value that this machine cannot run is
+    /// ignored.
     ///
     /// Memory use is bounded by the size of `bytes` and [`MAX_WEIGHTS`](crate::MAX_WEIGHTS).
     ///
@@ -161,8 +162,8 @@ impl Decoder {
     /// rounded half to even.
     ///
     /// # Errors
-    /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the feature maps of so wide a frame
-    /// do not fit.
+    /// [`DecodeError::Size`], [`DecodeError::Length`], or [`DecodeError::Memory`] if the feature maps of so wide a
+    /// frame do not fit.
     pub fn decode(&self, latents: &[u8], width: u32, height: u32) -> Result<Vec<u8>, DecodeError> {
         self.decode_while(latents, width, height, &|| true)
     }

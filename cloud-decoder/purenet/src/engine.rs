@@ -19,8 +19,8 @@ pub(crate) trait Engine: Copy + Send + Sync + 'static {
     /// Values in `f32` that [`Engine::synthesize`] holds per patch, given its bits, hidden units and output values.
     fn synthesis_values(bits: usize, units: usize, values: usize) -> usize;
 
-    /// The first stage on latents of `bytes` per patch, whose bits, least significant first, count as -1 and +1, and as 0
-    /// beyond the patch's last. Gives the values of patch after patch. Negative sums of the hidden layer become zero.
+    /// The first stage on latents of `bytes` per patch, whose bits, least significant first, count as -1 and +1, and as
+    /// 0 beyond the patch's last. Gives the values of patch after patch. Negative sums of the hidden layer become zero.
     fn synthesize(
         self,
         hidden: Option<&Self::Linear>,
@@ -32,8 +32,8 @@ pub(crate) trait Engine: Copy + Send + Sync + 'static {
 
 /// A same-size convolution.
 pub(crate) trait Convolution<E: Engine>: Send + Sync + Sized + 'static {
-    /// Packs weights in PyTorch's order (output, input, row, column) for a map with `side` positions along a patch. `bias` has
-    /// one value per output.
+    /// Packs weights in PyTorch's order (output, input, row, column) for a map with `side` positions along a patch.
+    /// `bias` has one value per output.
     fn pack(weights: &[f32], bias: Vec<f32>, inputs: usize, kernel: usize, side: usize) -> Self;
 
     /// Rows of the input that a row depends on, above and below.
@@ -84,7 +84,8 @@ impl<V> Finish<'_, V> {
     }
 }
 
-/// The output of a linear layer for one vector: the biased sums of all panels of outputs. With `relu`, negative ones become zero.
+/// The output of a linear layer for one vector: the biased sums of all panels of outputs. With `relu`, negative ones
+/// become zero.
 pub(crate) fn join<'s, const PANEL: usize>(
     panels: impl Iterator<Item = &'s [f32; PANEL]>,
     bias: &[f32],

@@ -1,4 +1,4 @@
-//! What can be wrong with a model file or with latents.
+//! Why a model file or latents are refused.
 
 /// Why a model file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum ModelError {
     /// Another format or another version of it.
     #[error("metadata `format` is {found:?}, must be \"patchwire-decoder-1\"")]
     Format {
-        /// What the file says.
+        /// The value in the file.
         found: String,
     },
     /// The program id is malformed.

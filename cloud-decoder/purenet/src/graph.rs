@@ -1,6 +1,7 @@
 //! The network as a graph of operations that every inference engine has.
 
-/// Receives a network operation by operation, for example to write it for another engine. Maps are (channel, row, column).
+/// Receives a network operation by operation, for example to write it for another engine. Maps are (channel, row,
+/// column).
 pub trait Graph {
     /// A map in the graph.
     type Value: Clone;
@@ -44,8 +45,8 @@ pub struct Kernels {
     pub outputs: usize,
     /// Rows and columns of a kernel.
     pub side: usize,
-    /// Positions whose pixels are the input's channels: the input is a frame that [`Graph::unshuffle`] took apart by the root
-    /// of this, and the weights are in PyTorch's order (channel, row, column). 1 for any other input.
+    /// Positions whose pixels are the input's channels: the input is a frame that [`Graph::unshuffle`] took apart by
+    /// the root of this, and the weights are in PyTorch's order (channel, row, column). 1 for any other input.
     pub unshuffled: usize,
 }
 

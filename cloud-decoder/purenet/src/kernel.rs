@@ -8,7 +8,8 @@ use half::bf16;
 use crate::engines::simd::Isa;
 use crate::engines::tiled::Tiles;
 
-/// The environment variable that chooses the path of every [`Decoder::from_safetensors`](crate::Decoder::from_safetensors).
+/// The environment variable that chooses the path of every
+/// [`Decoder::from_safetensors`](crate::Decoder::from_safetensors).
 const PATH_VARIABLE: &str = "PURENET_PATH";
 
 /// A way to compute. Those in full precision agree to about 1e-5 of a pixel's range; `AmxBf16` is less precise.
@@ -26,7 +27,7 @@ pub enum Kernel {
     Neon,
 }
 
-/// What a kernel computes with, present on this machine.
+/// The engine of a kernel, with instructions that this machine has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Choice {
     Full(Isa),
@@ -60,8 +61,8 @@ impl Kernel {
     }
 
     /// What one core of this machine could do at most on this path, measured: operations a second, two a
-    /// multiply-accumulate, of its instructions on registers alone. None for the portable path and for those that this machine
-    /// cannot run.
+    /// multiply-accumulate, of its instructions on registers alone. None for the portable path and for those that this
+    /// machine cannot run.
     pub fn peak(self) -> Option<f64> {
         match self.detect()? {
             Choice::Full(isa) => isa.peak(),
@@ -82,7 +83,7 @@ impl Kernel {
         }
     }
 
-    /// What the environment asks for, else the fastest; a path that this machine cannot run is not taken.
+    /// The path that the environment names, else the fastest. A path that this machine cannot run is ignored.
     pub(crate) fn choose() -> Self {
         let asked = std::env::var(PATH_VARIABLE).ok();
         let available = Self::available();

@@ -52,8 +52,8 @@ impl Model {
         &self.layout
     }
 
-    /// Adds the network's operations to a graph, from a map of latents: bits of patches, -1 and 1, 0 beyond a prefix. Gives
-    /// the last map, and the frame of the base that is to be added to it, where the network has one.
+    /// Adds the network's operations to a graph, from a map of latents: bits of patches, -1 and 1, 0 beyond a prefix.
+    /// Gives the last map, and the frame of the base that is to be added to it, where the network has one.
     ///
     /// # Errors
     /// As the graph's.
@@ -81,8 +81,8 @@ impl Model {
         Ok((map, base))
     }
 
-    /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that `docs/formats.md`
-    /// gives for the [`Model::layout`] is there, and in the shape that follows from it.
+    /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that
+    /// `docs/formats.md` gives for the [`Model::layout`] is there, and in the shape that follows from it.
     pub fn tensor(&self, name: &str) -> Option<&[f32]> {
         self.tensors.get(name).map(Vec::as_slice)
     }

@@ -76,7 +76,8 @@ impl<E: Engine> Network<E> {
     }
 }
 
-/// The convolution that makes the frame's pixels, if one does: its index, and the factor of the pixel shuffle after it, or 1.
+/// The convolution that makes the frame's pixels, if one does: its index, and the factor of the pixel shuffle after it,
+/// or 1.
 fn last_conv(layout: &Layout) -> Option<(usize, &Conv, usize)> {
     let count = layout.stages.len();
     match &layout.stages[..] {

@@ -1,4 +1,4 @@
-//! What unit tests compute with.
+//! Pseudorandom numbers for unit tests.
 
 /// Values in -1..1, the same each time.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<f32> {

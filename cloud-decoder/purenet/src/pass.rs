@@ -1,7 +1,8 @@
 //! One pass of a frame through the network, step by step of some rows of patches.
 //!
-//! Each stage computes the rows for which its input suffices and releases the rows that nothing needs any more. A frame's maps
-//! are therefore never whole in memory, a stage reads rows that were written a moment ago, and nothing is computed twice.
+//! Each stage computes the rows for which its input suffices and releases the rows that nothing needs any more. A
+//! frame's maps are therefore never whole in memory, a stage reads rows that were written a moment ago, and nothing is
+//! computed twice.
 
 use std::ops::Range;
 
@@ -101,8 +102,8 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
         }
     }
 
-    /// Decodes latents of `patch_bytes` a patch, hands the frame's rows out in order and gives the maps back, and whether it
-    /// came to the end: before each group of rows it asks whether to go on.
+    /// Decodes latents of `patch_bytes` a patch, hands the frame's rows out in order and gives the maps back, and
+    /// whether it came to the end: before each group of rows it asks whether to go on.
     pub(crate) fn run(
         mut self,
         latents: &[u8],

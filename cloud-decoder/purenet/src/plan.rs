@@ -17,10 +17,11 @@ pub(crate) struct Plan {
     /// Patches along the frame's sides.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// Rows of patches that the first stage computes at once. Its weights are the most by far, so each that is loaded should
-    /// meet many patches.
+    /// Rows of patches that the first stage computes at once. Its weights are the most by far, so each that is loaded
+    /// should meet many patches.
     pub(crate) rows_ahead: usize,
-    /// Rows of patches that pass each other stage in one step: enough for its weights and for the threads that share the work.
+    /// Rows of patches that pass each other stage in one step: enough for its weights and for the threads that share
+    /// the work.
     pub(crate) rows_per_step: usize,
     /// Rows of the frame that wait for the last stage, which lags by the sum of all stages' lags.
     frame_rows: usize,
@@ -44,8 +45,8 @@ impl Plan {
         }
     }
 
-    /// A map of this shape with room for the rows of one step and one more row of patches, and for those that two layers
-    /// wait for.
+    /// A map of this shape with room for the rows of one step and one more row of patches, and for those that two
+    /// layers wait for.
     pub(crate) fn map<E: Engine>(&self, shape: Shape) -> Rows<E::Value> {
         Rows::new(shape, self.rows, self.columns, self.room(shape))
     }

@@ -73,7 +73,7 @@ impl<V: Value> Aligned<V> {
     /// Values after the last one.
     pub(crate) const SPARE: usize = Self::LINE;
 
-    /// So many zeros, and those to spare.
+    /// Makes `len` zeros and the spare ones.
     pub(crate) fn zeros(len: usize) -> Self {
         let held = vec![V::ZERO; len + Self::SPARE + Self::LINE];
         let start = held.as_ptr().align_offset(64) % Self::LINE;

@@ -53,8 +53,8 @@ impl<'a> Weights<'a> {
         Ok(E::pack_linear(&weights, bias, inputs))
     }
 
-    /// The same of a convolution with these numbers of output channels, input channels and kernel rows, at `side` positions
-    /// along a patch. Its outputs are sorted for a pixel shuffle by `shuffled`.
+    /// The same of a convolution with these numbers of output channels, input channels and kernel rows, at `side`
+    /// positions along a patch. Its outputs are sorted for a pixel shuffle by `shuffled`.
     pub(crate) fn conv<E: Engine>(
         &mut self,
         stage: &str,
@@ -76,8 +76,8 @@ impl<'a> Weights<'a> {
         Ok(E::Conv::pack(&weights, bias, inputs, kernel, side))
     }
 
-    /// Counts weights as they are packed for full precision, whatever engine packs them, so that every machine accepts the
-    /// same files.
+    /// Counts weights as they are packed for full precision, whatever engine packs them, so that every machine accepts
+    /// the same files.
     fn account(&mut self, stage: &str, packed: usize) -> Result<(), ModelError> {
         self.packed += packed;
         if self.packed > MAX_WEIGHTS {
@@ -127,8 +127,8 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The channels of a position pixel by pixel and row by row, for PyTorch's pixel shuffle by `factor`, which takes them colour by
-/// colour. In this order the channels that become a run of a row lie side by side already.
+/// The channels of a position pixel by pixel and row by row, for PyTorch's pixel shuffle by `factor`, which takes them
+/// colour by colour. In this order the channels that become a run of a row lie side by side already.
 fn by_position(channels: usize, factor: usize) -> impl Iterator<Item = usize> + Clone {
     let pixels = factor * factor;
     let colours = channels / pixels;

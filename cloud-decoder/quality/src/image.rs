@@ -1,6 +1,6 @@
 //! Checked sizes and luma planes.
 
-use crate::QualityError;
+use crate::error::QualityError;
 use rayon::prelude::*;
 
 /// Checks that `rgb` holds exactly `width` x `height` pixels.

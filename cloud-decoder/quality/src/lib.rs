@@ -6,11 +6,13 @@
 //! independent of the number of threads.
 #![forbid(unsafe_code)]
 
+mod error;
 mod image;
 mod psnr;
 mod seam;
 mod ssim;
 
+pub use error::QualityError;
 use image::{Luma, check};
 
 /// Side of a patch of the encoder, in pixels.
@@ -18,40 +20,6 @@ pub const PATCH: u32 = 32;
 
 /// Shortest side, in pixels, for which MS-SSIM is defined: five scales of an 11-pixel window.
 pub const MS_SSIM_MIN_SIDE: u32 = 11 << 4;
-
-/// Why a metric could not be computed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum QualityError {
-    /// A side is zero.
-    #[error("image of {width} x {height} pixels is empty, sides must be at least 1")]
-    Empty {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-    },
-    /// The bytes of an image do not match its size.
-    #[error(
-        "{image} image of {width} x {height} pixels has {actual} bytes, RGB needs width * height * 3"
-    )]
-    Length {
-        /// Which argument: `first`, `second` or `only`.
-        image: &'static str,
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Bytes given.
-        actual: usize,
-    },
-    /// The patch side of the seam ratio is too small to have an inside.
-    #[error("patch side of {patch} pixels, must be at least 2")]
-    Patch {
-        /// Side in pixels.
-        patch: u32,
-    },
-}
 
 /// All metrics of one reconstruction against its original.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +32,7 @@ pub struct Quality {
     pub ms_ssim: Option<f64>,
     /// [`seam_ratio`] of the reconstruction at [`PATCH`]; `None` when no side exceeds one patch.
     pub seam_ratio: Option<f64>,
-    /// The same of the original: what the ratio is on this scene without any coding.
+    /// The same of the original: the ratio of this scene without any coding.
     pub original_seam_ratio: Option<f64>,
 }
 

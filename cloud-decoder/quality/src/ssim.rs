@@ -82,7 +82,8 @@ fn scale(first: &Luma, second: &Luma) -> Means {
     }
 }
 
-/// Windows of a row that are filtered together, and rows of a tile: what a tile needs at once stays in the nearest cache.
+/// Windows of a row that are filtered together, and rows of a tile: what a tile needs at once stays in the nearest
+/// cache.
 const BLOCK: usize = 64;
 const BAND: usize = 64;
 
@@ -92,8 +93,8 @@ type Kernel = [f32; WINDOW / 2 + 1];
 /// Means of a, b, a^2 + b^2 and ab over a row or a window of the Gaussian, for windows side by side.
 type Moments = [[f32; BLOCK]; 4];
 
-/// Sums over the `columns` x `rows` windows whose first is at `x`, `y`. Columns beyond a block's are computed from zeros and do not
-/// count.
+/// Sums over the `columns` x `rows` windows whose first is at `x`, `y`. Columns beyond a block's are computed from
+/// zeros and do not count.
 fn tile_sums(
     first: &Luma,
     second: &Luma,

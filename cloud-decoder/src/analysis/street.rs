@@ -1,5 +1,5 @@
 //! Scene changes on a real video: a fixed camera over a street, `tests/data/street.png`, which
-//! `training/patchwire_training/scenes.py` made. The thresholds were chosen on its first 300 frames.
+//! `training/patchwire_training/recipes/scenes.py` made. The thresholds were chosen on its first 300 frames.
 
 use std::io::Cursor;
 

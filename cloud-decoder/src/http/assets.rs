@@ -1,5 +1,7 @@
 //! The dashboard's files, embedded from `web/`.
 
+use std::sync::LazyLock;
+
 use axum::{
     Extension,
     http::{HeaderMap, Method, StatusCode, Uri, header},
@@ -7,12 +9,18 @@ use axum::{
 };
 use daemon::lenient::Slashed;
 use rust_embed::RustEmbed;
+use sha2::{Digest as _, Sha256};
 
-use super::error::ApiError;
+use super::{error::ApiError, view_files};
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
 struct Web;
+
+/// The one file that is not in `web/`: which files each view needs.
+const NEEDS: &str = "needs.js";
+static NEEDS_MODULE: LazyLock<String> = LazyLock::new(view_files::module::<Web>);
+static NEEDS_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| Sha256::digest(&*NEEDS_MODULE).into());
 
 pub(super) async fn serve(
     method: Method,
@@ -27,13 +35,17 @@ pub(super) async fn serve(
         "" => "index.html",
         path => path,
     };
-    let Some(file) = Web::get(path) else {
+    let file = match path {
+        NEEDS => Some((NEEDS_MODULE.clone().into_bytes().into(), *NEEDS_HASH)),
+        path => Web::get(path).map(|file| (file.data, file.metadata.sha256_hash())),
+    };
+    let Some((data, hash)) = file else {
         return ApiError::not_found(format!("nothing is served at {}", uri.path())).into_response();
     };
     if slashed.is_some() {
         return Slashed::redirect(path.rsplit('/').next().unwrap_or(path));
     }
-    let etag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
+    let etag = format!("\"{}\"", hex::encode(&hash[..16]));
     // A new version of the service brings new files under the same names.
     let caching = [
         (header::CACHE_CONTROL, "no-cache".to_owned()),
@@ -46,7 +58,7 @@ pub(super) async fn serve(
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
     let content_type = [(header::CONTENT_TYPE, media_type(path))];
-    (caching, content_type, file.data).into_response()
+    (caching, content_type, data).into_response()
 }
 
 fn media_type(path: &str) -> &'static str {

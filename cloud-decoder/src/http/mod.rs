@@ -18,6 +18,7 @@ mod query;
 mod router;
 mod session;
 mod stats;
+mod view_files;
 
 pub(crate) use self::{
     app::App, authentication::Authentication, decoder_info::DecoderInfo, document::routes,

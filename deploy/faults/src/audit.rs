@@ -11,52 +11,28 @@ use std::net::SocketAddr;
 use uuid::Uuid;
 
 use crate::{
-    book::{Accepted, Pages},
+    answer_log::{Accepted, Pages},
     caller::Side,
     found::{self, Found, catalogue},
     judge::compare,
+    known::Known,
     ledger::Ledger,
     retention,
     site::Site,
-    strangers,
+    unanswered,
 };
 
 /// Reconstructions that are compared byte by byte.
 const SAMPLE: usize = 300;
 
-/// Frames that the cloud has, or had and gave up.
-pub(crate) struct Known {
-    pub(crate) there: HashMap<Uuid, Found>,
-    /// As they were seen when they came, where the run looked.
-    pub(crate) seen: HashMap<Uuid, Found>,
-}
-
-impl Known {
-    /// What is known of a frame.
-    pub(crate) fn find(&self, id: Uuid) -> Option<&Found> {
-        self.there.get(&id).or_else(|| self.seen.get(&id))
-    }
-
-    /// Every frame.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&Uuid, &Found)> {
-        let gone = self
-            .seen
-            .iter()
-            .filter(|(id, _)| !self.there.contains_key(*id));
-        self.there.iter().chain(gone)
-    }
-}
-
 /// Counts what became of each accepted frame, and compares its content, and of some the picture.
 pub(crate) async fn audit(site: &Site, cloud: SocketAddr, ledger: &mut Ledger) -> Result<()> {
-    let pages = site.book.pages();
-    if let Some(watcher) = &site.watcher {
-        watcher.look(site).await?;
-    }
+    let pages = site.answers.pages();
+    site.look_at_new_frames().await?;
     retention::settle(site, cloud).await?;
     let rows = catalogue(&site.caller, cloud).await?;
     let count = rows.len();
-    let found = found::look(&site.vault, rows).await?;
+    let found = found::look(&site.objects, rows).await?;
     let there: HashMap<_, _> = found.into_iter().map(|f| (f.row.record.id, f)).collect();
     ledger.duplicated += (count - there.len()) as u64;
     let seen = site.watcher.as_ref().map(|watcher| watcher.seen());
@@ -75,7 +51,7 @@ pub(crate) async fn audit(site: &Site, cloud: SocketAddr, ledger: &mut Ledger) -
     contents(site, &pages, &known, ledger);
     pictures(site, &pages, &known, cloud, ledger).await;
     retention::check(site, cloud, &known, ledger).await?;
-    strangers::check(site, &pages, &known, ledger)
+    unanswered::check(site, &pages, &known, ledger)
 }
 
 /// A frame is the one that it was when it came.
@@ -124,7 +100,7 @@ async fn expired(site: &Site, accepted: &Accepted, id: Uuid) -> Result<bool> {
     Ok(fate(site, accepted.edge, id).await?.has_expired())
 }
 
-/// What an edge node says of a frame that it took.
+/// An edge node's state of a frame that it accepted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fate {
@@ -187,7 +163,7 @@ fn contents(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) {
 
 fn decoded(accepted: &Accepted, found: &Found) -> Result<()> {
     let (state, failure) = (&found.row.state, &found.row.failure);
-    let wanted = match accepted.shot.task.compresses() {
+    let wanted = match accepted.picture.task.compresses() {
         true => "decoded",
         false => "labelled",
     };
@@ -208,7 +184,7 @@ async fn pictures(
         .filter_map(|(id, _)| Some((*id, pages.accepted.get(id)?)))
         .collect();
     decoded.sort_by_key(|(id, _)| *id);
-    decoded.shuffle(&mut StdRng::seed_from_u64(site.book.seed));
+    decoded.shuffle(&mut StdRng::seed_from_u64(site.answers.seed));
     for (id, accepted) in decoded.into_iter().take(SAMPLE) {
         ledger.compared += 1;
         if let Err(error) = same_picture(site, accepted, cloud, id).await {
@@ -225,7 +201,7 @@ async fn same_picture(site: &Site, accepted: &Accepted, cloud: SocketAddr, id: U
     let found = image::load_from_memory_with_format(&png, ImageFormat::Png)?.into_rgb8();
     let latents = site
         .models
-        .latents(&accepted.shot, &accepted.program, accepted.bits)?;
+        .latents(&accepted.picture, &accepted.program, accepted.bits)?;
     let expected = site.models.reconstruct(&latents)?;
     ensure!(*found.as_raw() == expected, "its picture is another");
     Ok(())

@@ -21,7 +21,7 @@ pub(crate) struct Tokens {
     pub(crate) cloud_viewer: String,
 }
 
-/// What is called.
+/// The service that is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Side {
     Edge,
@@ -76,7 +76,7 @@ impl Caller {
         with(self.client.post(self.url(at, path)), &tokens.sender)
     }
 
-    /// What the answer says.
+    /// The JSON of the answer.
     pub(crate) async fn json<T: DeserializeOwned>(
         &self,
         side: Side,

@@ -6,7 +6,7 @@ use testing::{
     proxy::{Proxy, Weather},
 };
 
-use crate::{place::owned, s3_door::S3Door, service::Settings, vault::Vault};
+use crate::{object_reader::ObjectReader, place::owned, s3_proxy::S3Proxy, service::Settings};
 
 const NATS_SERVERS: usize = 3;
 
@@ -28,7 +28,7 @@ pub(crate) struct Engines {
     pub(crate) s3: S3,
     bucket: String,
     /// In front of the S3 server.
-    pub(crate) door: S3Door,
+    pub(crate) door: S3Proxy,
 }
 
 impl Engines {
@@ -58,7 +58,7 @@ impl Engines {
             database: postgres.database(),
             postgres,
             bucket: s3.bucket().await,
-            door: S3Door::start(&s3.endpoint, seed).await?,
+            door: S3Proxy::start(&s3.endpoint, seed).await?,
             s3,
         })
     }
@@ -94,8 +94,8 @@ impl Engines {
     }
 
     /// The objects, read past everything that fails.
-    pub(crate) fn vault(&self) -> Result<Vault> {
-        Vault::bucket(&self.s3.endpoint, &self.bucket)
+    pub(crate) fn objects(&self) -> Result<ObjectReader> {
+        ObjectReader::bucket(&self.s3.endpoint, &self.bucket)
     }
 
     /// Sets the weather between a NATS server and the others.

@@ -1,4 +1,4 @@
-//! What an edge node fetches by itself: files in a folder, and a camera's stream of motion JPEG.
+//! The sources of an edge node: files in a folder, and a camera's stream of motion JPEG.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::scene::{FOLDER, STREAM, Shot};
+use crate::pictures::{FOLDER, Picture, STREAM};
 
 /// Time between two files.
 const FILE_EVERY: Duration = Duration::from_millis(900);
@@ -83,10 +83,10 @@ impl Feeds {
     pub(crate) async fn fill(&self, end: Instant) -> Result<()> {
         while Instant::now() < end {
             let index = self.files.load(Relaxed);
-            let shot = Shot::of_folder(self.seed, index);
+            let picture = Picture::of_folder(self.seed, index);
             let part = self.folder.join(".part");
-            fs::write(&part, shot.body()?)?;
-            let name = format!("{index:06}.{}", shot.form.ending());
+            fs::write(&part, picture.body()?)?;
+            let name = format!("{index:06}.{}", picture.form.ending());
             fs::rename(&part, self.folder.join(name))?;
             self.files.store(index + 1, Relaxed);
             sleep(FILE_EVERY).await;
@@ -105,19 +105,19 @@ impl Feeds {
         self.camera.breaks.store(true, Relaxed);
     }
 
-    /// What is in the folder.
-    pub(crate) fn files(&self) -> Vec<Shot> {
+    /// The pictures in the folder.
+    pub(crate) fn files(&self) -> Vec<Picture> {
         let files = 0..self.files.load(Relaxed);
         files
-            .map(|index| Shot::of_folder(self.seed, index))
+            .map(|index| Picture::of_folder(self.seed, index))
             .collect()
     }
 
-    /// What the camera has sent, or begun to.
-    pub(crate) fn served(&self) -> Vec<Shot> {
+    /// The pictures that the camera has sent or begun to send.
+    pub(crate) fn served(&self) -> Vec<Picture> {
         let served = 0..self.camera.served.load(Relaxed);
         served
-            .map(|index| Shot::of_stream(self.seed, index))
+            .map(|index| Picture::of_stream(self.seed, index))
             .collect()
     }
 }
@@ -137,7 +137,7 @@ impl Camera {
             };
             let camera = Arc::clone(&self);
             tokio::spawn(async move {
-                // Whoever looks may leave.
+                // A client may disconnect.
                 camera.serve(connection).await.ok();
             });
         }
@@ -151,8 +151,8 @@ impl Camera {
         connection.write_all(HEAD).await?;
         while !self.over.load(Relaxed) {
             let index = self.served.fetch_add(1, Relaxed);
-            let shot = Shot::of_stream(self.seed, index);
-            let body = shot.body().map_err(io::Error::other)?;
+            let picture = Picture::of_stream(self.seed, index);
+            let body = picture.body().map_err(io::Error::other)?;
             let length = body.len();
             let head =
                 format!("--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n");

@@ -13,7 +13,7 @@ use crate::{
     caller::{Caller, Side},
     clock::now_ms,
     models::Score,
-    vault::{Kind, Vault},
+    object_reader::{Kind, ObjectReader},
 };
 
 /// Frames of one page of the catalogue.
@@ -29,7 +29,7 @@ pub(crate) fn sum(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()
 }
 
-/// What the cloud says of a label.
+/// A label in the cloud's record.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub(crate) struct Label {
     pub(crate) program_id: String,
@@ -76,7 +76,7 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Original {
     pub(crate) file: Sum,
-    /// Of the pixels of a lossless one.
+    /// Digest of the pixels, for a lossless original.
     pub(crate) pixels: Option<Sum>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Original {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) row: Row,
-    /// Of the container.
+    /// Digest of the latent container.
     pub(crate) latents: Option<Sum>,
     pub(crate) original: Option<Original>,
     /// When it was looked at, in milliseconds since the Unix epoch.
@@ -120,18 +120,18 @@ pub(crate) async fn catalogue(caller: &Caller, cloud: SocketAddr) -> Result<Vec<
 }
 
 /// Reads the objects of rows.
-pub(crate) async fn look(vault: &Vault, rows: Vec<Row>) -> Result<Vec<Found>> {
-    let all = stream::iter(rows).map(|row| look_at(vault, row));
+pub(crate) async fn look(objects: &ObjectReader, rows: Vec<Row>) -> Result<Vec<Found>> {
+    let all = stream::iter(rows).map(|row| look_at(objects, row));
     all.buffered(AT_ONCE).try_collect().await
 }
 
-async fn look_at(vault: &Vault, row: Row) -> Result<Found> {
+async fn look_at(objects: &ObjectReader, row: Row) -> Result<Found> {
     let id = row.record.id;
-    let frame = vault.get(Kind::Latents, id).await?;
+    let frame = objects.get(Kind::Latents, id).await?;
     let latents = frame.as_deref().and_then(latents);
     let original = match row.record.original_bytes {
         0 => None,
-        _ => vault.get(Kind::Original, id).await?,
+        _ => objects.get(Kind::Original, id).await?,
     };
     let original = original.map(|file| tokio::task::spawn_blocking(move || digests(&file)));
     let original = match original {

@@ -3,16 +3,16 @@
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    book::Accepted,
+    answer_log::Accepted,
     found::{Found, Label, Record, Sum, sum},
     models::Models,
-    scene::Shot,
+    pictures::Picture,
 };
 
 /// Milliseconds by which two clocks that are right may differ.
 const SLACK_MS: i64 = 100;
 
-/// What a frame of a picture has to be.
+/// The expected or actual content of a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     camera: String,
@@ -22,28 +22,33 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Of a picture, encoded by a program at a rate where it has latents.
-    pub(crate) fn expected(models: &Models, shot: &Shot, program: &str, bits: u32) -> Result<Self> {
-        let latents = match shot.task.compresses() {
-            true => Some(sum(&models.latents(shot, program, bits)?.encode())),
+    /// The expected content of a picture, with latents by a program at a rate if it is compressed.
+    pub(crate) fn expected(
+        models: &Models,
+        picture: &Picture,
+        program: &str,
+        bits: u32,
+    ) -> Result<Self> {
+        let latents = match picture.task.compresses() {
+            true => Some(sum(&models.latents(picture, program, bits)?.encode())),
             false => None,
         };
-        let label = match shot.task.classifies() {
+        let label = match picture.task.classifies() {
             true => Some(Label {
                 program_id: models.classifier(),
-                scores: models.label(shot)?,
+                scores: models.label(picture)?,
             }),
             false => None,
         };
         Ok(Self {
-            camera: shot.camera.clone(),
-            size: (shot.width, shot.height),
+            camera: picture.camera.clone(),
+            size: (picture.width, picture.height),
             latents,
             label,
         })
     }
 
-    /// Of a frame that is there.
+    /// The content of a frame in the cloud.
     pub(crate) fn of(found: &Found) -> Self {
         let record = &found.row.record;
         Self {
@@ -55,7 +60,7 @@ impl Content {
     }
 }
 
-/// What the clocks of the services may have said.
+/// The clock errors of the services.
 pub(crate) trait Clocks {
     /// By how many seconds that of an edge node, or that of the cloud, may have been wrong within these milliseconds.
     fn wrong(&self, edge: Option<usize>, from_ms: i64, to_ms: i64) -> Vec<i64>;
@@ -70,7 +75,7 @@ pub(crate) fn compare(
     found: &Found,
 ) -> Result<()> {
     let record = &found.row.record;
-    let expected = Content::expected(models, &accepted.shot, &accepted.program, accepted.bits)?;
+    let expected = Content::expected(models, &accepted.picture, &accepted.program, accepted.bits)?;
     let content = Content::of(found);
     ensure!(content == expected, "it is {content:?}, not {expected:?}");
     let scores = record.label.as_ref().map(|label| &label.scores);
@@ -90,21 +95,21 @@ pub(crate) fn compare(
         accepted.original,
         found.original.is_some()
     );
-    original(&accepted.shot, found)?;
+    original(&accepted.picture, found)?;
     times(clocks, accepted, record, found.seen_ms)
 }
 
 /// Whether an original, if there is one, is the picture.
-pub(crate) fn original(shot: &Shot, found: &Found) -> Result<()> {
+pub(crate) fn original(picture: &Picture, found: &Found) -> Result<()> {
     let Some(original) = found.original else {
         return Ok(());
     };
-    match shot.own_file()? {
+    match picture.own_file()? {
         Some(file) => ensure!(original.file == sum(&file), "its original is another file"),
         None => {
             let pixels = original.pixels.context("its original is no WebP")?;
             ensure!(
-                pixels == sum(&shot.pixels()?),
+                pixels == sum(&picture.pixels()?),
                 "its original is another picture"
             );
         }
@@ -143,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         found::{Original, Row},
-        scene::{Form, Task},
+        pictures::{Form, Task},
     };
 
     const NODE: &str = "edge-1";
@@ -162,22 +167,22 @@ mod tests {
 
     /// A frame with latents, a label and an original, as it was accepted and as it came.
     fn example(models: &Models) -> (Accepted, Found) {
-        let wanted = |shot: &Shot| shot.task == Task::Both && shot.form == Form::WebP;
-        let mut shots = (0..).map(|number| Shot::varied(5, number));
-        let shot = shots.find(wanted).expect("there are some");
+        let wanted = |picture: &Picture| picture.task == Task::Both && picture.form == Form::WebP;
+        let mut shots = (0..).map(|number| Picture::varied(5, number));
+        let picture = shots.find(wanted).expect("there are some");
         let program = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("a program");
         let program = program.id().to_string();
-        let latents = models.latents(&shot, &program, 256).expect("latents");
-        let scores = models.label(&shot).expect("a label");
-        let file = shot.own_file().expect("a file").expect("WebP has one");
+        let latents = models.latents(&picture, &program, 256).expect("latents");
+        let scores = models.label(&picture).expect("a label");
+        let file = picture.own_file().expect("a file").expect("WebP has one");
         let record = Record {
             id: Uuid::now_v7(),
             node: NODE.into(),
-            camera: shot.camera.clone(),
+            camera: picture.camera.clone(),
             captured_ms: SENT + 5,
             received_ms: SENT + 30,
-            width: shot.width,
-            height: shot.height,
+            width: picture.width,
+            height: picture.height,
             latent_bits: latents.total_bits(),
             source_bytes: Some(file.len() as u64),
             original_bytes: file.len() as u64,
@@ -188,7 +193,7 @@ mod tests {
             }),
         };
         let accepted = Accepted {
-            shot,
+            picture,
             edge: 0,
             program,
             bits: 256,
@@ -223,7 +228,7 @@ mod tests {
         judged(&found).expect("it is the same");
 
         let mut swapped = models
-            .latents(&accepted.shot, &accepted.program, 256)
+            .latents(&accepted.picture, &accepted.program, 256)
             .expect("latents");
         let mut payload = swapped.payload.to_vec();
         payload.reverse();

@@ -1,4 +1,4 @@
-//! What became of every frame, one `name: count` a line, and the verdict.
+//! The counts of every outcome, one `name: count` per line, and the verdict.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(crate) struct Ledger {
     pub(crate) accepted: u64,
     /// Of these, those that left the spool because the cloud has them.
     pub(crate) acked: u64,
-    /// Of the accepted, those with a record in the cloud.
+    /// Accepted frames with a record in the cloud.
     pub(crate) stored: u64,
     /// Of these, those decoded, or labelled where no more was asked for, and as they were accepted.
     pub(crate) reconstructed: u64,
@@ -68,7 +68,8 @@ impl Ledger {
         }
     }
 
-    /// Why the run failed: nothing when each accepted frame is there once and as it was, or was taken by what is allowed to.
+    /// Why the run failed: nothing when each accepted frame is there once and as it was, or was taken by what is
+    /// allowed to.
     pub(crate) fn faults(&self) -> Vec<String> {
         let Self {
             accepted,

@@ -6,7 +6,9 @@ use anyhow::Result;
 use rand::{SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use crate::{book::Answer, ledger::Ledger, place::Kind, site::Site, tally::Tally};
+use crate::{
+    answer_log::Answer, fault_counts::FaultCounts, ledger::Ledger, place::Kind, site::Site,
+};
 
 /// Tasks that post frames.
 const SENDERS: u64 = 4;
@@ -29,7 +31,7 @@ impl Load {
     pub(crate) async fn run(
         self,
         site: &Arc<Site>,
-        tally: &Tally,
+        counts: &FaultCounts,
         faults: impl AsyncFnOnce(Instant) -> Result<()>,
     ) -> Result<Ledger> {
         let mut ledger = Ledger::default();
@@ -65,11 +67,11 @@ impl Load {
             result = site.watch() => result?,
             result = site.accompany(end) => result?,
             () = site.guide() => {}
-            () = report(site, tally, begun) => {}
+            () = report(site, counts, begun) => {}
         }
-        ledger.note("faults", tally.total());
-        ledger.note("kinds of faults", tally.counts().len() as u64);
-        for (kind, count) in tally.counts() {
+        ledger.note("faults", counts.total());
+        ledger.note("kinds of faults", counts.counts().len() as u64);
+        for (kind, count) in counts.counts() {
             ledger.note(format!("fault: {kind}"), count);
         }
         if !ledger.faults().is_empty() {
@@ -93,7 +95,7 @@ impl Load {
                 sleep(AWAY).await;
                 continue;
             };
-            if site.book.post(&site.caller, edge, at.http).await? == Answer::Unanswered {
+            if site.answers.post(&site.caller, edge, at.http).await? == Answer::Unanswered {
                 sleep(AWAY).await;
             }
         }
@@ -101,16 +103,16 @@ impl Load {
     }
 }
 
-async fn report(site: &Site, tally: &Tally, begun: Instant) {
+async fn report(site: &Site, counts: &FaultCounts, begun: Instant) {
     loop {
         sleep(REPORT).await;
-        let [accepted, refused, unanswered] = site.book.counts();
+        let [accepted, refused, unanswered] = site.answers.counts();
         let [spooled, queued] = site.under_way().await;
         println!(
             "{:5} s: {accepted} accepted, {refused} refused, {unanswered} unanswered, {spooled} spooled, \
              {queued} queued, {} faults",
             begun.elapsed().as_secs(),
-            tally.total()
+            counts.total()
         );
     }
 }

@@ -1,33 +1,34 @@
 //! The fault harness: runs real services, breaks them and the link between them for a while, and counts what became of
-//! each frame. Its ledger is one `name: count` a line; it exits with 0 only when frames were accepted, each of them is there
-//! once and as it was, and no service ended by itself. See `docs/reliability.md`.
+//! each frame. Its ledger is one `name: count` a line; it exits with 0 only when frames were accepted, each of them is
+//! there once and as it was, and no service ended by itself. See `docs/reliability.md`.
 #![forbid(unsafe_code)]
 
+mod answer_log;
 mod audit;
-mod blows;
-mod book;
 mod caller;
 mod clock;
 mod disk;
 mod engines;
+mod fault_counts;
 mod feeds;
 mod found;
 mod judge;
+mod known;
 mod ledger;
 mod load;
 mod models;
+mod object_reader;
+mod pair_faults;
+mod pictures;
 mod place;
+mod random_faults;
 mod retention;
-mod s3_door;
+mod s3_proxy;
 mod scenarios;
-mod scene;
 mod secrets;
 mod service;
 mod site;
-mod storm;
-mod strangers;
-mod tally;
-mod vault;
+mod unanswered;
 mod watcher;
 
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ use crate::scenarios::OnFull;
 /// Breaks a real edge node, a real cloud decoder and the link between them, and counts what became of each frame.
 #[derive(Parser)]
 struct Args {
-    /// What to do
+    /// The scenario to run
     #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
     scenario: Scenario,
     /// How long the scenarios mixed, scaled and rolling go on

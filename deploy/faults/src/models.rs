@@ -15,7 +15,7 @@ use safetensors::{SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::scene::Shot;
+use crate::pictures::Picture;
 
 /// Bytes of a program before its name's length, and of the digest at its end.
 const NAME_AT: usize = 12;
@@ -65,10 +65,15 @@ impl Models {
         })
     }
 
-    /// What the edge makes of a picture with a program, given as hexadecimal id, at a rate.
-    pub(crate) fn latents(&self, shot: &Shot, program: &str, bits: u32) -> Result<LatentFrame> {
+    /// The latents of a picture, by a program (hexadecimal id) at a rate.
+    pub(crate) fn latents(
+        &self,
+        picture: &Picture,
+        program: &str,
+        bits: u32,
+    ) -> Result<LatentFrame> {
         let (emulator, _) = self.pairs.get(program).context("a program of another")?;
-        let (rgb, width, height) = (shot.pixels()?, shot.width, shot.height);
+        let (rgb, width, height) = (picture.pixels()?, picture.width, picture.height);
         let whole = LatentFrame {
             bits: emulator.program().latent_bits().unwrap_or_default(),
             width,
@@ -84,12 +89,12 @@ impl Models {
         self.classifier.program().id().to_string()
     }
 
-    /// What the edge sees on a picture, most likely class first.
-    pub(crate) fn label(&self, shot: &Shot) -> Result<Vec<Score>> {
+    /// The edge's label for a picture, most likely class first.
+    pub(crate) fn label(&self, picture: &Picture) -> Result<Vec<Score>> {
         let program = self.classifier.program();
-        let logits = self
-            .classifier
-            .classify_frame(&shot.pixels()?, shot.width, shot.height)?;
+        let logits =
+            self.classifier
+                .classify_frame(&picture.pixels()?, picture.width, picture.height)?;
         let scale = (-f64::from(program.score_shift())).exp2() as f32;
         let top = i64::from(logits.iter().copied().max().unwrap_or_default());
         let weight = |logit: i32| ((i64::from(logit) - top) as f32 * scale).exp();
@@ -104,7 +109,7 @@ impl Models {
         Ok(ranked.into_iter().map(score).collect())
     }
 
-    /// What the cloud makes of latents: interleaved RGB.
+    /// The cloud's picture of latents: interleaved RGB.
     pub(crate) fn reconstruct(&self, latents: &LatentFrame) -> Result<Vec<u8>> {
         let pair = self.pairs.get(&hex::encode(latents.program));
         let (_, decoder) = pair.context("a program of another")?;

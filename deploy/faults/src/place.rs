@@ -15,7 +15,7 @@ pub(crate) const TTL: &str = "EDGE_NODE_SPOOL__TTL_S";
 /// File of an edge node's spool in its folder.
 const SPOOL: &str = "spool.sqlite";
 
-/// What a service is there for.
+/// The role of a service.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Kind {
     /// An edge node.
@@ -58,7 +58,7 @@ pub(crate) struct Place {
     pub(crate) service: Service,
     /// Seconds after which its spool gives frames up, of an edge node.
     pub(crate) ttl: Option<u64>,
-    /// Of an edge node alone.
+    /// Used by edge nodes only.
     pub(crate) spool: PathBuf,
     /// `None` where the run fills no disks, or mounting is not allowed.
     pub(crate) disk: Option<Disk>,

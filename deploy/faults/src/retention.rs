@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    audit::Known, caller::Side, found::Found, judge::Clocks as _, ledger::Ledger, site::Site,
+    caller::Side, found::Found, judge::Clocks as _, known::Known, ledger::Ledger, site::Site,
 };
 
 /// More than the bytes of any one frame: so much less than allowed may be left.

@@ -1,10 +1,10 @@
-//! What a run does.
+//! The scenarios of a run.
 
 mod copies;
 mod day;
+mod fleet_faults;
 mod kills;
 mod mixed;
-mod raids;
 mod restore;
 mod scaled;
 

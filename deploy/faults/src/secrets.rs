@@ -43,7 +43,7 @@ impl Secrets {
         Ok(fs::read(self.folder.join("ca.pem"))?)
     }
 
-    /// What an edge node is told of them.
+    /// Settings of an edge node for these secrets.
     pub(crate) fn of_edge(&self) -> Settings {
         let own = |ending: &str| self.path(&format!("{}.{ending}", self.node));
         owned(&[
@@ -57,7 +57,7 @@ impl Secrets {
         ])
     }
 
-    /// What the cloud is told of them.
+    /// Settings of the cloud for these secrets.
     pub(crate) fn of_cloud(&self) -> Settings {
         owned(&[
             ("CLOUD_DECODER_TLS__CERT", &self.path("cloud.pem")),

@@ -37,7 +37,7 @@ pub(crate) type Settings = BTreeMap<String, String>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) http: SocketAddr,
-    /// Of a cloud decoder alone.
+    /// Used by cloud decoders only.
     pub(crate) grpc: Option<SocketAddr>,
 }
 
@@ -78,7 +78,7 @@ impl Service {
         }
     }
 
-    /// What its folder is called.
+    /// Name of its folder.
     pub(crate) fn name(&self) -> String {
         let name = self.log.file_stem().unwrap_or_default();
         name.to_string_lossy().into_owned()

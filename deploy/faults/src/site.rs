@@ -18,18 +18,18 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
+    answer_log::AnswerLog,
     audit,
-    book::Book,
     caller::{Caller, Side},
     engines::Server,
     feeds::Feeds,
     ledger::Ledger,
     models::Models,
+    object_reader::ObjectReader,
+    pictures::FOLDER,
     place::{Kind, Place},
-    scene::FOLDER,
     secrets::Secrets,
     service::Addresses,
-    vault::Vault,
     watcher::Watcher,
 };
 
@@ -37,8 +37,10 @@ use crate::{
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// Longest that services may take to be ready once all is mended.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How often the services are looked at.
+/// Time between two checks of the services.
 const LOOK: Duration = Duration::from_millis(250);
+/// Time between two readings of new frames.
+const LOOK_AT_FRAMES: Duration = Duration::from_millis(700);
 /// Share of frames whose originals travel where pictures vary.
 pub(crate) const ORIGINALS: &str = "0.25";
 
@@ -48,13 +50,13 @@ pub(crate) struct Site {
     pub(crate) proxy: Proxy,
     /// Between a process in a role, by its index, and a server.
     pub(crate) wires: Vec<(usize, Server, Proxy)>,
-    pub(crate) book: Book,
+    pub(crate) answers: AnswerLog,
     pub(crate) models: Models,
     pub(crate) caller: Caller,
-    pub(crate) vault: Vault,
+    pub(crate) objects: ObjectReader,
     /// Where doors ask for TLS and tokens.
     pub(crate) secrets: Option<Secrets>,
-    /// What the first edge node fetches.
+    /// The sources of the first edge node.
     pub(crate) feeds: Option<Feeds>,
     /// Where frames may be taken away again.
     pub(crate) watcher: Option<Watcher>,
@@ -63,7 +65,7 @@ pub(crate) struct Site {
     /// Folder of the later decoder, for the cloud.
     pub(crate) decoders: PathBuf,
     binaries: PathBuf,
-    told: Mutex<HashSet<String>>,
+    printed: Mutex<HashSet<String>>,
     /// After the disks: they are in it.
     folder: TempDir,
 }
@@ -96,16 +98,16 @@ impl Site {
     }
 
     /// Prints something, once.
-    pub(crate) fn tell_once(&self, what: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(what.to_owned()) {
+    pub(crate) fn print_once(&self, what: &str) {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        if printed.insert(what.to_owned()) {
             println!("{what}");
         }
     }
 
     /// The folder of the cloud of a pair.
     pub(crate) fn data_dir(&self) -> Result<PathBuf> {
-        let Vault::Folder(objects) = &self.vault else {
+        let ObjectReader::Folder(objects) = &self.objects else {
             bail!("the cloud has none");
         };
         Ok(objects.parent().context("a folder")?.to_owned())
@@ -172,8 +174,12 @@ impl Site {
             }
         };
         let watching = async {
-            if let Some(watcher) = &self.watcher {
-                watcher.watch(self).await;
+            while self.watcher.is_some() {
+                // The cloud may be away, and comes back.
+                if let Err(error) = self.look_at_new_frames().await {
+                    self.print_once(&format!("looking at new frames: {}", error.root_cause()));
+                }
+                sleep(LOOK_AT_FRAMES).await;
             }
         };
         let (filled, ()) = tokio::join!(filling, watching);
@@ -181,7 +187,15 @@ impl Site {
         std::future::pending().await
     }
 
-    /// Waits until every service that runs says that it is ready; tells the seconds that it took.
+    /// Reads the frames that came since the last call, where the run watches them and the cloud answers.
+    pub(crate) async fn look_at_new_frames(&self) -> Result<()> {
+        match (&self.watcher, self.shown()) {
+            (Some(watcher), Some(at)) => watcher.look(&self.caller, &self.objects, at.http).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until every service that runs is ready; gives the seconds that it took.
     pub(crate) async fn ready(&self) -> Result<u64> {
         let begun = Instant::now();
         loop {
@@ -205,7 +219,8 @@ impl Site {
         }
     }
 
-    /// Frames in the spools and in the queue of the decoder, and files that are still to be taken; services that do not answer count as one frame.
+    /// Frames in the spools and in the queue of the decoder, and files that are still to be taken; services that do not
+    /// answer count as one frame.
     pub(crate) async fn under_way(&self) -> [u64; 2] {
         let mut spooled = 0;
         for edge in self.all(Kind::Edge) {
@@ -252,7 +267,7 @@ impl Site {
 
     /// Compares the book with the spools and the cloud.
     pub(crate) async fn audit(&self, ledger: &mut Ledger) -> Result<()> {
-        let accepted = self.book.pages().accepted;
+        let accepted = self.answers.pages().accepted;
         let mut held = 0;
         for edge in self.all(Kind::Edge) {
             if edge.service.listening().is_none() {

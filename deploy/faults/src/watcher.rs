@@ -1,24 +1,21 @@
-//! Looks at each frame as it comes to the cloud, so that what retention takes later is known.
+//! Reads each frame as it comes to the cloud, so that frames which retention removes later are known.
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use anyhow::Result;
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
+    caller::Caller,
     found::{Found, Row, look, page},
-    site::Site,
+    object_reader::ObjectReader,
 };
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(700);
-
-/// What was seen.
+/// The frames seen so far.
 #[derive(Default)]
 pub(crate) struct Watcher(Mutex<Seen>);
 
@@ -30,26 +27,17 @@ struct Seen {
 }
 
 impl Watcher {
-    /// Looks until the run ends. Never returns.
-    pub(crate) async fn watch(&self, site: &Site) {
-        loop {
-            // The cloud may be away, and comes back.
-            if let Err(error) = self.look(site).await {
-                site.tell_once(&format!("looking at new frames: {}", error.root_cause()));
-            }
-            sleep(LOOK).await;
-        }
-    }
-
     /// Sees all that came since the last look.
-    pub(crate) async fn look(&self, site: &Site) -> Result<()> {
-        let Some(at) = site.shown() else {
-            return Ok(());
-        };
+    pub(crate) async fn look(
+        &self,
+        caller: &Caller,
+        objects: &ObjectReader,
+        cloud: SocketAddr,
+    ) -> Result<()> {
         let mut fresh: Vec<Row> = Vec::new();
         let mut before = None;
         loop {
-            let (rows, next) = page(&site.caller, at.http, before).await?;
+            let (rows, next) = page(caller, cloud, before).await?;
             let known = rows.iter().position(|row| self.has(row.record.id));
             fresh.extend(rows.into_iter().take(known.unwrap_or(usize::MAX)));
             before = match (known, next) {
@@ -58,7 +46,7 @@ impl Watcher {
             };
         }
         fresh.reverse();
-        let found = look(&site.vault, fresh).await?;
+        let found = look(objects, fresh).await?;
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for frame in found {
             let id = frame.row.record.id;

@@ -1,10 +1,10 @@
 //! A convolution's stored kernels, repacked for the vector kernels.
 //!
 //! They lie in banks of up to 32, each with a table of tap offsets, the same for every window of the padded map
-//! ([`Layout`]), and weights in lines of 16 kernels x 4 bytes. Where all kernels read all channels, a row of the window is
-//! one run of bytes, cut into fours. Else taps are four channels of a position, and four channels that no kernel of a bank
-//! keeps have no tap, so that a pruned layer stays in proportion to what its file holds. Bytes beyond a run or a group
-//! have weight 0.
+//! ([`Layout`]), and weights in lines of 16 kernels x 4 bytes. Where all kernels read all channels, a row of the window
+//! is one run of bytes, cut into fours. Else taps are four channels of a position, and four channels that no kernel of
+//! a bank keeps have no tap, so that a pruned layer stays in proportion to what its file holds. Bytes beyond a run or a
+//! group have weight 0.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ struct LineBank {
     taps: Taps,
     /// For each block, a line a tap.
     lines: Vec<Line>,
-    /// What the sums of each block start from.
+    /// Start values of the sums of each block.
     starts: Vec<Lanes>,
 }
 

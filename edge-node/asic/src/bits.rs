@@ -38,7 +38,7 @@ pub(crate) fn sign_extend(value: u32, bits: u32) -> i32 {
     ((value << (32 - bits)) as i32) >> (32 - bits)
 }
 
-/// What the last byte holds beyond `used` bits of stream; 0 in a valid file.
+/// The unused bits of the last byte, after `used` bits of stream; 0 in a valid file.
 pub(crate) fn spare(bytes: &[u8], used: usize) -> u8 {
     match (bytes.last(), used % 8) {
         (Some(&last), rest) if rest > 0 => last >> rest,

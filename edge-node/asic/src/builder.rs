@@ -1,10 +1,17 @@
 //! Builds programs layer by layer; the one place where their rules are checked, for makers and the loader alike.
 
-use crate::rules::{self, header, value};
-use crate::{
-    BUDGET_BITS, Conv, ConvSpec, Element, Layer, LayerMemory, Map, Op, OutputKind, Pool, Program,
-    ProgramError, ProgramId, Task, Wiring, format,
-};
+use crate::checks::{header, value};
+use crate::chip::BUDGET_BITS;
+use crate::error::ProgramError;
+use crate::id::ProgramId;
+use crate::kinds::{Element, OutputKind, Task};
+use crate::layer::{Conv, Layer, Op};
+use crate::memory::LayerMemory;
+use crate::program::Program;
+use crate::rules;
+use crate::shapes::{ConvSpec, Map, Pool};
+use crate::wiring::Wiring;
+use crate::writer;
 
 pub(crate) const MAX_LAYERS: usize = 64;
 
@@ -173,7 +180,7 @@ impl ProgramBuilder {
             layers,
             id: ProgramId::from([0; 32]),
         };
-        program.id = ProgramId::of(&format::content(&program));
+        program.id = ProgramId::of(&writer::content(&program));
         Ok(program)
     }
 

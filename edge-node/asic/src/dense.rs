@@ -1,6 +1,12 @@
 //! Kernels with nothing left out, for engines that know neither mirrored nor pruned ones.
 
-use crate::{Conv, Map};
+use std::borrow::Cow;
+
+use crate::kinds::Element;
+use crate::layer::Conv;
+use crate::mirror::Mirror;
+use crate::shapes::Map;
+use crate::wiring::Wiring;
 
 /// The kernels of a convolution, those that are mirrored and all that is pruned written out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,11 +15,54 @@ pub struct Dense {
     pub weights: Vec<i8>,
     /// Each output channel's kernel: its own, unless kernels are shared.
     pub kernel_of: Vec<u16>,
-    /// One bias an output channel.
+    /// One bias per output channel.
     pub biases: Vec<i32>,
 }
 
 impl Conv {
+    /// The same convolution with all its weights and biases, none of them mirrored.
+    pub(crate) fn whole(&self, input: Map) -> Cow<'_, Self> {
+        let Some(mirror) = self.wiring.mirror else {
+            return Cow::Borrowed(self);
+        };
+        let channels = self.stored_channels(input) as usize;
+        let row = self.spec.kernel_width as usize * channels;
+        let (mut weights, mut biases) = (Vec::new(), self.biases.clone());
+        match mirror {
+            Mirror::Outputs => {
+                let swapped = if input.element == Element::Pixel {
+                    0
+                } else {
+                    channels / 2
+                };
+                weights.clone_from(&self.weights);
+                for pixel in self
+                    .weights
+                    .chunks(row)
+                    .flat_map(|row| row.rchunks(channels))
+                {
+                    weights.extend(&pixel[swapped..]);
+                    weights.extend(&pixel[..swapped]);
+                }
+                biases.extend(&self.biases);
+            }
+            Mirror::Inputs => {
+                for row in self.weights.chunks(row) {
+                    for (pixel, mirrored) in row.chunks(channels).zip(row.rchunks(channels)) {
+                        weights.extend(pixel);
+                        weights.extend(mirrored);
+                    }
+                }
+            }
+        }
+        Cow::Owned(Self {
+            spec: self.spec,
+            wiring: Wiring::default(),
+            weights,
+            biases,
+        })
+    }
+
     /// This convolution, which reads `input`, with nothing left out but copies of shared kernels.
     pub fn dense(&self, input: Map) -> Dense {
         let whole = self.whole(input);
@@ -49,7 +98,7 @@ impl Conv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConvSpec, Element, Mirror, OutputKind, Pruned, Shared, WeightKind, Wiring};
+    use crate::{ConvSpec, OutputKind, Pruned, Shared, WeightKind};
 
     fn spec(out_channels: u32) -> ConvSpec {
         ConvSpec {

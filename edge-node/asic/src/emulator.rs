@@ -1,14 +1,19 @@
 //! Runs a program on patches and frames by the fastest path the machine has.
 
-use std::{cell::RefCell, fmt, sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use rayon::prelude::*;
 
+use crate::chip::PATCH_BYTES;
+use crate::error::FrameError;
 use crate::frame::Frame;
+use crate::kernel::Kernel;
+use crate::kinds::Task;
 use crate::pack::{Packed, Scratch};
+use crate::program::Program;
+use crate::reference::{self, Output};
 use crate::simd::Simd;
 use crate::sinks::Target;
-use crate::{FrameError, Output, PATCH_BYTES, Program, Task, reference};
 
 /// The environment variable that chooses the path of every [`Emulator::new`], by [`Kernel::name`].
 const PATH_VARIABLE: &str = "NQE_PATH";
@@ -16,23 +21,6 @@ const PATH_VARIABLE: &str = "NQE_PATH";
 /// Runs, of which the fastest counts, and their length: some milliseconds.
 const PEAK_RUNS: u32 = 20;
 const PEAK_ROUNDS: u64 = 1_000_000;
-
-/// A way to compute; all give the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kernel {
-    /// The reference model itself.
-    Scalar,
-    /// AVX2: `vpmaddubsw` and `vpmaddwd`.
-    Avx2,
-    /// AVX-512 with VNNI: `vpdpbusd`.
-    Avx512Vnni,
-    /// AMX: `tdpbusd`, and AVX-512 with VNNI where kernels do not fill tiles.
-    AmxInt8,
-    /// NEON: `smull`, `addp` and `sadalp`.
-    Neon,
-    /// NEON with the dot product: `sdot`.
-    NeonDot,
-}
 
 impl Kernel {
     /// The paths this machine can run, slowest first; never empty.
@@ -51,21 +39,9 @@ impl Kernel {
             .collect()
     }
 
-    /// `scalar`, `avx2`, `avx512vnni`, `amxint8`, `neon` or `neondot`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512Vnni => "avx512vnni",
-            Self::AmxInt8 => "amxint8",
-            Self::Neon => "neon",
-            Self::NeonDot => "neondot",
-        }
-    }
-
-    /// What one core of this machine could do at most on this path, measured: operations a second, two a
-    /// multiply-accumulate, of its instructions on registers alone. None for the scalar path and for those that this
-    /// machine cannot run.
+    /// The most that one core of this machine could do on this path: measured operations per second of its instructions
+    /// on registers alone, two per multiply-accumulate. None for the scalar path and for paths that this machine cannot
+    /// run.
     pub fn peak(self) -> Option<f64> {
         let simd = Simd::detect(self)?;
         if let Some(amx) = simd.tiles() {
@@ -79,17 +55,11 @@ impl Kernel {
         measured.max_by(f64::total_cmp)
     }
 
-    /// What the environment asks for, else the fastest; a path that this machine cannot run is not taken.
+    /// The path that the environment names, else the fastest. A path that this machine cannot run is ignored.
     fn choose(asked: Option<&str>) -> Self {
         let available = Self::available();
         let named = available.iter().find(|kernel| Some(kernel.name()) == asked);
         named.or(available.last()).copied().unwrap_or(Self::Scalar)
-    }
-}
-
-impl fmt::Display for Kernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a program or a frame.
+//! Why a program or a frame is refused.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub enum ProgramError {
         field: Field,
         /// Its value.
         found: i64,
-        /// What it may be.
+        /// The values that are allowed.
         allowed: String,
     },
     /// A text is not UTF-8.
@@ -115,7 +115,7 @@ pub enum ProgramError {
     NotLast {
         /// The layer that outputs.
         layer: usize,
-        /// What it outputs.
+        /// The layer's output.
         found: OutputKind,
     },
     /// The last layer does not do the program's task.
@@ -123,7 +123,7 @@ pub enum ProgramError {
     LastLayer {
         /// The layer.
         layer: usize,
-        /// What it outputs.
+        /// The layer's output.
         found: OutputKind,
         /// The program's task.
         task: Task,

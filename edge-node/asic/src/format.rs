@@ -36,7 +36,8 @@
 //!     packed kept channels    only if gap_bits > 0: gap_bits-bit fields, kernel after kernel, see below
 //!     packed weights   ceil(count * bits / 8) bytes, order: kernel, kernel row, kernel column, kept input channel
 //!                      of the group
-//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as kernels
+//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as
+//! kernels
 //!                      if mirror is 1
 //! 1 max pooling
 //!     kernel        u8   1 to 32, square
@@ -49,11 +50,11 @@
 //! and keeps the next one, which must exist; v = 2^gap_bits - 1 skips as many and keeps none. A kernel ends where no
 //! channel of its group is left, and may keep none. Weights of channels that are not kept count 0.
 //!
-//! Mirrored kernels: half of the layer is stored, no kernel is pruned. With 1, kernels and biases are those of the first
-//! half of the output channels; channel c + out_channels / 2 has the bias of channel c, and its weight at column x and
-//! input channel i is channel c's at column width - 1 - x and input channel i + n / 2 modulo n, of n input channels
-//! (pixels: at input channel i). With 2, kernels hold the first n / 2 input channels; their weight at column x and input
-//! channel i + n / 2 is that at column width - 1 - x and input channel i.
+//! Mirrored kernels: half of the layer is stored, no kernel is pruned. With 1, kernels and biases are those of the
+//! first half of the output channels; channel c + out_channels / 2 has the bias of channel c, and its weight at column
+//! x and input channel i is channel c's at column width - 1 - x and input channel i + n / 2 modulo n, of n input
+//! channels (pixels: at input channel i). With 2, kernels hold the first n / 2 input channels; their weight at column x
+//! and input channel i + n / 2 is that at column width - 1 - x and input channel i.
 //!
 //! Invariants, each refused with its own error when broken:
 //! - every value is in its range, every weight in its set, unused bits of a last byte are 0, nothing trails;
@@ -62,94 +63,42 @@
 //!   1 x 1 x count of labels); latent bit i of a patch is position (y, x, channel) in row-major order;
 //! - no accumulator can leave i32 for any input;
 //! - packed weights, kernel indices, kept channels, biases, shifts (5 bits a convolution to codes) and the largest sum
-//!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576 bits.
+//!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576
+//! bits.
 //!
 //! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
 
+use crate::bits;
 use crate::builder::ProgramBuilder;
+use crate::error::ProgramError;
+use crate::id::ProgramId;
+use crate::kinds::{OutputKind, Task, WeightKind};
+use crate::program::Program;
 use crate::reader::Reader;
 use crate::rules::weight_count;
-use crate::{
-    ConvSpec, Map, Op, OutputKind, Pool, Program, ProgramError, ProgramId, Task, WeightKind,
-    Wiring, bits,
-};
+use crate::shapes::{ConvSpec, Map, Pool};
+use crate::wiring::Wiring;
+use crate::writer::{self, DIGEST_LEN, MAGIC, VERSION};
 
-const MAGIC: [u8; 4] = *b"NQE1";
-const VERSION: u16 = 3;
-const HEADER_LEN: usize = 12;
-const DIGEST_LEN: usize = 32;
-
-/// Everything of the file but the digest.
-pub(crate) fn content(program: &Program) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, &program.name);
-    body.extend((Map::INPUT.height as u16).to_le_bytes());
-    body.extend((Map::INPUT.width as u16).to_le_bytes());
-    body.push(Map::INPUT.channels as u8);
-    body.extend((program.labels.len() as u16).to_le_bytes());
-    for label in &program.labels {
-        text(&mut body, label);
+impl Program {
+    /// Reads a `.nqe` file ([`format`](self)).
+    ///
+    /// # Errors
+    /// The first violation of the format, with its layer and field, the value found and the values allowed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProgramError> {
+        read(bytes)
     }
-    body.extend((program.layers.len() as u16).to_le_bytes());
-    for layer in &program.layers {
-        match &layer.op {
-            Op::Conv(conv) => {
-                body.push(0);
-                conv_header(&mut body, &conv.spec);
-                let codes = conv.weights.iter().map(|&weight| match conv.spec.weights {
-                    WeightKind::Binary => i32::from(weight > 0),
-                    WeightKind::Ternary | WeightKind::Quinary => weight.into(),
-                });
-                let channels = conv.stored_channels(layer.input);
-                conv.wiring.write(&mut body, &conv.spec, channels);
-                body.extend(bits::pack(codes, conv.spec.weights.bits()));
-                body.extend(bits::pack(conv.biases.iter().copied(), conv.spec.bias_bits));
-            }
-            Op::Pool(pool) => body.extend([1, pool.kernel as u8, pool.stride as u8]),
-        }
+
+    /// The program as a `.nqe` file. A program that was read from bytes gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = writer::content(self);
+        bytes.extend_from_slice(self.id().as_bytes());
+        bytes
     }
-    let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + DIGEST_LEN);
-    bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.push(match program.task {
-        Task::Classify => 0,
-        Task::Compress => 1,
-    });
-    bytes.push(0);
-    bytes.extend((body.len() as u32).to_le_bytes());
-    bytes.extend(body);
-    bytes
-}
-
-fn text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.push(text.len() as u8);
-    bytes.extend(text.as_bytes());
-}
-
-fn conv_header(bytes: &mut Vec<u8>, spec: &ConvSpec) {
-    bytes.extend((spec.out_channels as u16).to_le_bytes());
-    bytes.extend([
-        spec.kernel_height as u8,
-        spec.kernel_width as u8,
-        spec.stride as u8,
-        spec.padding as u8,
-    ]);
-    bytes.extend((spec.groups as u16).to_le_bytes());
-    let output = match spec.output {
-        OutputKind::Codes => 0,
-        OutputKind::Latent => 1,
-        OutputKind::Logits => 2,
-    };
-    bytes.extend([
-        spec.weights.bits() as u8,
-        output,
-        spec.shift as u8,
-        spec.bias_bits as u8,
-    ]);
 }
 
 /// Reads and checks a whole file.
-pub(crate) fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
+fn read(bytes: &[u8]) -> Result<Program, ProgramError> {
     let mut reader = Reader {
         rest: bytes,
         layer: None,

@@ -21,7 +21,7 @@ pub(crate) struct Bytes {
 impl Bytes {
     const LINE: usize = 64;
 
-    /// So many bytes with any content.
+    /// Makes room for `len` bytes with any content.
     pub(crate) fn resize(&mut self, len: usize) {
         self.held.resize(self.held.len().max(len + Self::LINE), 0);
         self.start = self.held.as_ptr().align_offset(Self::LINE) % Self::LINE;

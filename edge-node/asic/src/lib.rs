@@ -1,15 +1,15 @@
 //! Bit-exact emulation of a 1-megabit mixed-precision neural encoder ASIC.
 //!
-//! A [`Program`] is what is loaded into the chip: a layer table with packed weights, biases and shifts, for one
-//! [`Task`]. It comes as a `.nqe` file ([`format`](mod@crate::format) specifies it) and is refused unless it fits [`BUDGET_BITS`].
-//! An [`Emulator`] runs a program on 32x32 patches or on whole frames. [`reference`](mod@reference) is the golden model:
-//! plain scalar integer code that every faster path must equal bit for bit.
+//! A [`Program`] is loaded into the chip: a layer table with packed weights, biases and shifts, for one
+//! [`Task`]. It comes as a `.nqe` file ([`format`](mod@crate::format) specifies it) and is refused unless it fits
+//! [`BUDGET_BITS`]. An [`Emulator`] runs a program on 32x32 patches or on whole frames. [`reference`](mod@reference) is
+//! the golden model: plain scalar integer code that every faster path must equal bit for bit.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use nqe::{ConvSpec, Emulator, Output, OutputKind, ProgramBuilder, Task, WeightKind};
 //!
-//! // Eight latent bits a patch: is the patch's red channel bright in each of eight identical ways?
+//! // Eight equal latent bits per patch: whether its red channel is bright.
 //! let spec = ConvSpec {
 //!     out_channels: 8, kernel_height: 32, kernel_width: 32, stride: 1, padding: 0, groups: 1,
 //!     weights: WeightKind::Ternary, output: OutputKind::Latent, shift: 0, bias_bits: 24,
@@ -33,12 +33,16 @@ extern crate self as nqe;
 mod banks;
 mod bits;
 mod builder;
+mod checks;
+mod chip;
 mod dense;
 mod emulator;
 mod error;
 pub mod format;
 mod frame;
 mod id;
+mod kernel;
+mod kinds;
 mod layer;
 mod layout;
 mod memory;
@@ -49,28 +53,25 @@ mod reader;
 pub mod reference;
 mod rows;
 mod rules;
+mod shapes;
 mod simd;
 mod sinks;
 mod tiles;
 mod wiring;
+mod writer;
 
 pub use builder::ProgramBuilder;
+pub use chip::{BUDGET_BITS, PATCH, PATCH_BYTES};
 pub use dense::Dense;
-pub use emulator::{Emulator, Kernel};
+pub use emulator::Emulator;
 pub use error::{Field, FrameError, ProgramError};
 pub use id::{ParseIdError, ProgramId};
-pub use layer::{Conv, ConvSpec, Element, Layer, Map, Op, OutputKind, Pool, WeightKind};
+pub use kernel::Kernel;
+pub use kinds::{Element, OutputKind, Task, WeightKind};
+pub use layer::{Conv, Layer, Op};
 pub use memory::{LayerMemory, MemoryMap};
 pub use mirror::Mirror;
-pub use program::{Program, Task};
+pub use program::Program;
 pub use reference::Output;
+pub use shapes::{ConvSpec, Map, Pool};
 pub use wiring::{Pruned, Shared, Wiring};
-
-/// Bits on the chip: packed weights, biases, shifts and the largest pair of feature maps alive together.
-pub const BUDGET_BITS: u64 = 1_048_576;
-
-/// Side of a patch, in pixels.
-pub const PATCH: usize = 32;
-
-/// Bytes of one patch: 32 x 32 pixels of red, green, blue.
-pub const PATCH_BYTES: usize = PATCH * PATCH * 3;

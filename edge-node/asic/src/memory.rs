@@ -1,6 +1,8 @@
 //! Where the bits of the chip go.
 
-use crate::{BUDGET_BITS, Layer, Op, OutputKind, Program};
+use crate::chip::BUDGET_BITS;
+use crate::kinds::OutputKind;
+use crate::layer::{Layer, Op};
 
 /// Bits a stored shift takes.
 const SHIFT_BITS: u64 = 5;
@@ -51,7 +53,7 @@ impl LayerMemory {
         }
     }
 
-    /// What stays on the chip between patches: weights, wiring, biases and shift.
+    /// Bits that stay on the chip between patches: weights, wiring, biases and shift.
     pub fn stored(&self) -> u64 {
         self.weights + self.wiring + self.biases + self.shift
     }
@@ -70,9 +72,9 @@ pub struct MemoryMap {
 }
 
 impl MemoryMap {
-    pub(crate) fn of(program: &Program) -> Self {
+    pub(crate) fn of(layers: &[Layer]) -> Self {
         Self {
-            layers: program.layers().iter().map(LayerMemory::of).collect(),
+            layers: layers.iter().map(LayerMemory::of).collect(),
         }
     }
 

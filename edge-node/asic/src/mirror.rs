@@ -3,10 +3,10 @@
 //! A network of such layers treats a patch and its mirror image alike with half the stored weights. The idea is of
 //! Cohen and Welling, "Group equivariant convolutional networks", 2016, for the group of one reflection.
 
-use std::borrow::Cow;
-
-use crate::rules::value;
-use crate::{Conv, ConvSpec, Element, Map, ProgramError, Wiring};
+use crate::checks::value;
+use crate::error::ProgramError;
+use crate::kinds::Element;
+use crate::shapes::{ConvSpec, Map};
 
 /// Which half of a convolution is the mirror image of the other: its kernels with their columns in reverse order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,50 +50,5 @@ impl Mirror {
             even("input channels", input.channels)?;
         }
         Ok(())
-    }
-}
-
-impl Conv {
-    /// The same convolution with all its weights and biases, none of them mirrored.
-    pub(crate) fn whole(&self, input: Map) -> Cow<'_, Self> {
-        let Some(mirror) = self.wiring.mirror else {
-            return Cow::Borrowed(self);
-        };
-        let channels = self.stored_channels(input) as usize;
-        let row = self.spec.kernel_width as usize * channels;
-        let (mut weights, mut biases) = (Vec::new(), self.biases.clone());
-        match mirror {
-            Mirror::Outputs => {
-                let swapped = if input.element == Element::Pixel {
-                    0
-                } else {
-                    channels / 2
-                };
-                weights.clone_from(&self.weights);
-                for pixel in self
-                    .weights
-                    .chunks(row)
-                    .flat_map(|row| row.rchunks(channels))
-                {
-                    weights.extend(&pixel[swapped..]);
-                    weights.extend(&pixel[..swapped]);
-                }
-                biases.extend(&self.biases);
-            }
-            Mirror::Inputs => {
-                for row in self.weights.chunks(row) {
-                    for (pixel, mirrored) in row.chunks(channels).zip(row.rchunks(channels)) {
-                        weights.extend(pixel);
-                        weights.extend(mirrored);
-                    }
-                }
-            }
-        }
-        Cow::Owned(Self {
-            spec: self.spec,
-            wiring: Wiring::default(),
-            weights,
-            biases,
-        })
     }
 }

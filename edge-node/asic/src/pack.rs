@@ -8,7 +8,7 @@ use crate::simd::{LANES, Simd};
 use crate::sinks::{CodeMaps, CodeRows, Results, Target};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
-/// Bytes of maps that a batch should not exceed, so that they stay in the core's own cache.
+/// Most bytes of a batch's maps, so that they stay in the core's own cache.
 const BATCH_BYTES: usize = 1 << 18;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ enum PackedOp {
 #[derive(Debug)]
 struct PackedLayer {
     op: PackedOp,
-    /// What it reads lies like this, or as a row of codes a channel.
+    /// Layout of its input, unless that is a row of codes per channel.
     input: Layout,
     reads_rows: bool,
 }
@@ -33,13 +33,13 @@ pub(crate) struct Packed {
     layers: Vec<PackedLayer>,
 }
 
-/// Buffers of one thread; they grow to what its programs need and stay.
+/// Buffers of one thread. They grow to the size that its programs need and stay.
 #[derive(Default)]
 pub(crate) struct Scratch {
     input: Bytes,
     output: Bytes,
     windows: Vec<usize>,
-    /// Where the output of each window goes.
+    /// First byte of the output of each window.
     places: Vec<usize>,
     rows: Vec<Row<i32>>,
 }
@@ -88,8 +88,8 @@ impl Packed {
         (BATCH_BYTES / largest.unwrap_or(1)).clamp(1, ROW)
     }
 
-    /// Runs the program on a batch of at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes; `target`
-    /// has the program's kind and their size.
+    /// Runs the program on a batch of at most [`Self::batch`] patches, whose pixels `fill(patch, pixels)` writes;
+    /// `target` has the program's kind and their size.
     pub(crate) fn run(
         &self,
         patches: usize,
@@ -145,83 +145,105 @@ impl PackedLayer {
         scratch: &mut Scratch,
         target: &mut Target<'_>,
     ) {
-        let Scratch {
-            input,
-            output,
-            windows,
-            places,
-            rows,
-        } = scratch;
         match &self.op {
             PackedOp::Pool(pool) => {
                 let next = &next.expect("a program ends in a convolution").input;
+                let Scratch { input, output, .. } = scratch;
                 max_pool(pool, &self.input, input, next, output, patches);
             }
             PackedOp::Conv { banks, shift } => {
-                windows.clear();
-                windows.extend(banks.windows(&self.input, patches));
-                if next.is_none() {
-                    let channels = target.len() / windows.len();
-                    banks.run(
-                        simd,
-                        input,
-                        windows,
-                        &mut |window, channel, sums: &[i32]| {
-                            for (index, &sum) in (window * channels + channel..).zip(sums) {
-                                target.put(index, sum);
-                            }
-                        },
-                    );
-                    return;
-                }
-                banks.run(
-                    simd,
-                    input,
-                    windows,
-                    &mut |window, channel, sums: &[i32]| {
-                        let mut codes = [0; LANES];
-                        for (code, &acc) in codes.iter_mut().zip(sums) {
-                            *code = quantize(acc, *shift);
-                        }
-                        output[places[window] + channel..][..sums.len()]
-                            .copy_from_slice(&codes[..sums.len()]);
-                    },
-                );
+                scratch.windows.clear();
+                scratch.windows.extend(banks.windows(&self.input, patches));
+                run_banks(banks, *shift, simd, next.is_none(), scratch, target);
             }
             PackedOp::Rows(conv) => {
-                conv.windows(&self.input, patches, windows);
-                for (part, chunk) in windows.chunks(ROW).enumerate() {
-                    let first = part * ROW;
-                    match next {
-                        None => {
-                            let channels = target.len() / windows.len();
-                            let sink = Results {
-                                target,
-                                channels,
-                                first,
-                                count: chunk.len(),
-                                bytes: [0; ROW],
-                            };
-                            conv.run(simd, input, chunk, rows, sink);
-                        }
-                        Some(next) if next.reads_rows => {
-                            let (rows_out, _) = output.as_chunks_mut::<ROW>();
-                            let sink = CodeRows {
-                                rows: rows_out,
-                                shift: conv.shift,
-                            };
-                            conv.run(simd, input, chunk, rows, sink);
-                        }
-                        Some(_) => {
-                            let sink = CodeMaps {
-                                bytes: output,
-                                places: &places[first..first + chunk.len()],
-                                shift: conv.shift,
-                            };
-                            conv.run(simd, input, chunk, rows, sink);
-                        }
-                    }
-                }
+                conv.windows(&self.input, patches, &mut scratch.windows);
+                run_rows(conv, simd, next, scratch, target);
+            }
+        }
+    }
+}
+
+/// A convolution window by window: codes for the next layer, or results if it is the last.
+fn run_banks(
+    banks: &Banks,
+    shift: u32,
+    simd: Simd,
+    last: bool,
+    scratch: &mut Scratch,
+    target: &mut Target<'_>,
+) {
+    let Scratch {
+        input,
+        output,
+        windows,
+        places,
+        ..
+    } = scratch;
+    if last {
+        let channels = target.len() / windows.len();
+        let mut sink = |window, channel, sums: &[i32]| {
+            for (index, &sum) in (window * channels + channel..).zip(sums) {
+                target.put(index, sum);
+            }
+        };
+        return banks.run(simd, input, windows, &mut sink);
+    }
+    let mut sink = |window: usize, channel, sums: &[i32]| {
+        let mut codes = [0; LANES];
+        for (code, &acc) in codes.iter_mut().zip(sums) {
+            *code = quantize(acc, shift);
+        }
+        output[places[window] + channel..][..sums.len()].copy_from_slice(&codes[..sums.len()]);
+    };
+    banks.run(simd, input, windows, &mut sink);
+}
+
+/// The same row by row.
+fn run_rows(
+    conv: &RowConv,
+    simd: Simd,
+    next: Option<&PackedLayer>,
+    scratch: &mut Scratch,
+    target: &mut Target<'_>,
+) {
+    let Scratch {
+        input,
+        output,
+        windows,
+        places,
+        rows,
+    } = scratch;
+    let shift = conv.shift;
+    for (part, chunk) in windows.chunks(ROW).enumerate() {
+        let first = part * ROW;
+        match next {
+            None => {
+                let channels = target.len() / windows.len();
+                let sink = Results {
+                    target,
+                    channels,
+                    first,
+                    count: chunk.len(),
+                    bytes: [0; ROW],
+                };
+                conv.run(simd, input, chunk, rows, sink);
+            }
+            Some(next) if next.reads_rows => {
+                let (rows_out, _) = output.as_chunks_mut();
+                let sink = CodeRows {
+                    rows: rows_out,
+                    shift,
+                };
+                conv.run(simd, input, chunk, rows, sink);
+            }
+            Some(_) => {
+                let sink = CodeMaps {
+                    bytes: output,
+                    places: &places[first..first + chunk.len()],
+                    shift,
+                };
+                conv.run(simd, input, chunk, rows, sink);
             }
         }
     }

@@ -1,36 +1,10 @@
 //! A program in memory, checked.
 
-use std::fmt;
-
-use crate::{Layer, Map, MemoryMap, Op, OutputKind, ProgramError, ProgramId, format};
-
-/// What a program makes of its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Task {
-    /// One logit per label.
-    Classify,
-    /// A fixed number of latent bits.
-    Compress,
-}
-
-impl Task {
-    /// What the last layer of such a program outputs.
-    pub fn output(self) -> OutputKind {
-        match self {
-            Self::Classify => OutputKind::Logits,
-            Self::Compress => OutputKind::Latent,
-        }
-    }
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Classify => "classification",
-            Self::Compress => "compression",
-        })
-    }
-}
+use crate::id::ProgramId;
+use crate::kinds::{OutputKind, Task};
+use crate::layer::{Layer, Op};
+use crate::memory::MemoryMap;
+use crate::shapes::Map;
 
 /// A checked program: it fits the chip, its shapes fit each other and no sum can overflow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,21 +17,6 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads a `.nqe` file ([`format`](mod@crate::format)).
-    ///
-    /// # Errors
-    /// Anything the format does not allow, with the layer and field, what was found and what is allowed.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProgramError> {
-        format::read(bytes)
-    }
-
-    /// The program as a `.nqe` file: the very bytes it was read from, if it was.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = format::content(self);
-        bytes.extend_from_slice(self.id.as_bytes());
-        bytes
-    }
-
     /// SHA-256 of the file before its trailing digest.
     pub fn id(&self) -> ProgramId {
         self.id
@@ -68,7 +27,7 @@ impl Program {
         &self.name
     }
 
-    /// What the program does.
+    /// The task that the program does.
     pub fn task(&self) -> Task {
         self.task
     }
@@ -78,8 +37,8 @@ impl Program {
         &self.labels
     }
 
-    /// Scores are the softmax of logits / 2^score_shift: the chip compares logits as they are, and the trainer
-    /// knows how much a step of them says. 0 for compression.
+    /// Scores are the softmax of logits / 2^score_shift. The chip compares logits as they are; the trainer sets the
+    /// scale of a step. 0 for compression.
     pub fn score_shift(&self) -> u32 {
         match self.layers.last().map(|layer| &layer.op) {
             Some(Op::Conv(conv)) if conv.spec.output == OutputKind::Logits => conv.spec.shift,
@@ -97,18 +56,18 @@ impl Program {
         self.layers[self.layers.len() - 1].output
     }
 
-    /// Bits a patch, a multiple of 8 from 8 to 4096; none for classification.
+    /// Bits per patch, a multiple of 8 from 8 to 4096; none for classification.
     pub fn latent_bits(&self) -> Option<u32> {
         (self.task == Task::Compress).then(|| self.output().count() as u32)
     }
 
-    /// Multiply-accumulates a patch.
+    /// Multiply-accumulates per patch.
     pub fn macs(&self) -> u64 {
         self.layers.iter().map(Layer::macs).sum()
     }
 
     /// Where the bits of the chip go.
     pub fn memory(&self) -> MemoryMap {
-        MemoryMap::of(self)
+        MemoryMap::of(&self.layers)
     }
 }

@@ -3,18 +3,18 @@
 //! Feature maps are in height-width-channel order. For output channel c at position (y, x) of a convolution
 //!
 //! ```text
-//! acc  = bias[c] + sum over ky, kx, i of weight[k][ky][kx][i] * in[y * stride + ky - padding][x * stride + kx - padding][g * n + i]
-//! code = clamp(acc >> shift, 0, 3)      arithmetic shift
+//! acc  = bias[c] + sum over ky, kx, i of weight[k][ky][kx][i] * in[y * stride + ky - padding][x * stride + kx -
+//! padding][g * n + i] code = clamp(acc >> shift, 0, 3)      arithmetic shift
 //! bit  = acc >= 0
 //! ```
 //!
 //! where k is the kernel of channel c, n is the input channels of a group, g the group of channel c; pruned weights and
-//! positions outside the map count 0. Of a mirrored convolution, weight and bias are the whole ([`Mirror`](crate::Mirror)).
-//! The loader has proved that acc fits 32 bits for every input.
+//! positions outside the map count 0. Of a mirrored convolution, weight and bias are the whole
+//! ([`Mirror`](crate::Mirror)). The loader has proved that acc fits 32 bits for every input.
 
 use crate::{Conv, Map, Op, OutputKind, PATCH_BYTES, Pool, Program, bits};
 
-/// What a program makes of one patch.
+/// A program's output for one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Compression: the latent bits, packed from the least significant bit of each byte.

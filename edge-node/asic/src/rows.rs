@@ -1,7 +1,8 @@
 //! Convolutions worked out 32 windows at a time, a row of sums for each stored kernel.
 //!
-//! Channels that share kernels are then a bias each on a row, and kernels of a 1x1 map that keep few channels add up the
-//! rows of codes that they keep. Lanes of a row are windows, so that nothing is lost where kernels are few or sparse.
+//! Channels that share kernels are then a bias each on a row, and kernels of a 1x1 map that keep few channels add up
+//! the rows of codes that they keep. Lanes of a row are windows, so that nothing is lost where kernels are few or
+//! sparse.
 
 use crate::banks::Banks;
 use crate::layout::Layout;

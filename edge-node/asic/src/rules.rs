@@ -1,6 +1,11 @@
-//! What a single layer may be, given the map it reads.
+//! The rules of a single layer, given the map it reads.
 
-use crate::{Conv, ConvSpec, Element, Field, Map, OutputKind, Pool, ProgramError, Wiring};
+use crate::checks::value;
+use crate::error::ProgramError;
+use crate::kinds::{Element, OutputKind};
+use crate::layer::Conv;
+use crate::shapes::{ConvSpec, Map, Pool};
+use crate::wiring::Wiring;
 
 /// Checks a convolution's shape, and gives the map it writes.
 pub(crate) fn conv_output(layer: usize, spec: &ConvSpec, input: Map) -> Result<Map, ProgramError> {
@@ -171,41 +176,4 @@ fn check_accumulators(layer: usize, conv: &Conv, input: Map) -> Result<(), Progr
         }
     }
     Ok(())
-}
-
-/// Refuses a number of the program's header.
-pub(crate) fn header(
-    name: &'static str,
-    found: usize,
-    fits: bool,
-    allowed: &str,
-) -> Result<(), ProgramError> {
-    let refused = || ProgramError::Value {
-        field: Field { layer: None, name },
-        found: found as i64,
-        allowed: allowed.to_owned(),
-    };
-    if fits { Ok(()) } else { Err(refused()) }
-}
-
-/// Refuses a number of a layer.
-pub(crate) fn value(
-    layer: usize,
-    name: &'static str,
-    found: impl TryInto<i64>,
-    fits: bool,
-    allowed: impl FnOnce() -> String,
-) -> Result<(), ProgramError> {
-    if fits {
-        return Ok(());
-    }
-    let found = found.try_into().unwrap_or(i64::MAX);
-    Err(ProgramError::Value {
-        field: Field {
-            layer: Some(layer),
-            name,
-        },
-        found,
-        allowed: allowed(),
-    })
 }

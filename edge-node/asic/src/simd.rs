@@ -1,11 +1,12 @@
-//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate. AMX is in a
-//! crate of its own, [`amx`].
+//! Dot products of u8 activations and i8 weights, 16 output channels at a time; the only unsafe code of the crate. AMX
+//! is in a crate of its own, [`amx`].
 //!
 //! All instruction sets are exact here. `vpdpbusd` adds four u8 x i8 products to an i32 without saturating.
-//! `vpmaddubsw` adds two products to 16 bits, and so do the sums of as many of those as cannot reach their limits ([`Taps::run`]). NEON
-//! multiplies signed by signed bytes: codes are the same as such, pixels are taken less 128, and sums start from what makes
-//! up for it ([`Taps::starts`]).
+//! `vpmaddubsw` adds two products in 16 bits; only as many such sums are added in 16 bits as cannot overflow
+//! ([`Taps::run`]). NEON multiplies signed by signed bytes: codes fit as they are, 128 is subtracted from pixels, and
+//! sums start from a value that corrects for it ([`Taps::starts`]).
 
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -13,92 +14,10 @@ mod x86;
 
 use amx::Amx;
 
-use crate::{Element, Kernel};
+use crate::kernel::Kernel;
+pub(crate) use lanes::{BLOCKS, LANES, Lanes, Line, TILE, Taps, Work};
 
-/// Output channels computed together.
-pub(crate) const LANES: usize = 16;
-/// Positions computed together at most.
-pub(crate) const TILE: usize = 8;
-/// Blocks of lanes computed together at most.
-pub(crate) const BLOCKS: usize = 2;
-
-/// Largest weight and largest code.
-#[cfg(target_arch = "x86_64")]
-const MAX_WEIGHT: i16 = 2;
-#[cfg(target_arch = "x86_64")]
-const MAX_CODE: u8 = 3;
-
-/// Weights of 16 output channels for four consecutive input channels, channel by channel: one cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [i8; 4 * LANES]);
-
-/// Accumulators of 16 output channels.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub(crate) struct Lanes(pub(crate) [i32; LANES]);
-
-/// Where a window's 4-byte groups of activations lie, from the window's first byte.
-#[derive(Debug)]
-pub(crate) struct Taps {
-    offsets: Vec<u32>,
-    reach: usize,
-    /// The activations are bytes of any value, not codes of 2 bits.
-    pixels: bool,
-}
-
-/// What is subtracted from each pixel.
-const PIXEL_OFFSET: i32 = if cfg!(target_arch = "aarch64") {
-    128
-} else {
-    0
-};
-
-impl Taps {
-    pub(crate) fn new(offsets: Vec<u32>, element: Element) -> Self {
-        let reach = offsets.iter().max().map_or(0, |&last| last as usize + 4);
-        Self {
-            offsets,
-            reach,
-            pixels: element == Element::Pixel,
-        }
-    }
-
-    /// What the sums of each block start from: the biases, and what makes up for that which is subtracted from pixels. Weights
-    /// are as for [`Simd::dot`].
-    pub(crate) fn starts(&self, weights: &[Line], mut biases: Vec<Lanes>) -> Vec<Lanes> {
-        if self.pixels {
-            for (starts, lines) in biases.iter_mut().zip(weights.chunks(self.len().max(1))) {
-                for line in lines {
-                    let (fours, _) = line.0.as_chunks::<4>();
-                    for (start, four) in starts.0.iter_mut().zip(fours) {
-                        *start += PIXEL_OFFSET * four.iter().copied().map(i32::from).sum::<i32>();
-                    }
-                }
-            }
-        }
-        biases
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.offsets.len()
-    }
-
-    /// Taps whose sums of two products, of weights up to [`MAX_WEIGHT`], fit 16 bits together.
-    #[cfg(target_arch = "x86_64")]
-    fn run(&self) -> usize {
-        const fn fit(activation: u8) -> usize {
-            (i16::MAX / (2 * activation as i16 * MAX_WEIGHT)) as usize
-        }
-        if self.pixels {
-            const { fit(u8::MAX) }
-        } else {
-            const { fit(MAX_CODE) }
-        }
-    }
-}
-
-/// The right instructions, proved present when made.
+/// Instructions that were found present.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Simd {
     isa: Isa,
@@ -172,8 +91,8 @@ impl Simd {
         Some(Self { tiles, ..simd })
     }
 
-    /// `acc[p * B + b]` = the bias behind `starts[b]` ([`Taps::starts`]) plus, over all taps t, `weights[b * taps + t]` times
-    /// the four bytes of `input` at `bases[p]` + tap t.
+    /// `acc[p * B + b]` = the bias behind `starts[b]` ([`Taps::starts`]) plus, over all taps t, `weights[b * taps + t]`
+    /// times the four bytes of `input` at `bases[p]` + tap t.
     ///
     /// # Panics
     /// When a window reaches beyond `input` or there are not B blocks of weights.
@@ -198,8 +117,9 @@ impl Simd {
             "windows lie in the map"
         );
         match self.isa {
-            // SAFETY: `detect` found AVX2, and `run` is what it is said to be. The asserts above bound every read: input[base + offset..][..4] since
-            // offset + 4 <= reach, and weights[b * taps + t]; writes are to acc[..P * B].
+            // SAFETY: `detect` found AVX2, and the products of `run` taps fit 16 bits. The asserts above bound every
+            // read: input[base + offset..][..4] since offset + 4 <= reach, and weights[b * taps + t]; writes are to
+            // acc[..P * B].
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe {
                 let run = taps.run();
@@ -225,7 +145,8 @@ impl Simd {
 }
 
 impl Simd {
-    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in vector registers.
+    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in vector
+    /// registers.
     pub(crate) fn spin(self, rounds: u64) -> u64 {
         match self.isa {
             // SAFETY: `detect` found AVX2.
@@ -260,15 +181,10 @@ impl Simd {
     }
 }
 
-/// Plain loops that the compiler makes vector instructions of.
-pub(crate) trait Work {
-    /// To be marked `#[inline(always)]`, as all that it calls: only what is inlined is compiled for the instructions.
-    fn run(self);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Element;
 
     /// As many taps as would not fit 16 bits, all with the largest activation and weights of both signs.
     #[test]

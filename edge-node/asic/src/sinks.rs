@@ -61,7 +61,7 @@ impl Sink for CodeMaps<'_> {
 pub(crate) struct Results<'a, 'b> {
     pub(crate) target: &'a mut Target<'b>,
     pub(crate) channels: usize,
-    /// Of the windows of the batch, and how many.
+    /// First window of the batch that these rows hold, and their number.
     pub(crate) first: usize,
     pub(crate) count: usize,
     /// Bits of each window, until there are eight.

@@ -1,7 +1,7 @@
 //! Dense kernels repacked for AMX, where runs of bytes fill tiles that are 64 bytes deep.
 //!
-//! A tile of windows that lie evenly spaced (at the same place of consecutive patches, or side by side in a row) is read where
-//! it is; other windows are copied together first. What is read beyond a run has weight 0.
+//! A tile of windows that lie evenly spaced (at the same place of consecutive patches, or side by side in a row) is
+//! read where it is; other windows are copied together first. What is read beyond a run has weight 0.
 
 use std::cell::RefCell;
 

@@ -3,13 +3,16 @@
 //! Kept channels are stored as gaps: a field below 2^gap_bits - 1 skips that many channels and keeps the next one; the
 //! largest field skips 2^gap_bits - 1 channels and keeps none. With 1 bit this is a mask, with many a list.
 
+use crate::bits;
+use crate::checks::value;
+use crate::error::ProgramError;
+use crate::mirror::Mirror;
 use crate::reader::Reader;
-use crate::rules::value;
-use crate::{ConvSpec, Map, Mirror, ProgramError, bits};
+use crate::shapes::{ConvSpec, Map};
 
 const MAX_GAP_BITS: u32 = 10;
 
-/// What a convolution leaves out; nothing by default.
+/// The parts of a convolution that are not stored; by default everything is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wiring {
     /// Output channels that share kernels; none: each has its own.

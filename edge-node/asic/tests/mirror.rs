@@ -129,7 +129,8 @@ fn the_second_half_of_the_outputs_is_the_image_of_the_first() {
     builder
         .wired_conv(first, mirrored(Mirror::Outputs), weights, vec![0])
         .unwrap();
-    // Each bit of the first half asks for one place of the two columns and channels; those of the second half mirror it.
+    // Each bit of the first half asks for one place of the two columns and channels; those of the second half mirror
+    // it.
     let mut weights = vec![0; 4 * 4];
     (0..4).for_each(|bit| weights[bit * 4 + bit] = 1);
     builder

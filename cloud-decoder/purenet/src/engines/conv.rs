@@ -10,7 +10,8 @@ use crate::value::Value;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels whose sums are computed together: those of a panel stay in the first-level cache. Whole tiles, whatever the instruction set.
+/// Pixels whose sums are computed together: those of a panel stay in the first-level cache. Whole tiles, whatever the
+/// instruction set.
 const STRIP: usize = 84;
 
 /// Weights and biases of a layer, output channels in panels of [`PANEL`], the last filled with zeros.
@@ -137,8 +138,8 @@ pub(crate) enum Conv {
 }
 
 impl Conv {
-    /// Whether a layer is computed by [`winograd`] at `side` positions along a patch: tiles fill patches, so that what a
-    /// value is computed from does not depend on where a frame ends.
+    /// Whether a layer is computed by [`winograd`] at `side` positions along a patch: tiles fill patches, so that what
+    /// a value is computed from does not depend on where a frame ends.
     fn fits_winograd(side: usize, outputs: usize, inputs: usize, kernel: usize) -> bool {
         kernel == 3
             && side.is_multiple_of(TILE)

@@ -1,6 +1,7 @@
 //! The first stage in full precision: linear layers on many patches.
 //!
-//! Inputs of the first of them are bits, -1 or +1: four weights have sixteen sums, which are made once for many patches.
+//! Inputs of the first of them are bits, -1 or +1: four weights have sixteen sums, which are made once for many
+//! patches.
 
 use crate::engine;
 use crate::engines::simd::{Isa, Lanes, PANEL, Vector, Windows, Work};
@@ -14,13 +15,15 @@ const HALVES: usize = u8::BITS as usize / GROUP;
 /// Bytes of a patch that are summed together: their tables fit the first-level cache.
 const BYTES: usize = 4;
 
-/// Patches that are computed together: the more, the more use weights that are loaded, while what is computed from them stays near.
+/// Patches that are computed together: the more, the more use weights that are loaded, while what is computed from them
+/// stays near.
 const LEAST_SHARE: usize = 32;
 const MOST_SHARE: usize = 256;
 /// Panels of hidden units that are computed before the last layer takes them.
 const UNIT_PANELS: usize = 4;
 
-/// Values that [`synthesize`] holds for a patch of so many: its result twice, by panels of channels and by patches, and hidden units.
+/// Values that [`synthesize`] holds for a patch of so many: its result twice, by panels of channels and by patches, and
+/// hidden units.
 pub(crate) const fn held_values(values: usize) -> usize {
     2 * values.next_multiple_of(PANEL) + UNIT_PANELS * PANEL
 }
@@ -111,7 +114,8 @@ impl Linear {
         sums
     }
 
-    /// The same over the units of a layer before, of which some are computed and used while they are in the second-level cache.
+    /// The same over the units of a layer before, of which some are computed and used while they are in the
+    /// second-level cache.
     fn of_units(&self, isa: Isa, hidden: &Self, latents: &[u8], bytes: usize) -> Vec<Lanes> {
         let count = latents.len() / bytes;
         let mut sums = vec![ZERO; self.panels().count() * count];
@@ -152,7 +156,7 @@ impl Linear {
 struct Signs<'a> {
     /// One a bit. Those after a patch's last bit count nothing.
     weights: &'a [Lanes],
-    /// What is added to.
+    /// Start values of the sums.
     start: Lanes,
     /// Whether sums below zero become zero.
     relu: bool,
@@ -192,8 +196,8 @@ impl Work for Signs<'_> {
     }
 }
 
-/// The sums of four weights for all signs; bit `i` is that of weight `i`. What is read and written is copied, or the compiler
-/// would fear that it is the same.
+/// The sums of four weights for all signs; bit `i` is that of weight `i`. What is read and written is copied, or the
+/// compiler would fear that it is the same.
 #[inline(always)]
 fn fill(table: &mut [Lanes; SUMS], weights: &[Lanes; GROUP]) {
     let mut sums = [0.0; PANEL];

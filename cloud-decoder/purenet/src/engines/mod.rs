@@ -1,5 +1,5 @@
-//! Arithmetic: layers in full precision (`conv`, `linear`, `winograd`) and in bf16 on AMX tiles (`tiled`), over the kernels of
-//! each instruction set (`simd`).
+//! Arithmetic: layers in full precision (`conv`, `linear`, `winograd`) and in bf16 on AMX tiles (`tiled`), over the
+//! kernels of each instruction set (`simd`).
 
 pub(crate) mod conv;
 pub(crate) mod linear;

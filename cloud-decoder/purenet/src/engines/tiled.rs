@@ -1,7 +1,8 @@
 //! Layers on AMX tiles: values and weights in bf16, sums in `f32`.
 //!
-//! Sixteen neighbours of a row are a tile of windows where they lie: a kernel's rows are runs of a map's lines, its taps and channels
-//! one after the other. So 3x3 layers are computed directly. A value is one fixed sequence of operations, whichever tile it is in.
+//! Sixteen neighbours of a row are a tile of windows where they lie: a kernel's rows are runs of a map's lines, its
+//! taps and channels one after the other. So 3x3 layers are computed directly. A value is one fixed sequence of
+//! operations, whichever tile it is in.
 
 use amx::{Amx, COLUMNS, ROWS, Sums, Tile, Weights, Windows};
 use half::bf16;
@@ -33,8 +34,8 @@ pub(crate) struct Layer {
     bias: Vec<f32>,
 }
 
-/// Weights and biases of a linear layer. All of a patch's pixels hang on what these layers make of its bits, and in bf16 alone that
-/// would show: a value is the sum of two, and the product of two sums that of three products.
+/// Weights and biases of a linear layer. All of a patch's pixels hang on what these layers make of its bits, and in
+/// bf16 alone that would show: a value is the sum of two, and the product of two sums that of three products.
 pub(crate) struct Linear {
     inputs: usize,
     panels: Vec<Weights<bf16>>,
@@ -113,8 +114,8 @@ impl Layer {
 }
 
 impl Tiles {
-    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`. Panels are shared out, since the
-    /// weights are more than the inputs.
+    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`. Panels are shared
+    /// out, since the weights are more than the inputs.
     fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
         let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));
         let halves = high.values_mut().iter_mut().zip(low.values_mut());

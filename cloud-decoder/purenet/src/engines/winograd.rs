@@ -1,5 +1,5 @@
-//! 3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a tile of 4x4 outputs takes 36 products per input and output
-//! channel in place of 144.
+//! 3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a tile of 4x4 outputs takes 36 products per input and
+//! output channel in place of 144.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4. The points are
 //! 0, 1, -1, 2, -2 and infinity. With `d` the 6x6 inputs of a tile and `g` the kernel, its outputs are

@@ -1,5 +1,5 @@
-//! The kinds of stages, one file each: what the file says of it, its rules, how its weights are packed, how it is computed
-//! and which operations it is for other engines. A new kind is a new file and a line in each list below.
+//! The kinds of stages, one file each: what the file says of it, its rules, how its weights are packed, how it is
+//! computed and which operations it is for other engines. A new kind is a new file and a line in each list below.
 
 mod conv;
 mod join;

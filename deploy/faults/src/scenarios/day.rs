@@ -15,7 +15,7 @@ use crate::{
     caller::Side,
     found::catalogue,
     ledger::Ledger,
-    scene::{CAMERAS, Shot},
+    pictures::{CAMERAS, Picture},
     site::{Site, listed},
 };
 
@@ -27,7 +27,7 @@ const CAP_BYTES: u64 = 4 << 20;
 /// Frames posted at once.
 const AT_ONCE: usize = 6;
 
-/// What the spool does when it is full.
+/// The policy of a full spool.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub(crate) enum OnFull {
     RejectNew,
@@ -45,7 +45,7 @@ pub(crate) async fn day(seed: u64, on_full: OnFull) -> Result<Ledger> {
         ("EDGE_NODE_SPOOL__MAX_BYTES", cap.as_str()),
         ("EDGE_NODE_SPOOL__ON_FULL", policy),
     ];
-    let site = Site::pair(seed, Shot::plain, &settings).await?;
+    let site = Site::pair(seed, Picture::plain, &settings).await?;
     let mut ledger = Ledger::default();
     site.edge().service.start().await?;
     let begun = Instant::now();
@@ -91,12 +91,12 @@ async fn one(
         .service
         .listening()
         .context("the edge is down")?;
-    site.book.post(&site.caller, 0, at.http).await?;
+    site.answers.post(&site.caller, 0, at.http).await?;
     let size = std::fs::metadata(&site.edge().spool)?.len();
     largest.fetch_max(size, Relaxed);
     let posted = posted.fetch_add(1, Relaxed) + 1;
     if posted.is_multiple_of(CAMERAS * FRAMES / 24) {
-        let [accepted, refused, _] = site.book.counts();
+        let [accepted, refused, _] = site.answers.counts();
         println!(
             "hour {}: {accepted} accepted, {refused} refused",
             posted * 24 / (CAMERAS * FRAMES)
@@ -128,7 +128,7 @@ async fn evening(
         dropped.len()
     );
     ledger.note("day: dropped by the policy", counted);
-    site.book.forget(&dropped);
+    site.answers.forget(&dropped);
 
     site.cloud().service.start().await?;
     let begun = Instant::now();
@@ -172,7 +172,7 @@ async fn evening(
 /// Accepted frames that the spool does not have: the oldest, but for those that came at the same time.
 fn dropped(site: &Site, spooled: &[Uuid]) -> Result<Vec<Uuid>> {
     let there: HashSet<_> = spooled.iter().collect();
-    let accepted = site.book.pages().accepted;
+    let accepted = site.answers.pages().accepted;
     let gone: Vec<_> = accepted
         .into_keys()
         .filter(|id| !there.contains(id))
@@ -205,7 +205,7 @@ async fn metric(site: &Site, series: &str) -> Result<u64> {
 }
 
 fn fewest_bits(site: &Site) -> u32 {
-    let accepted = site.book.pages().accepted;
+    let accepted = site.answers.pages().accepted;
     let bits = accepted.values().map(|frame| frame.bits);
     bits.min().unwrap_or_default()
 }

@@ -2,14 +2,14 @@
 
 use anyhow::{Result, ensure};
 
-use crate::{book::Answer, ledger::Ledger, scene::Shot, site::Site};
+use crate::{answer_log::Answer, ledger::Ledger, pictures::Picture, site::Site};
 
 /// How often a line is printed.
 const REPORT: u64 = 50;
 
 /// Posts a frame to a fresh process and kills that with its answer, so many times.
 pub(crate) async fn kills(times: u64, seed: u64) -> Result<Ledger> {
-    let site = Site::pair(seed, Shot::plain, &[]).await?;
+    let site = Site::pair(seed, Picture::plain, &[]).await?;
     let mut ledger = Ledger::default();
     site.cloud().service.start().await?;
     let run = async {
@@ -17,7 +17,7 @@ pub(crate) async fn kills(times: u64, seed: u64) -> Result<Ledger> {
             site.edge().service.start().await?;
             let at = site.edge().service.listening();
             let at = at.expect("it was started, and nothing else kills it");
-            let answer = site.book.post(&site.caller, 0, at.http).await?;
+            let answer = site.answers.post(&site.caller, 0, at.http).await?;
             site.edge().service.kill().await?;
             ensure!(
                 matches!(answer, Answer::Accepted(_)),

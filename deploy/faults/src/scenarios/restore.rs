@@ -1,5 +1,6 @@
 //! Backups are taken while frames come; then one half of what the cloud has, its catalogue or its objects, is lost, and
-//! its backup is put in its place. Every frame that either half still has is there after it, with its picture or a reason.
+//! its backup is put in its place. Every frame that either half still has is there after it, with its picture or a
+//! reason.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -10,14 +11,14 @@ use uuid::Uuid;
 
 use super::copies::{Catalogue, Halves, Objects};
 use crate::{
-    book::Answer,
+    answer_log::Answer,
     caller::Side,
     engines::Engines,
     found::{catalogue, look},
     judge::compare,
     ledger::Ledger,
+    pictures::Picture,
     place::{Kind, Place},
-    scene::Shot,
     site::{ORIGINALS, Site},
 };
 
@@ -66,7 +67,7 @@ async fn lose(seed: u64, loss: Loss, shared: bool, name: &str, all: &mut Ledger)
     let (site, halves) = match shared {
         false => {
             let originals = [("EDGE_NODE_ORIGINALS_SHARE", ORIGINALS)];
-            let site = Site::pair(seed, Shot::varied, &originals).await?;
+            let site = Site::pair(seed, Picture::varied, &originals).await?;
             let folder = site.data_dir()?;
             (site, Halves::Embedded(folder))
         }
@@ -156,7 +157,11 @@ impl Run<'_> {
         let edge = &self.site.edge().service;
         for _ in 0..FRAMES {
             let at = edge.listening().context("the edge is down")?;
-            let answer = self.site.book.post(&self.site.caller, 0, at.http).await?;
+            let answer = self
+                .site
+                .answers
+                .post(&self.site.caller, 0, at.http)
+                .await?;
             ensure!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
             sleep(BETWEEN).await;
         }
@@ -165,7 +170,7 @@ impl Run<'_> {
 
     /// The catalogue first: objects are there before their rows.
     async fn back_up(&self) -> Result<(Catalogue, Objects, BTreeSet<Uuid>)> {
-        while self.site.book.counts()[0] < BACKUP_AT as u64 {
+        while self.site.answers.counts()[0] < BACKUP_AT as u64 {
             sleep(BETWEEN).await;
         }
         let known = self.rows().await?;
@@ -218,8 +223,8 @@ impl Run<'_> {
     ) -> Result<()> {
         let site = self.site;
         let at = site.shown().context("the cloud is down")?.http;
-        let found = look(&site.vault, catalogue(&site.caller, at).await?).await?;
-        let accepted = site.book.pages().accepted;
+        let found = look(&site.objects, catalogue(&site.caller, at).await?).await?;
+        let accepted = site.answers.pages().accepted;
         all.accepted += accepted.len() as u64;
         all.acked += accepted.len() as u64;
         let (mut neither, mut without) = (0, 0);
@@ -238,7 +243,7 @@ impl Run<'_> {
             };
             all.stored += 1;
             let (state, failure) = (&there.row.state, &there.row.failure);
-            if accepted.shot.task.compresses() && !objects.contains(id) {
+            if accepted.picture.task.compresses() && !objects.contains(id) {
                 without += 1;
                 match state == "failed" && !failure.is_empty() {
                     true => all.reconstructed += 1,
@@ -253,7 +258,7 @@ impl Run<'_> {
             }
             let picture = format!("/api/v1/frames/{id}/reconstruction.png");
             let picture = site.caller.get(Side::Cloud, at, &picture).send().await?;
-            let wanted = accepted.shot.task.compresses();
+            let wanted = accepted.picture.task.compresses();
             match wanted == picture.status().is_success() {
                 true => all.reconstructed += 1,
                 false => all.complain(format!("{name}: {id} is {state}: {failure}")),

@@ -1,5 +1,5 @@
-//! Cloud decoders in roles over shared servers: one fault at a time among the processes, the servers and the network between
-//! them, or all restarted one after the other as an upgrade does.
+//! Cloud decoders in roles over shared servers: one fault at a time among the processes, the servers and the network
+//! between them, or all restarted one after the other as an upgrade does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,14 +8,14 @@ use futures::future::try_join_all;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::time::Instant;
 
-use super::raids::{Raid, raid};
+use super::fleet_faults::{FleetFault, cause};
 use crate::{
     engines::Engines,
+    fault_counts::{FaultCounts, pause},
     ledger::Ledger,
     load::Load,
     place::Kind,
     site::Site,
-    tally::{Tally, pause},
 };
 
 /// Processes of each kind.
@@ -35,26 +35,26 @@ const LAST: Duration = Duration::from_secs(15);
 /// One fault after another, each mended before the next.
 pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
     let (mut engines, site) = start(seed).await?;
-    let tally = Tally::default();
+    let counts = FaultCounts::default();
     let mut rng = StdRng::seed_from_u64(seed);
     let faults = async |end| {
-        let mut next: Vec<Raid> = Vec::new();
+        let mut next: Vec<FleetFault> = Vec::new();
         while Instant::now() + LAST < end {
             // Each kind comes before one comes again.
             let Some(kind) = next.pop() else {
-                next = Raid::ALL.into();
+                next = FleetFault::ALL.into();
                 next.shuffle(&mut rng);
                 continue;
             };
-            tally.count(kind.name());
-            raid(kind, &mut engines, &site, &mut rng).await?;
+            counts.count(&kind.name());
+            cause(kind, &mut engines, &site, &mut rng).await?;
             pause(&mut rng, BETWEEN).await;
         }
-        let last = Raid::WipeAllNats;
-        tally.count(last.name());
-        raid(last, &mut engines, &site, &mut rng).await
+        let last = FleetFault::WipeAllNats;
+        counts.count(&last.name());
+        cause(last, &mut engines, &site, &mut rng).await
     };
-    let mut ledger = load(minutes, seed).run(&site, &tally, faults).await?;
+    let mut ledger = load(minutes, seed).run(&site, &counts, faults).await?;
     ledger.note("objects that S3 corrupted", engines.door.corrupted());
     Ok(ledger)
 }
@@ -63,12 +63,12 @@ pub(crate) async fn scaled(minutes: f64, seed: u64) -> Result<Ledger> {
 /// with 202.
 pub(crate) async fn rolling(minutes: f64, seed: u64) -> Result<Ledger> {
     let (_engines, site) = start(seed).await?;
-    let tally = Tally::default();
+    let counts = FaultCounts::default();
     let mut rng = StdRng::seed_from_u64(seed);
     let upgrade = async |end| {
         while Instant::now() < end {
             for place in site.places.iter().filter(|place| place.kind != Kind::Edge) {
-                tally.count(&format!("{} restarted", place.kind.name()));
+                counts.count(&format!("{} restarted", place.kind.name()));
                 place.service.stop().await?;
                 place.service.start().await?;
                 pause(&mut rng, BETWEEN).await;
@@ -76,7 +76,7 @@ pub(crate) async fn rolling(minutes: f64, seed: u64) -> Result<Ledger> {
         }
         Ok(())
     };
-    let mut ledger = load(minutes, seed).run(&site, &tally, upgrade).await?;
+    let mut ledger = load(minutes, seed).run(&site, &counts, upgrade).await?;
     let failed = ledger.refused + ledger.unanswered;
     if failed > 0 {
         ledger.complain(format!("{failed} frames were not answered with 202"));

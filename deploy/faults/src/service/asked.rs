@@ -1,4 +1,4 @@
-//! What a service is asked to do by signals.
+//! Signals to a service.
 
 use std::{process::ExitStatus, time::Duration};
 
@@ -11,7 +11,8 @@ use tokio::{
 
 use super::{Addresses, PANICKED, Service};
 
-/// Longest that a service may take to end when it is asked to: its own bound is 10 seconds, and the machine may be busy.
+/// Longest that a service may take to end when it is asked to: its own bound is 10 seconds, and the machine may be
+/// busy.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 /// The same when it is asked twice.
 const ENDS_AT_ONCE_WITHIN: Duration = Duration::from_secs(3);

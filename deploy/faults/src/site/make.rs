@@ -7,16 +7,16 @@ use testing::proxy::Proxy;
 
 use super::{ORIGINALS, Site};
 use crate::{
-    book::Book,
+    answer_log::AnswerLog,
     caller::Caller,
     engines::Engines,
     feeds::Feeds,
     models::Models,
+    object_reader::ObjectReader,
+    pictures::Picture,
     place::{Kind, NODE_ID, Place, TTL, owned},
-    scene::Shot,
     secrets::Secrets,
     service::{Settings, binaries},
-    vault::Vault,
     watcher::Watcher,
 };
 
@@ -28,10 +28,11 @@ const RETENTION: u64 = 12 << 20;
 const TWIN_TTL: u64 = 20;
 impl Site {
     /// Two edge nodes of one name, of which the second is not to run at first, and one cloud, all with disks and clocks
-    /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site needs.
+    /// of their own, and open doors; nothing runs yet. `edge` are settings of the edge nodes beside those that a site
+    /// needs.
     pub(crate) async fn pair(
         seed: u64,
-        shots: fn(u64, u64) -> Shot,
+        shots: fn(u64, u64) -> Picture,
         edge: &[(&str, &str)],
     ) -> Result<Arc<Self>> {
         let mut site = Self::empty(seed, shots).await?;
@@ -40,10 +41,10 @@ impl Site {
         Ok(Arc::new(site))
     }
 
-    /// The same with TLS and tokens, pictures of all kinds, sources of the first edge node, retention in the cloud and a time to
-    /// live in the spool of the second edge node.
+    /// The same with TLS and tokens, pictures of all kinds, sources of the first edge node, retention in the cloud and
+    /// a time to live in the spool of the second edge node.
     pub(crate) async fn guarded_pair(seed: u64) -> Result<Arc<Self>> {
-        let mut site = Self::empty(seed, Shot::varied).await?;
+        let mut site = Self::empty(seed, Picture::varied).await?;
         let (secrets, tokens) =
             Secrets::make(&site.binaries, &site.folder.path().join("secrets"), PAIRED)?;
         site.caller = Caller::secure(&secrets.ca()?, tokens)?;
@@ -85,14 +86,15 @@ impl Site {
         Ok(())
     }
 
-    /// So many processes of each kind over shared servers, those of the cloud with clocks of their own; nothing runs yet.
+    /// So many processes of each kind over shared servers, those of the cloud with clocks of their own; nothing runs
+    /// yet.
     pub(crate) async fn fleet(
         seed: u64,
         kinds: &[(Kind, usize)],
         engines: &Engines,
     ) -> Result<Arc<Self>> {
-        let mut site = Self::empty(seed, Shot::varied).await?;
-        site.vault = engines.vault()?;
+        let mut site = Self::empty(seed, Picture::varied).await?;
+        site.objects = engines.objects()?;
         let all = kinds.iter();
         for (kind, number) in all.flat_map(|&(kind, count)| (0..count).map(move |n| (kind, n))) {
             let name = format!("{}-{number}", kind.name());
@@ -117,7 +119,7 @@ impl Site {
         Ok(Arc::new(site))
     }
 
-    async fn empty(seed: u64, shots: fn(u64, u64) -> Shot) -> Result<Self> {
+    async fn empty(seed: u64, shots: fn(u64, u64) -> Picture) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("faults-").tempdir()?;
         let decoders = folder.path().join("decoders");
         std::fs::create_dir(&decoders)?;
@@ -125,22 +127,22 @@ impl Site {
             places: Vec::new(),
             proxy: Proxy::start(seed).await?,
             wires: Vec::new(),
-            book: Book::new(seed, shots),
+            answers: AnswerLog::new(seed, shots),
             models: Models::make(&decoders)?,
             caller: Caller::plain()?,
-            vault: Vault::Folder(folder.path().join("cloud/objects")),
+            objects: ObjectReader::Folder(folder.path().join("cloud/objects")),
             secrets: None,
             feeds: None,
             watcher: None,
             retention: None,
             decoders,
             binaries: binaries()?,
-            told: Mutex::default(),
+            printed: Mutex::default(),
             folder,
         })
     }
 
-    /// What a service of a kind needs at any site.
+    /// Settings that every service of a kind needs.
     fn settings(&self, kind: Kind, name: &str) -> Settings {
         let endpoint = format!("http://{}", self.proxy.address);
         match kind {

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{BLOCKS, LANES, Lanes, Line, TILE, Taps};
+use super::lanes::{BLOCKS, LANES, Lanes, Line, TILE, Taps};
 
 /// Positions whose sums of a block fit half the 32 registers.
 const GROUP: usize = 4;
@@ -18,7 +18,7 @@ pub(super) unsafe fn spin<const SDOT: bool>(rounds: u64) -> u64 {
     let mut sums = [vdupq_n_s32(0); 16];
     for _ in 0..rounds {
         for sum in &mut sums {
-            // What is multiplied changes, or the products would be made once for all.
+            // The factor changes each time, or the compiler would compute the products once.
             let activations = vreinterpretq_s8_s32(*sum);
             // SAFETY: the caller's promise.
             *sum = unsafe { multiply_add::<SDOT>(*sum, ones, activations) };
@@ -29,8 +29,8 @@ pub(super) unsafe fn spin<const SDOT: bool>(rounds: u64) -> u64 {
 }
 
 /// # Safety
-/// NEON is present, and with `SDOT` the dot product; `base + offset + 4 <= input.len()` for every base and offset of the
-/// taps; `weights` holds `B * taps.len()` lines; `P * B <= TILE * BLOCKS`.
+/// NEON is present, and with `SDOT` the dot product; `base + offset + 4 <= input.len()` for every base and offset of
+/// the taps; `weights` holds `B * taps.len()` lines; `P * B <= TILE * BLOCKS`.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn dot<const SDOT: bool, const P: usize, const B: usize>(
     input: &[u8],
@@ -128,8 +128,8 @@ unsafe fn block_of<const SDOT: bool, const PIXELS: bool, const W: usize>(
     })
 }
 
-/// Each sum plus the products of its four weights with four activations: with `SDOT` the first four, else those in their
-/// place.
+/// Each sum plus the products of its four weights with four activations: with `SDOT` the first four, else those in
+/// their place.
 ///
 /// # Safety
 /// NEON is present, and with `SDOT` the dot product.

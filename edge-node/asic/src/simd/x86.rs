@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCKS, LANES, Lanes, Line, TILE, Work};
+use super::lanes::{BLOCKS, LANES, Lanes, Line, TILE, Work};
 
 /// # Safety
 /// AVX-512 F and VNNI are present.
@@ -27,7 +27,7 @@ pub(super) unsafe fn spin_avx2(rounds: u64) -> u64 {
     let mut sums = [_mm256_setzero_si256(); 12];
     for _ in 0..rounds {
         for sum in &mut sums {
-            // What is multiplied changes, or the products would be made once for all.
+            // The factor changes each time, or the compiler would compute the products once.
             *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(ones, *sum));
         }
     }

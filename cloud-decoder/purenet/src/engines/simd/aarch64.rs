@@ -27,7 +27,7 @@ pub(super) unsafe fn neon(
 }
 
 /// # Safety
-/// As of [`neon`]; `sums` has `TILE` entries.
+/// The conditions of [`neon`]; `sums` has `TILE` entries.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn tile<const TILE: usize>(

@@ -123,8 +123,8 @@ impl Isa {
         }
     }
 
-    /// The sums of one panel over the windows of consecutive pixels, one for each of `sums`. Only the first `outputs` lanes,
-    /// rounded up to 16, are defined.
+    /// The sums of one panel over the windows of consecutive pixels, one for each of `sums`. Only the first `outputs`
+    /// lanes, rounded up to 16, are defined.
     ///
     /// # Panics
     /// If a window leaves the input or the weights do not match.

@@ -130,7 +130,7 @@ impl<O: Value> Work for Outputs<'_, '_, O> {
 /// The vectors at the same offset of six lines.
 ///
 /// # Safety
-/// As of [`Vector::load`], of each line.
+/// The conditions of [`Vector::load`], for each line.
 #[inline(always)]
 unsafe fn column<V: Vector>([a, b, c, d, e, f]: [*const f32; WINDOW], at: usize) -> [V; WINDOW] {
     // SAFETY: the caller's promise.

@@ -7,7 +7,8 @@ use std::arch::x86_64::*;
 pub(super) const AVX2_TILE: usize = 6;
 pub(super) const AVX512_TILE: usize = 14;
 
-/// Values of a window whose multiplications are one run of instructions. The fewer besides, the less a core is slowed by what else it runs.
+/// Values of a window whose multiplications are one run of instructions. The fewer besides, the less a core is slowed
+/// by what else it runs.
 const UNROLLED: usize = 8;
 
 /// # Safety
@@ -35,7 +36,7 @@ pub(super) unsafe fn avx2(
 /// Half of the lanes of a tile, the first or the second.
 ///
 /// # Safety
-/// As of [`avx2`]; `sums` has `TILE` entries.
+/// The conditions of [`avx2`]; `sums` has `TILE` entries.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2_half<const TILE: usize>(
@@ -135,7 +136,7 @@ pub(super) unsafe fn avx512(
 /// `VECTORS` of 16 lanes, 1 or 2, of a tile.
 ///
 /// # Safety
-/// As of [`avx512`]; `sums` has `TILE` entries.
+/// The conditions of [`avx512`]; `sums` has `TILE` entries.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512_tile<const TILE: usize, const VECTORS: usize>(

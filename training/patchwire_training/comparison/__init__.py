@@ -1,0 +1,1 @@
+"""Other codecs and engines beside ours."""

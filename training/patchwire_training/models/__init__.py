@@ -1,0 +1,1 @@
+"""The networks: layer tables of the programs, and the decoders."""
