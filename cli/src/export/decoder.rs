@@ -29,7 +29,7 @@ pub(super) fn model(bytes: &[u8]) -> Result<proto::ModelProto> {
     let bits = model.layout().first().bits;
     let shape = [free("frames"), fixed(bits), free("rows"), free("columns")];
     let latents = decoder.graph.input::<f32>("latents", &shape);
-    let (map, base) = model.draw(&mut decoder, latents)?;
+    let purenet::Drawn { map, base } = model.draw(&mut decoder, latents)?;
     let mut graph = decoder.graph;
     match base {
         Some(base) => graph.node("Add", "rgb", &[&map, &base], Vec::new()),

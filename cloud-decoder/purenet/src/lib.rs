@@ -45,5 +45,5 @@ pub use graph::{ChannelOrder, Graph, Kernels};
 pub use kernel::Kernel;
 pub use layout::{BaseLayout, Layout};
 pub use limits::{MAX_ACTIVATION_BYTES, MAX_CHANNELS, MAX_SIDE, MAX_STAGES, MAX_WEIGHTS, PATCH};
-pub use model::Model;
+pub use model::{Drawn, Model};
 pub use stages::{Conv, Join, PatchLinear, PixelShuffle, Residual, StageLayout};

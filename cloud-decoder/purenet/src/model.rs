@@ -21,6 +21,14 @@ pub struct Model {
     tensors: BTreeMap<String, Vec<f32>>,
 }
 
+/// A network's outputs in a graph.
+pub struct Drawn<V> {
+    /// The last map.
+    pub map: V,
+    /// The frame that is to be added to it, where the network has a base.
+    pub base: Option<V>,
+}
+
 impl Model {
     /// Reads the bytes of a `.safetensors` file.
     ///
@@ -61,7 +69,7 @@ impl Model {
         &self,
         graph: &mut G,
         latents: G::Value,
-    ) -> Result<(G::Value, Option<G::Value>), G::Error> {
+    ) -> Result<Drawn<G::Value>, G::Error> {
         let (mut map, mut base) = (latents, None);
         for (index, stage) in self.layout.stages.iter().enumerate() {
             let place = self.layout.place(index, self.shapes[index]);
@@ -78,7 +86,7 @@ impl Model {
                 });
             }
         }
-        Ok((map, base))
+        Ok(Drawn { map, base })
     }
 
     /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that

@@ -36,9 +36,8 @@
 //!     packed kept channels    only if gap_bits > 0: gap_bits-bit fields, kernel after kernel, see below
 //!     packed weights   ceil(count * bits / 8) bytes, order: kernel, kernel row, kernel column, kept input channel
 //!                      of the group
-//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as many as
-//! kernels
-//!                      if mirror is 1
+//!     packed biases    ceil(count * bias_bits / 8) bytes, two's complement; one an output channel, or as
+//!                      many as kernels if mirror is 1
 //! 1 max pooling
 //!     kernel        u8   1 to 32, square
 //!     stride        u8   1 to 32        no padding; the output side is (in - kernel) / stride + 1
@@ -64,7 +63,7 @@
 //! - no accumulator can leave i32 for any input;
 //! - packed weights, kernel indices, kept channels, biases, shifts (5 bits a convolution to codes) and the largest sum
 //!   of a layer's input and output maps (8 bits a pixel value, 2 a code, 1 a latent bit, 32 a logit) fit 1,048,576
-//! bits.
+//!   bits.
 //!
 //! A program has exactly one encoding. Reading allocates at most a small multiple of the file's length.
 
