@@ -1,9 +1,9 @@
 //! JPEG as cameras send it.
 //!
 //! The decoder, zune-jpeg, trusts the markers: it invents pixels for missing data, and misplaces planes that are stored
-//! one after the other. So a file is first taken apart ([`parts`]) and then written again for the decoder, with the parts
-//! that it needs and nothing else ([`rewrite`]). A file without Huffman tables, as motion JPEG has it, gets the standard
-//! ones; a missing end marker is accepted; a picture whose data end early is refused.
+//! one after the other. So a file is first taken apart ([`parts`]) and then written again for the decoder, with the
+//! parts that it needs and nothing else ([`rewrite`]). A file without Huffman tables, as motion JPEG has it, gets the
+//! standard ones; a missing end marker is accepted; a picture whose data end early is refused.
 
 mod error;
 mod parts;
@@ -68,8 +68,8 @@ impl<'a> Jpeg<'a> {
         Ok(upright(rgb, self.0.orientation))
     }
 
-    /// The file without metadata: EXIF has only the orientation; thumbnails, comments, profiles and bytes behind the end are
-    /// left out. `None` for a planar file, whose order of scans would be lost.
+    /// The file without metadata: EXIF has only the orientation; thumbnails, comments, profiles and bytes behind the
+    /// end are left out. `None` for a planar file, whose order of scans would be lost.
     pub fn stripped(&self) -> Option<Vec<u8>> {
         strip::stripped(&self.0)
     }
