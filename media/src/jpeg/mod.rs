@@ -99,15 +99,15 @@ fn picture(bytes: &[u8]) -> Result<Vec<u8>, JpegError> {
 
 /// Samples in `space`, or one gray sample per pixel for a gray picture; the flag tells which.
 fn samples(bytes: &[u8], space: ColorSpace) -> Result<(Vec<u8>, bool), JpegError> {
-    let told = |error: DecodeErrors| JpegError::Data(one_line(&error).replace('"', ""));
+    let damaged = |error: DecodeErrors| JpegError::Data(one_line(&error).replace('"', ""));
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(told)?;
+    decoder.decode_headers().map_err(damaged)?;
     let gray = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let space = if gray { ColorSpace::Luma } else { space };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
-    Ok((decoder.decode().map_err(told)?, gray))
+    Ok((decoder.decode().map_err(damaged)?, gray))
 }
