@@ -28,7 +28,7 @@ pub(super) async fn serve(
         path => path,
     };
     let Some(file) = Web::get(path) else {
-        return ApiError::not_found(format!("nothing is served at {}", uri.path())).into_response();
+        return daemon::http_error::no_route(uri).await.into_response();
     };
     if slashed.is_some() {
         return Slashed::redirect(path.rsplit('/').next().unwrap_or(path));
