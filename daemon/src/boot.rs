@@ -63,11 +63,12 @@ pub enum Command {
     },
 }
 
-/// The `main` of a service: parses the command line into a command and a configuration, starts the log and the traces, raises
-/// the limit of [open files](open_files), and calls `run`.
+/// The `main` of a service: parses the command line into a command and a configuration, starts the log and the traces,
+/// raises the limit of [open files](open_files), and calls `run`.
 ///
-/// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line, configuration or log filter
-/// that cannot be used, and with 1 for an error of `run`. Errors are one sentence on stderr after the name of the binary.
+/// Exits with 0 when `run` returns and for `--help` and `--version`, with 64 for a command line, configuration or log
+/// filter that cannot be used, and with 1 for an error of `run`. Errors are one sentence on stderr after the name of
+/// the binary.
 pub fn main<A: Parser, K, C>(
     config: impl FnOnce(A) -> Result<(Option<K>, C), ConfigError>,
     signals: impl FnOnce(&C) -> (&Log, &Trace),
@@ -120,11 +121,12 @@ pub fn main<A: Parser, K, C>(
 }
 
 impl Command {
-    /// Runs the command for a service with this configuration, whose HTTP server listens on `listen` with or without `tls`, and
-    /// which knows tokens of `kinds`.
+    /// Runs the command for a service with this configuration, whose HTTP server listens on `listen` with or without
+    /// `tls`, and which knows tokens of `kinds`.
     ///
     /// # Errors
-    /// The service is not ready, or does not say so in time; the token cannot be made or written; standard output is closed.
+    /// The service is not ready, or does not say so in time; the token cannot be made or written; standard output is
+    /// closed.
     pub fn run<C: JsonSchema + Serialize>(
         self,
         config: &C,
@@ -167,8 +169,8 @@ fn token(kind: Kind, name: &str, add_to: Option<&Path>, kinds: &[Kind]) -> anyho
     Ok(())
 }
 
-/// The signals that end a service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of tokens, certificates and
-/// programs are read again without a signal.)
+/// The signals that end a service: SIGTERM, ctrl-c, or SIGHUP of a terminal that is closed. (Files of tokens,
+/// certificates and programs are read again without a signal.)
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -241,8 +243,8 @@ pub fn block_on(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Re
     ended
 }
 
-/// Raises this process's limit of open files, which includes connections, as far as the system allows, and returns it. The
-/// limit usually begins at 1,024, for old programs that cannot handle more.
+/// Raises this process's limit of open files, which includes connections, as far as the system allows, and returns it.
+/// The limit usually begins at 1,024, for old programs that cannot handle more.
 ///
 /// # Errors
 /// The limit cannot be raised.

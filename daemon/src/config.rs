@@ -72,9 +72,10 @@ pub enum ConfigError {
     },
 }
 
-/// Reads the settings of the service whose environment variables begin with `prefix`: `file` if given, then `environment` (two
-/// underscores between section and key: `PREFIX_HTTP__LISTEN`; other variables are skipped), then `flags` as pairs of dotted
-/// key and value. Keys that none of them sets have the defaults of `T` for `serde`. Also returns the origin of each value.
+/// Reads the settings of the service whose environment variables begin with `prefix`: `file` if given, then
+/// `environment` (two underscores between section and key: `PREFIX_HTTP__LISTEN`; other variables are skipped), then
+/// `flags` as pairs of dotted key and value. Keys that none of them sets have the defaults of `T` for `serde`. Also
+/// returns the origin of each value.
 ///
 /// An empty variable counts as unset. Variables that Kubernetes sets for a service of such a name are not settings.
 ///
@@ -142,8 +143,8 @@ fn hint(origin: &Origin) -> &'static str {
     }
 }
 
-/// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as `localhost`. For
-/// a name, its first IPv4 address is used, or else its first address.
+/// Reads an address to listen on, for `serde`: ADDRESS:PORT, or NAME:PORT with a name of this machine such as
+/// `localhost`. For a name, its first IPv4 address is used, or else its first address.
 ///
 /// # Errors
 /// The text is neither, or the name is unknown.

@@ -46,8 +46,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Listener {
     listener: TcpListener,
     slots: Slots,
-    /// Connections without a slot, and since when. They are held for a while before they are closed, which slows down whoever
-    /// floods the listener, and lets others be accepted.
+    /// Connections without a slot, and since when. They are held for a while before they are closed, which slows down
+    /// whoever floods the listener, and lets others be accepted.
     held: VecDeque<(Instant, TcpStream)>,
     max_held: usize,
 }

@@ -11,8 +11,8 @@ use crate::{
     secrets,
 };
 
-/// Prints the configuration as a TOML file that reads back, with the origin of each value in a comment. Parts of addresses
-/// that may be secret are left out.
+/// Prints the configuration as a TOML file that reads back, with the origin of each value in a comment. Parts of
+/// addresses that may be secret are left out.
 ///
 /// # Errors
 /// Standard output is closed.

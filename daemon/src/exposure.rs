@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::config::ConfigError;
 
-/// Checks that a listener on `listen` has TLS and authentication (`guarded`), or can only be reached by this machine, or may be
-/// `insecure`. `needed` names the keys that would guard it.
+/// Checks that a listener on `listen` has TLS and authentication (`guarded`), or can only be reached by this machine,
+/// or may be `insecure`. `needed` names the keys that would guard it.
 ///
 /// # Errors
 /// [`ConfigError::Value`] about `key`.

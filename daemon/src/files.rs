@@ -1,5 +1,5 @@
-//! Files that an operator exchanges while the service runs, such as certificates and tokens. [`Live`] is a value that follows
-//! such files.
+//! Files that an operator exchanges while the service runs, such as certificates and tokens. [`Live`] is a value that
+//! follows such files.
 
 use std::{
     fs::File,
@@ -45,8 +45,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// A value that is made of the contents of files, and made again when these change, until the last copy is dropped. Files that
-/// cannot be used leave the value as it was, and are reported in the log.
+/// A value that is made of the contents of files, and made again when these change, until the last copy is dropped.
+/// Files that cannot be used leave the value as it was, and are reported in the log.
 #[derive(Debug)]
 pub struct Live<T>(watch::Receiver<Arc<T>>);
 
@@ -75,8 +75,8 @@ impl<T: Send + Sync + 'static> Live<T> {
         Self::follow(names.join(", "), read, move |contents| make(contents))
     }
 
-    /// Like [`start`](Self::start), for files that are only known while reading: `read` returns their contents. `names` is
-    /// their name in the log.
+    /// Like [`start`](Self::start), for files that are only known while reading: `read` returns their contents. `names`
+    /// is their name in the log.
     ///
     /// # Errors
     /// The files cannot be used now.

@@ -1,5 +1,5 @@
-//! Delays the answers to wrong tokens once an address has sent many, so that guessing is slow. A right token is never delayed:
-//! it is checked first.
+//! Delays the answers to wrong tokens once an address has sent many, so that guessing is slow. A right token is never
+//! delayed: it is checked first.
 
 use std::{
     net::IpAddr,

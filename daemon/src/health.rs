@@ -42,8 +42,8 @@ pub enum HealthError {
     },
 }
 
-/// Asks `GET /readyz` of the service on this host that is configured to listen on `listen`, with TLS or without. Returns
-/// the address that was asked: the loopback one if the service listens on all.
+/// Asks `GET /readyz` of the service on this host that is configured to listen on `listen`, with TLS or without.
+/// Returns the address that was asked: the loopback one if the service listens on all.
 ///
 /// Any certificate is accepted: its names need not match this address, and nothing secret is sent.
 ///

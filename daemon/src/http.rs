@@ -86,7 +86,8 @@ pub async fn serve(
     }
 }
 
-/// The `content-encoding` of a compressed body. Neither service takes such bodies: to a decoder of images they are damaged.
+/// The `content-encoding` of a compressed body. Neither service takes such bodies: to a decoder of images they are
+/// damaged.
 pub fn compressed(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let codings = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -142,8 +143,8 @@ async fn connection(
     }
 }
 
-/// Ends the stream and reads the remaining bytes. Closing a connection with unread bytes, such as those of a refused body,
-/// resets it, and the client may lose the answer.
+/// Ends the stream and reads the remaining bytes. Closing a connection with unread bytes, such as those of a refused
+/// body, resets it, and the client may lose the answer.
 async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;

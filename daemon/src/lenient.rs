@@ -1,5 +1,5 @@
-//! Removes meaningless additions from request paths: a slash at the end, and a query parameter `_`, which some clients change
-//! with each request to bypass caches.
+//! Removes meaningless additions from request paths: a slash at the end, and a query parameter `_`, which some clients
+//! change with each request to bypass caches.
 
 use axum::{
     http::{Request, StatusCode, Uri, header},

@@ -1,5 +1,5 @@
-//! Parts of a service that have nothing to do with frames: configuration, start and end of the process, health as seen from
-//! outside, metrics, traces, the loop that accepts HTTP connections, errors of HTTP APIs, TLS and tokens.
+//! Parts of a service that have nothing to do with frames: configuration, start and end of the process, health as seen
+//! from outside, metrics, traces, the loop that accepts HTTP connections, errors of HTTP APIs, TLS and tokens.
 #![forbid(unsafe_code)]
 
 pub mod backoff;

@@ -1,8 +1,8 @@
 //! Variables that Kubernetes and Docker set in a container for neighbouring services: for a service named `edge-node`,
 //! `EDGE_NODE_SERVICE_HOST`, `EDGE_NODE_PORT=tcp://10.0.0.1:8080` and so on. They look like our settings.
 
-/// Whether a variable describes a service whose name begins as our settings do. A setting in a section has two underscores;
-/// these variables do not.
+/// Whether a variable describes a service whose name begins as our settings do. A setting in a section has two
+/// underscores; these variables do not.
 pub(crate) fn is_link(prefix: &str, name: &str, value: &str) -> bool {
     let Some(rest) = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('_')) else {
         return false;

@@ -1,7 +1,7 @@
 //! Token buckets by key: an average number of events per second, and bursts.
 //!
-//! Memory is bounded: a key whose bucket is full again is forgotten. Limits are kept for up to [`MOST`] keys; any beyond that
-//! share one bucket.
+//! Memory is bounded: a key whose bucket is full again is forgotten. Limits are kept for up to [`MOST`] keys; any
+//! beyond that share one bucket.
 
 use std::{
     collections::HashMap,
@@ -61,7 +61,8 @@ impl Rates {
         Err(Duration::from_secs_f64(wait))
     }
 
-    /// Takes a token from the key's bucket, even one that is still to be added, and returns the time until then, at most
+    /// Takes a token from the key's bucket, even one that is still to be added, and returns the time until then, at
+    /// most
     /// `longest`.
     pub fn reserve(&self, key: &str, now: Instant, longest: Duration) -> Duration {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,14 @@
 //! Hides secrets in addresses before they are shown.
 //!
-//! The addresses are not parsed with the `url` crate: they may be lists, stand inside error messages, and contain passwords
-//! with unescaped characters, which a strict parser would not recognize as secret.
+//! The addresses are not parsed with the `url` crate: they may be lists, stand inside error messages, and contain
+//! passwords with unescaped characters, which a strict parser would not recognize as secret.
 
 use serde_json::Value as Json;
 
 const HIDDEN: &str = "***";
 
-/// The text with each address in it shortened: without user info, values of the query, and fragment. Logins and keys can be in
-/// any of these.
+/// The text with each address in it shortened: without user info, values of the query, and fragment. Logins and keys
+/// can be in any of these.
 pub fn hide(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,10 +1,10 @@
 //! Slots for the connections of a listener.
 //!
-//! A connection is anonymous until one of its requests is authenticated. Anonymous and authenticated connections have slots
-//! of their own, so that anonymous ones cannot take those of the others. A listener never waits to accept: when all
-//! anonymous slots are taken, a new connection evicts the oldest one of the address that has most. A new connection from
-//! that same address is refused instead while its oldest is only just open. So each connection has time for a handshake,
-//! and a flood costs little more than its accepts.
+//! A connection is anonymous until one of its requests is authenticated. Anonymous and authenticated connections have
+//! slots of their own, so that anonymous ones cannot take those of the others. A listener never waits to accept: when
+//! all anonymous slots are taken, a new connection evicts the oldest one of the address that has most. A new connection
+//! from that same address is refused instead while its oldest is only just open. So each connection has time for a
+//! handshake, and a flood costs little more than its accepts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -73,8 +73,8 @@ impl Slots {
         }))
     }
 
-    /// A slot for a new connection, if need be that of another. `None` where the connections that could be evicted are only
-    /// just open and are not from an address with more of them.
+    /// A slot for a new connection, if need be that of another. `None` where the connections that could be evicted are
+    /// only just open and are not from an address with more of them.
     pub fn enter(&self, address: IpAddr) -> Option<Slot> {
         let (evict, now) = (CancellationToken::new(), Instant::now());
         let mut state = self.0.state();
@@ -100,7 +100,8 @@ impl Slots {
         Some(Slot { peer, evict })
     }
 
-    /// Evicts an anonymous connection, for example when the process may open no more files. Returns whether there was one.
+    /// Evicts an anonymous connection, for example when the process may open no more files. Returns whether there was
+    /// one.
     pub fn evict(&self) -> bool {
         self.0.state().evict()
     }
@@ -133,8 +134,8 @@ impl Peer {
         self.address
     }
 
-    /// Notes that a request was authenticated. Where all slots for authenticated connections are taken, the connection keeps
-    /// its anonymous slot until its next request.
+    /// Notes that a request was authenticated. Where all slots for authenticated connections are taken, the connection
+    /// keeps its anonymous slot until its next request.
     pub fn authenticated(&self) {
         let mut state = self.shared.state();
         let is_free = state.authenticated.len() < self.shared.max_authenticated;

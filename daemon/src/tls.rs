@@ -85,8 +85,8 @@ pub enum Protocol {
 pub struct Acceptor(Option<Live<ServerConfig>>);
 
 impl Acceptor {
-    /// With TLS if `tls` names a certificate. If `client_ca` names a file of CA certificates, clients need a certificate that
-    /// one of these has signed.
+    /// With TLS if `tls` names a certificate. If `client_ca` names a file of CA certificates, clients need a
+    /// certificate that one of these has signed.
     ///
     /// # Errors
     /// A file cannot be read or used, or the key is not that of the certificate.

@@ -2,11 +2,11 @@
 //!
 //! # The file
 //!
-//! One principal per line, `KIND NAME sha256:HEX`; empty lines and lines that begin with `#` are skipped. A principal may
-//! have several lines, so that a token can be exchanged without a gap. A token whose line is removed is refused.
+//! One principal per line, `KIND NAME sha256:HEX`; empty lines and lines that begin with `#` are skipped. A principal
+//! may have several lines, so that a token can be exchanged without a gap. A token whose line is removed is refused.
 //!
-//! A token is `pw_` and 64 hexadecimal digits: 256 random bits. So many bits cannot be guessed from their SHA-256, so the
-//! file needs neither salt nor a slow hash, and a check takes a microsecond.
+//! A token is `pw_` and 64 hexadecimal digits: 256 random bits. So many bits cannot be guessed from their SHA-256, so
+//! the file needs neither salt nor a slow hash, and a check takes a microsecond.
 
 use std::{
     fmt,

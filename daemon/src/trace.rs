@@ -1,5 +1,5 @@
-//! Traces with OpenTelemetry: spans of this process go to a collector over OTLP, and a frame's trace continues from process to
-//! process as a W3C `traceparent` (<https://www.w3.org/TR/trace-context/>).
+//! Traces with OpenTelemetry: spans of this process go to a collector over OTLP, and a frame's trace continues from
+//! process to process as a W3C `traceparent` (<https://www.w3.org/TR/trace-context/>).
 //!
 //! Nothing is sent unless `trace.otlp_endpoint` is set. Spans are sent in batches from a thread of their own. When the
 //! collector is slow or unreachable, spans are dropped; frames do not wait.

@@ -85,7 +85,7 @@ daemon::label! {
 }
 
 daemon::label! {
-    /// What happened to a frame of a source.
+    /// Result of a frame of a source.
     pub SourceOutcome as "outcome" {
         Taken = "taken",
         Skipped = "skipped",

@@ -31,7 +31,7 @@ use crate::{
     delivery::{Delivery, announce_programs, hello},
     http::{self, App, Bodies},
     metrics::{CertificateOf, Metrics},
-    pipeline::{self, Admission, Encoder, Pipeline, Programs, follow_programs},
+    pipeline::{Encoder, Pipeline, Programs, follow_programs},
     sources::{self, Statuses},
     spool::Spool,
 };
@@ -78,7 +78,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let http_addr = listener.local_addr()?;
 
     let stop = CancellationToken::new();
-    let pipeline = Arc::new(pipeline(&config, encoder, &spool, &metrics));
+    let pipeline = Pipeline::new(&config, encoder, Arc::clone(&spool), metrics.clone());
+    let pipeline = Arc::new(pipeline);
     let (link, uplink) = start_uplink(&config, programs, &spool, &metrics, &stop)?;
     let statuses = Statuses::new(&config.sources);
     let app = Arc::new(App {
@@ -131,23 +132,6 @@ async fn load_encoder(config: &Config) -> anyhow::Result<Encoder> {
     let (programs, rate) = (config.programs.clone(), config.rate.clone());
     let programs = spawn_blocking(move || follow_programs(&programs, &rate)).await??;
     Encoder::new(programs, config.threads).context("cannot start the encoder's threads")
-}
-
-fn pipeline(config: &Config, encoder: Encoder, spool: &Arc<Spool>, metrics: &Metrics) -> Pipeline {
-    let admission = Admission::new(config.http.max_concurrent, metrics.in_flight.clone());
-    let limits = pipeline::Limits {
-        max_pixels: config.http.max_pixels,
-        originals_share: config.originals_share,
-        originals_bytes_per_hour: config.originals_bytes_per_hour,
-        max_message_bytes: config.uplink.max_message_bytes,
-    };
-    Pipeline::new(
-        admission,
-        encoder,
-        limits,
-        Arc::clone(spool),
-        metrics.clone(),
-    )
 }
 
 /// Starts sending the spool to the cloud. The hello follows the loaded programs.

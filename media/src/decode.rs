@@ -51,48 +51,18 @@ pub enum DecodeError {
     /// Raw RGB without its size; the longest side that is allowed.
     #[error("raw RGB needs the headers x-frame-width and x-frame-height, each 1 to {0}")]
     RawSize(u32),
-    /// Raw RGB of another length than its size needs.
-    #[error("raw RGB of {width}x{height} pixels is {expected} bytes long, the body has {actual}")]
-    RawLength {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Bytes that the size needs.
-        expected: u64,
-        /// Bytes given.
-        actual: usize,
-    },
-    /// A side of 0 pixels.
-    #[error("frame of {width}x{height} pixels has no pixels, each side must be 1 to {max_side}")]
-    NoPixels {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Longest side allowed.
-        max_side: u32,
-    },
-    /// A side too long.
-    #[error("frame of {width}x{height} pixels has a side longer than {max_side}")]
-    Side {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Longest side allowed.
-        max_side: u32,
-    },
-    /// Too many pixels.
-    #[error("frame of {width}x{height} pixels has more than {max} pixels")]
-    Pixels {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Most pixels allowed.
-        max: u64,
-    },
+    /// Raw RGB of another length than its size needs: width, height, bytes needed, bytes given.
+    #[error("raw RGB of {0}x{1} pixels is {2} bytes long, the body has {3}")]
+    RawLength(u32, u32, u64, usize),
+    /// A side of 0 pixels: width, height, longest side allowed.
+    #[error("frame of {0}x{1} pixels has no pixels, each side must be 1 to {2}")]
+    NoPixels(u32, u32, u32),
+    /// A side too long: width, height, longest side allowed.
+    #[error("frame of {0}x{1} pixels has a side longer than {2}")]
+    Side(u32, u32, u32),
+    /// Too many pixels: width, height, most pixels allowed.
+    #[error("frame of {0}x{1} pixels has more than {2} pixels")]
+    Pixels(u32, u32, u64),
     /// Another size than was expected.
     #[error("it is of {0}x{1} pixels")]
     Size(u32, u32),
@@ -254,12 +224,8 @@ fn raw(file: &[u8], (width, height): (u32, u32), limits: Limits) -> Result<Pictu
     check_size(width, height, limits)?;
     let expected = u64::from(width) * u64::from(height) * 3;
     if file.len() as u64 != expected {
-        return Err(DecodeError::RawLength {
-            width,
-            height,
-            expected,
-            actual: file.len(),
-        });
+        let actual = file.len();
+        return Err(DecodeError::RawLength(width, height, expected, actual));
     }
     Ok(Picture {
         rgb: file.to_vec(),
@@ -283,26 +249,15 @@ fn check_format(
 }
 
 fn check_size(width: u32, height: u32, limits: Limits) -> Result<(), DecodeError> {
-    let Limits {
-        max_side,
-        max_pixels: max,
-    } = limits;
+    let max_side = limits.max_side;
     if width == 0 || height == 0 {
-        return Err(DecodeError::NoPixels {
-            width,
-            height,
-            max_side,
-        });
+        return Err(DecodeError::NoPixels(width, height, max_side));
     }
     if width.max(height) > max_side {
-        return Err(DecodeError::Side {
-            width,
-            height,
-            max_side,
-        });
+        return Err(DecodeError::Side(width, height, max_side));
     }
-    if u64::from(width) * u64::from(height) > max {
-        return Err(DecodeError::Pixels { width, height, max });
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(DecodeError::Pixels(width, height, limits.max_pixels));
     }
     Ok(())
 }

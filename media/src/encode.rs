@@ -33,8 +33,8 @@ pub fn lossless(
 
 /// A PNG that is written quickly. `rgb` has width * height * 3 bytes.
 ///
-/// Paeth's filter alone comes within half a percent of the bytes of the best filter per row, measured on reconstructions
-/// of the sample photographs; trying all filters takes twice as long.
+/// Paeth's filter alone comes within half a percent of the bytes of the best filter per row, measured on
+/// reconstructions of the sample photographs; trying all filters takes twice as long.
 ///
 /// # Errors
 /// [`ImageError`] when `rgb` does not have the length that the size needs.

@@ -1,8 +1,8 @@
 //! Splits a stream of bytes into JPEG files: motion JPEG as cameras send it in `multipart/x-mixed-replace`, as `ffmpeg`
 //! writes it, or one file after the other. Bytes between two JPEGs are skipped.
 //!
-//! A JPEG ends with its end marker or where the next one begins, so a truncated JPEG does not swallow the next. Whether a
-//! JPEG is complete is checked when it is decoded.
+//! A JPEG ends with its end marker or where the next one begins, so a truncated JPEG does not swallow the next. Whether
+//! a JPEG is complete is checked when it is decoded.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 

@@ -1,7 +1,7 @@
 //! WebP: memory that a file would take, and files without metadata.
 
-/// A WebP that consists of its pixels alone, cut at the end that its header gives. `None` for the extended format, which
-/// has metadata.
+/// A WebP that consists of its pixels alone, cut at the end that its header gives. `None` for the extended format,
+/// which has metadata.
 pub(crate) fn plain(file: &[u8]) -> Option<&[u8]> {
     let kind = file.get(12..16)?;
     let length = u32::from_le_bytes(file.get(4..8)?.try_into().ok()?) as usize;
@@ -13,8 +13,8 @@ pub(crate) fn plain(file: &[u8]) -> Option<&[u8]> {
     file.get(..length + 8)
 }
 
-/// Whether no lossy frame in a WebP file is larger than its canvas of `width` by `height` pixels. `image-webp` allocates
-/// the memory for such a frame, up to a gigabyte, before it compares the two.
+/// Whether no lossy frame in a WebP file is larger than its canvas of `width` by `height` pixels. `image-webp`
+/// allocates the memory for such a frame, up to a gigabyte, before it compares the two.
 ///
 /// The header of a key frame (RFC 6386, section 9.1) is looked for behind each name of a `VP8 ` chunk, wherever it is.
 pub(crate) fn frames_fit(file: &[u8], width: u32, height: u32) -> bool {

@@ -23,21 +23,21 @@ pub enum Reply {
 pub struct Ack {
     /// Id of the frame.
     pub id: Uuid,
-    /// What the cloud did with the frame.
+    /// The cloud's verdict.
     pub outcome: Outcome,
 }
 
-/// What the cloud did with a frame.
+/// The cloud's verdict on a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Stored it.
+    /// The frame is stored.
     Accepted {
         /// A remark, such as that the frame cannot be decoded now.
         notice: Option<String>,
     },
-    /// Had it already.
+    /// The cloud had the frame already.
     Duplicate,
-    /// Refused it for good.
+    /// The frame is refused for good.
     Rejected {
         /// The cloud's sentence.
         reason: String,

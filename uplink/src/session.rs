@@ -51,7 +51,7 @@ pub(crate) struct Session<'a, S> {
     /// No more frames are sent on this stream.
     draining: bool,
     /// The status that the cloud was told last.
-    told: Option<NodeStatus>,
+    last_status: Option<NodeStatus>,
     /// A status that is to be sent.
     status: Option<NodeStatus>,
 }
@@ -79,7 +79,7 @@ impl<'a, S: Source> Session<'a, S> {
             next: None,
             reads_on: false,
             draining: false,
-            told: None,
+            last_status: None,
             status: None,
         };
         (session, connection.outbound)
@@ -151,7 +151,7 @@ impl<'a, S: Source> Session<'a, S> {
     /// The message that goes next: a status ahead of frames.
     fn next_message(&mut self) -> Result<EdgeMessage, LinkError> {
         if let Some(status) = self.status.take() {
-            self.told = Some(status);
+            self.last_status = Some(status);
             return Ok(EdgeMessage {
                 body: Some(Body::Status(status)),
             });
@@ -170,7 +170,7 @@ impl<'a, S: Source> Session<'a, S> {
     fn update_status(&mut self) {
         let mut now = self.source.status();
         now.held_frames = self.link.borrow().held.frames.min(now.spool_frames);
-        self.status = (self.told != Some(now)).then_some(now);
+        self.status = (self.last_status != Some(now)).then_some(now);
     }
 
     /// Reads the next frame that the cloud can take. Frames that are too large stay in the source.

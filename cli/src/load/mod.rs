@@ -128,7 +128,8 @@ impl Fleet {
         })
     }
 
-    /// Connects all nodes, some at a time, each until it is welcomed. Also returns the queue of each.
+    /// Connects all nodes, some at a time, each until it is welcomed. Also returns the queue of each. An error is that of
+    /// the first node that fails, by number.
     async fn connect(&self, count: u32) -> Result<(Clients, Vec<mpsc::Sender<Instant>>)> {
         let bar = terminal::bar(count.into(), "connecting");
         let connecting = stream::iter(1..=count).map(|number| {
@@ -146,10 +147,7 @@ impl Fleet {
                 anyhow::Ok(((client, connection), queue))
             }
         });
-        let connected: Vec<_> = connecting
-            .buffer_unordered(CONNECTING)
-            .try_collect()
-            .await?;
+        let connected: Vec<_> = connecting.buffered(CONNECTING).try_collect().await?;
         bar.finish_and_clear();
         Ok(connected.into_iter().unzip())
     }

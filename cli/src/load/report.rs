@@ -85,52 +85,34 @@ pub(super) fn figures(args: &LoadArgs, span: Duration, stats: &Stats) -> Figures
 
 /// The figures, for people.
 pub(super) fn table(figures: &Figures) -> String {
+    let f = figures;
+    let latency = |value| figure(value, 1);
+    let rate = |value| format!("{value:.1}");
     let mut table = terminal::table(&["load", "", "per second"], 1);
-    let mut row = |name: &str, value: String, rate: Option<f64>| {
-        let rate = rate.map_or(String::new(), |rate| format!("{rate:.1}"));
-        table.add_row([name.to_owned(), value, rate]);
-    };
-    let count = |value| grouped(value);
-    row("nodes", count(figures.nodes.into()), None);
-    row("seconds", format!("{:.0}", figures.seconds), None);
-    row(
-        "frames offered",
-        count(figures.offered),
-        Some(figures.offered_per_s),
-    );
-    row(
-        "acknowledged",
-        count(figures.acked),
-        Some(figures.acked_per_s),
-    );
-    row("  a second time", count(figures.duplicates), None);
-    row("refused", count(figures.refused), None);
-    row("without an ack", count(figures.unacked), None);
-    row("overflowed their node", count(figures.overflowed), None);
-    row(
-        "ack latency p50, ms",
-        figure(figures.latency_ms.p50, 1),
-        None,
-    );
-    row(
-        "ack latency p99, ms",
-        figure(figures.latency_ms.p99, 1),
-        None,
-    );
-    row(
-        "ack latency max, ms",
-        figure(figures.latency_ms.max, 1),
-        None,
-    );
-    row("missed heartbeats", count(figures.missed_heartbeats), None);
-    row(
-        "longest silence, s",
-        format!("{:.1}", figures.longest_silence_s),
-        None,
-    );
-    row("streams lost", count(figures.streams_lost), None);
-    row("reconnects", count(figures.reconnects), None);
-    row("drained", count(figures.drained), None);
+    for (name, value, rate) in [
+        ("nodes", grouped(f.nodes.into()), None),
+        ("seconds", format!("{:.0}", f.seconds), None),
+        (
+            "frames offered",
+            grouped(f.offered),
+            Some(rate(f.offered_per_s)),
+        ),
+        ("acknowledged", grouped(f.acked), Some(rate(f.acked_per_s))),
+        ("  a second time", grouped(f.duplicates), None),
+        ("refused", grouped(f.refused), None),
+        ("without an ack", grouped(f.unacked), None),
+        ("overflowed their node", grouped(f.overflowed), None),
+        ("ack latency p50, ms", latency(f.latency_ms.p50), None),
+        ("ack latency p99, ms", latency(f.latency_ms.p99), None),
+        ("ack latency max, ms", latency(f.latency_ms.max), None),
+        ("missed heartbeats", grouped(f.missed_heartbeats), None),
+        ("longest silence, s", rate(f.longest_silence_s), None),
+        ("streams lost", grouped(f.streams_lost), None),
+        ("reconnects", grouped(f.reconnects), None),
+        ("drained", grouped(f.drained), None),
+    ] {
+        table.add_row([name.to_owned(), value, rate.unwrap_or_default()]);
+    }
     let mut text = table.to_string();
     for (name, why) in [
         ("stream lost", &figures.first_loss),

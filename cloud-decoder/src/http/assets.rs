@@ -40,7 +40,7 @@ pub(super) async fn serve(
         path => Web::get(path).map(|file| (file.data, file.metadata.sha256_hash())),
     };
     let Some((data, hash)) = file else {
-        return ApiError::not_found(format!("nothing is served at {}", uri.path())).into_response();
+        return daemon::http_error::no_route(uri).await.into_response();
     };
     if slashed.is_some() {
         return Slashed::redirect(path.rsplit('/').next().unwrap_or(path));

@@ -1,6 +1,7 @@
 //! Prometheus metrics: those that every service has, and declarations for its own ([`metrics!`](crate::metrics)).
 //!
-//! Every series exists from the start: labels are enumerations, so all values of a label are known when it is registered.
+//! Every series exists from the start: labels are enumerations, so all values of a label are known when it is
+//! registered.
 //! `docs/metrics.md` is the inventory.
 
 mod buckets;

@@ -51,8 +51,8 @@ impl Authority {
     }
 }
 
-/// An HTTP client without TLS, since reading the system's certificates takes longer than most requests here, and without the proxies of the
-/// environment.
+/// An HTTP client without TLS, since reading the system's certificates takes longer than most requests here, and
+/// without the proxies of the environment.
 pub fn client() -> reqwest::Client {
     let client = reqwest::Client::builder().tls_certs_only([]).no_proxy();
     client.build().expect("client")

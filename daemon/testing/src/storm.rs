@@ -25,8 +25,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Longest that all clients are waited for before the storm counts as there.
 const CALM: Duration = Duration::from_secs(2);
 
-/// Connections that say a few bytes and then nothing, and come again when they are closed; until it is dropped. They have
-/// a thread of their own, so that they take no other time of the service than strangers do.
+/// Connections that say a few bytes and then nothing, and come again when they are closed; until it is dropped. They
+/// have a thread of their own, so that they take no other time of the service than strangers do.
 pub struct Storm {
     _stop: oneshot::Sender<()>,
     connects: Arc<AtomicU64>,

@@ -89,8 +89,8 @@ pub struct Http {
     pub camera_rate: Option<f64>,
     /// Frames that one camera may post at once before `camera_rate` applies.
     pub camera_burst: u32,
-    /// Open connections of clients with a valid token, and as many of clients without one. Of the latter, the oldest are
-    /// closed for new ones.
+    /// Open connections of clients with a valid token, and as many of clients without one. Of the latter, the oldest
+    /// are closed for new ones.
     pub max_connections: usize,
     /// Longest that a request may take to arrive, in seconds.
     pub request_timeout_s: u64,
@@ -118,8 +118,8 @@ pub struct Programs {
 pub struct Rate {
     /// Fixed number of bits per patch. When absent, frames get fewer bits as the spool fills.
     pub bits: Option<u32>,
-    /// Numbers of bits per patch below the program's that the cloud's decoder takes, ascending. When absent, those of the
-    /// shipped decoder for the shipped program; for another program none, and frames always get all bits.
+    /// Numbers of bits per patch below the program's that the cloud's decoder takes, ascending. When absent, those of
+    /// the shipped decoder for the shipped program; for another program none, and frames always get all bits.
     pub steps: Option<Vec<u32>>,
 }
 
@@ -131,13 +131,13 @@ pub struct Spool {
     pub path: PathBuf,
     /// Most bytes of the database file.
     pub max_bytes: u64,
-    /// What happens to a new frame when the spool is full.
+    /// Policy for a new frame when the spool is full.
     pub on_full: OnFull,
     /// Age in seconds at which an undelivered frame is dropped; never when absent.
     pub ttl_s: Option<u64>,
 }
 
-/// What happens to a new frame when the spool is full.
+/// Policy for a new frame when the spool is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFull {
@@ -198,7 +198,8 @@ impl Default for Spool {
 }
 
 impl Config {
-    /// Reads the configuration: `file` if given, then `env` (all variables; those with another prefix are skipped), then
+    /// Reads the configuration: `file` if given, then `env` (all variables; those with another prefix are skipped),
+    /// then
     /// `flags` as pairs of dotted key and value.
     ///
     /// # Errors

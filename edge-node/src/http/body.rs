@@ -1,8 +1,8 @@
 //! Reads the bodies of frames.
 //!
-//! A frame that is being handled holds one of few permits, and a slow sender must not hold one. So bodies are read before,
-//! any number at a time, within bounds of their own: bytes in total, bytes per sender, and time. A sender is an address,
-//! because the names of cameras are the sender's own choice.
+//! A frame that is being handled holds one of few permits, and a slow sender must not hold one. So bodies are read
+//! before, any number at a time, within bounds of their own: bytes in total, bytes per sender, and time. A sender is an
+//! address, because the names of cameras are the sender's own choice.
 
 use std::{
     collections::HashMap,

@@ -68,7 +68,7 @@ struct Memory {
 }
 
 /// The loaded programs, their memory maps and their work.
-#[utoipa::path(get, path = "/v1/encoder", responses((status = 200, description = "The chip", body = Chip)))]
+#[utoipa::path(get, path = "/v1/encoder", tag = "status", responses((status = 200, description = "The chip", body = Chip)))]
 pub(super) async fn encoder(State(app): State<Arc<App>>) -> Json<Chip> {
     let programs = app.pipeline.encoder.programs().get();
     let loaded = programs.loaded().into_iter();

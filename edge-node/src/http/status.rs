@@ -25,8 +25,8 @@ pub(super) struct Status {
     spool_max_bytes: u64,
     endpoint: String,
     uplink: LinkStatus,
-    /// When the certificate of the HTTP server expires, if that is within 14 days or past, in milliseconds since the Unix
-    /// epoch.
+    /// When the certificate of the HTTP server expires, if that is within 14 days or past, in milliseconds since the
+    /// Unix epoch.
     certificate_expires_ms: Option<i64>,
     /// The same for the node's certificate on the uplink.
     uplink_certificate_expires_ms: Option<i64>,

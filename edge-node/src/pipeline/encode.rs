@@ -138,8 +138,8 @@ pub(super) fn encode(
     Ok(encoded)
 }
 
-/// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Labels with equal logits keep
-/// their order.
+/// Softmax in f32 over the scaled logits, most likely class first, at most [`MAX_LABELS`]. Labels with equal logits
+/// keep their order.
 fn rank(labels: &[String], logits: &[i32], score_shift: u32) -> Vec<Score> {
     let scale = (-f64::from(score_shift)).exp2() as f32;
     let top = logits.iter().copied().max().unwrap_or_default();

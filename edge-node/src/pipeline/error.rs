@@ -32,7 +32,7 @@ impl PipelineError {
         use DecodeError as D;
         match self {
             Self::Decode(D::NoType | D::Type(_) | D::Mismatch { .. }) => Refusal::UnsupportedType,
-            Self::Decode(D::Side { .. } | D::Pixels { .. } | D::Metadata(_)) => Refusal::TooLarge,
+            Self::Decode(D::Side(..) | D::Pixels(..) | D::Metadata(_)) => Refusal::TooLarge,
             Self::Decode(_) => Refusal::BadRequest,
             Self::Spool(SpoolError::Full) => Refusal::SpoolFull,
             Self::Spool(SpoolError::Busy) => Refusal::SpoolBusy,

@@ -12,10 +12,9 @@ mod rate;
 mod submit;
 
 pub(crate) use self::{
-    admission::Admission,
     encode::{Encoder, Score},
     error::PipelineError,
     program_files::follow_programs,
     programs::{Choice, Programs},
-    submit::{Limits, Pipeline, Submission},
+    submit::{Pipeline, Submission},
 };

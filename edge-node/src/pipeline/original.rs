@@ -1,7 +1,8 @@
 //! Originals, which travel with some frames so that the cloud can measure its reconstructions.
 //!
-//! A JPEG or a plain WebP travels as the camera encoded it, without metadata, and with a checksum of the pixels that were
-//! decoded here: a cloud that decodes other pixels measures nothing. Every other file travels as lossless WebP or PNG.
+//! A JPEG or a plain WebP travels as the camera encoded it, without metadata, and with a checksum of the pixels that
+//! were decoded here: a cloud that decodes other pixels measures nothing. Every other file travels as lossless WebP or
+//! PNG.
 
 use std::{
     collections::VecDeque,

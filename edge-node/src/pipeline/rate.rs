@@ -23,8 +23,8 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// The policy for a program of `whole` bits per patch: always `pinned` if given, else the `steps`, ascending, as the
-    /// spool fills. Steps that are not below `whole` are left out.
+    /// The policy for a program of `whole` bits per patch: always `pinned` if given, else the `steps`, ascending, as
+    /// the spool fills. Steps that are not below `whole` are left out.
     ///
     /// # Errors
     /// [`RateError`].

@@ -21,28 +21,17 @@ use super::{
     programs::Choice,
 };
 use crate::{
+    config::Config,
     metrics::{Metrics, Refusal},
     spool::{Spool, Taken},
     task::Task,
 };
 
-/// Bounds that the configuration sets.
-pub(crate) struct Limits {
-    /// Most pixels of a frame.
-    pub(crate) max_pixels: u64,
-    /// Share of compressed frames, 0 to 1, whose original travels along.
-    pub(crate) originals_share: f64,
-    /// Most bytes of originals within an hour.
-    pub(crate) originals_bytes_per_hour: Option<u64>,
-    /// Largest message of a frame in bytes.
-    pub(crate) max_message_bytes: usize,
-}
-
 /// The way of a frame from bytes to the spool.
 pub(crate) struct Pipeline {
     pub(crate) admission: Admission,
     pub(crate) encoder: Encoder,
-    limits: Limits,
+    config: Config,
     originals: Budget,
     spool: Arc<Spool>,
     metrics: Metrics,
@@ -74,17 +63,16 @@ pub(crate) struct Stored {
 
 impl Pipeline {
     pub(crate) fn new(
-        admission: Admission,
+        config: &Config,
         encoder: Encoder,
-        limits: Limits,
         spool: Arc<Spool>,
         metrics: Metrics,
     ) -> Self {
         Self {
-            admission,
+            admission: Admission::new(config.http.max_concurrent, metrics.in_flight.clone()),
             encoder,
-            originals: Budget::new(limits.originals_bytes_per_hour),
-            limits,
+            originals: Budget::new(config.originals_bytes_per_hour),
+            config: config.clone(),
             spool,
             metrics,
         }
@@ -145,7 +133,7 @@ impl Pipeline {
         let body = &submission.body;
         let limits = media::Limits {
             max_side: MAX_SIDE,
-            max_pixels: self.limits.max_pixels,
+            max_pixels: self.config.http.max_pixels,
         };
         let content_type = submission.content_type.as_deref();
         let picture = media::decode(body, content_type, submission.raw_size, limits)?;
@@ -157,12 +145,12 @@ impl Pipeline {
         message.source_bytes = body.len() as u64;
         message.traceparent = submission.traceparent;
         if submission.task.compresses()
-            && original::is_sampled(frame_id, self.limits.originals_share)
+            && original::is_sampled(frame_id, self.config.originals_share)
         {
             let original = original::of(&picture, body).map_err(PipelineError::internal)?;
             let bytes = original.data.len() as u64;
             message.original = Some(original);
-            let fits = message.encoded_len() <= self.limits.max_message_bytes;
+            let fits = message.encoded_len() <= self.config.uplink.max_message_bytes;
             if !fits || !self.originals.spend(bytes) {
                 message.original = None;
                 self.metrics.originals_skipped.inc();

@@ -51,8 +51,8 @@ impl Ffmpeg {
             .args(["-an", "-sn"]);
         match rate {
             Some(rate) => command.args(["-vf", &format!("fps={rate}")]),
-            // Numbers the frames as if they came at a constant rate; otherwise frames of a variable rate are duplicated. The
-            // option for this has different names in old and new versions.
+            // Numbers the frames as if they came at a constant rate; otherwise frames of a variable rate are
+            // duplicated. The option for this has different names in old and new versions.
             None => command.args(["-vf", "setpts=N/25/TB", "-r", "25"]),
         };
         // Writes each frame at once, not when a buffer is full.

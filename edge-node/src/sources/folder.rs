@@ -1,8 +1,8 @@
 //! A folder that a camera or a person puts images into.
 //!
-//! A file is taken once it is unchanged from one scan to the next, and only once, even across restarts: the spool notes it
-//! in the transaction that stores its frame. A file that changes later is another frame. Files stay in the folder. Names
-//! that begin with a dot, names without an image's extension, and subfolders are ignored.
+//! A file is taken once it is unchanged from one scan to the next, and only once, even across restarts: the spool notes
+//! it in the transaction that stores its frame. A file that changes later is another frame. Files stay in the folder.
+//! Names that begin with a dot, names without an image's extension, and subfolders are ignored.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,8 @@
 //! Frames that the node fetches by itself: from a folder, or from a camera's stream.
 //!
-//! Each source has its own task, with at most one frame in progress. A folder waits for a free slot and loses no frame. A
-//! stream does not wait: the node takes its newest frame whenever it can, and counts the others as skipped. A source that
-//! fails is tried again after a random wait that grows with each failure.
+//! Each source has its own task, with at most one frame in progress. A folder waits for a free slot and loses no frame.
+//! A stream does not wait: the node takes its newest frame whenever it can, and counts the others as skipped. A source
+//! that fails is tried again after a random wait that grows with each failure.
 
 mod camera;
 mod error;

@@ -139,10 +139,10 @@ impl Worker {
 
     /// Encodes a frame while reading goes on.
     fn offer(&self, frame: Bytes) -> JoinHandle<()> {
-        let desk = Arc::clone(&self.submitter);
+        let submitter = Arc::clone(&self.submitter);
         tokio::spawn(async move {
             // A refusal is counted and logged where it happens.
-            desk.submit(frame, None).await.ok();
+            submitter.submit(frame, None).await.ok();
         })
     }
 }

@@ -76,8 +76,8 @@ impl Connections {
     }
 }
 
-/// Closes a connection after an error, and gives a full file its own error. SQLite rolls back by itself when the disk is
-/// full, which the pool would not notice.
+/// Closes a connection after an error, and gives a full file its own error. SQLite rolls back by itself when the disk
+/// is full, which the pool would not notice.
 pub(super) async fn close_failed<T>(
     connection: PoolConnection<Sqlite>,
     result: Result<T, SpoolError>,

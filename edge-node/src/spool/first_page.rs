@@ -1,5 +1,5 @@
-//! The first page of the file, with its header and its schema. Without it nothing can be read. It has no frames and, except
-//! for counters, is the same in every spool, so it can be replaced.
+//! The first page of the file, with its header and its schema. Without it nothing can be read. It has no frames and,
+//! except for counters, is the same in every spool, so it can be replaced.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ const HEADER_BYTES: usize = 100;
 /// Suffix of a first page that is set aside.
 const FIRST_PAGE: &str = "-page1";
 
-/// Whether a file's header has the values that every spool has. A file that is missing or empty passes, since it is still
-/// to be made.
+/// Whether a file's header has the values that every spool has. A file that is missing or empty passes, since it is
+/// still to be made.
 pub(super) fn has_header(spool: &Path) -> io::Result<bool> {
     let mut header = Vec::new();
     match fs::File::open(spool) {
@@ -40,8 +40,8 @@ pub(super) fn has_header(spool: &Path) -> io::Result<bool> {
         && matches!(header[56..60], [0, 0, 0, 0 | 1]))
 }
 
-/// Whether the schema is one that this version or an earlier one makes. A later version's schema passes too: its number is
-/// checked elsewhere.
+/// Whether the schema is one that this version or an earlier one makes. A later version's schema passes too: its number
+/// is checked elsewhere.
 pub(super) async fn has_schema(connection: &mut SqliteConnection) -> Result<bool, SpoolError> {
     let ours = SqlitePoolOptions::new()
         .max_connections(1)

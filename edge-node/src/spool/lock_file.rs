@@ -1,5 +1,5 @@
-//! The lock file beside the spool notes whether the spool is in use: if it says so at the start, the spool was not closed
-//! properly.
+//! The lock file beside the spool notes whether the spool is in use: if it says so at the start, the spool was not
+//! closed properly.
 
 use std::{
     fs,

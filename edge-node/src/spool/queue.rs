@@ -159,8 +159,8 @@ impl Spool {
 /// Sets a damaged file aside, and puts a new one with its readable frames into its place.
 async fn save(path: &Path, options: &SqliteConnectOptions) -> Result<Salvage, SpoolError> {
     let fresh = aside::fresh(path).map_err(SpoolError::Aside)?;
-    // If this is interrupted, it starts again from the beginning, so no write-ahead log is needed. The new file must hold
-    // everything that the old one had.
+    // If this is interrupted, it starts again from the beginning, so no write-ahead log is needed. The new file must
+    // hold everything that the old one had.
     let options = options
         .clone()
         .filename(&fresh)

@@ -34,8 +34,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Drops frames that are older than a time in milliseconds since the Unix epoch, and remembers the reason. Returns their
-    /// number.
+    /// Drops frames that are older than a time in milliseconds since the Unix epoch, and remembers the reason. Returns
+    /// their number.
     ///
     /// # Errors
     /// When the database fails; nothing is dropped.
@@ -99,8 +99,8 @@ impl Spool {
         Ok(gone)
     }
 
-    /// Stores a deleted row (frame id, length, creation time, payload) in quarantine. The oldest rows beyond the quarantine's
-    /// share of the file are deleted.
+    /// Stores a deleted row (frame id, length, creation time, payload) in quarantine. The oldest rows beyond the
+    /// quarantine's share of the file are deleted.
     pub(super) async fn quarantine(
         &self,
         connection: &mut SqliteConnection,

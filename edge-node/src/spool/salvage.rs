@@ -1,7 +1,7 @@
 //! Copies the readable rows of a damaged file into a new spool.
 //!
-//! After an unclean end, SQLite's `integrity_check` reads the whole file before it is used. A node that finds damage while
-//! it runs ends, so that its next start salvages.
+//! After an unclean end, SQLite's `integrity_check` reads the whole file before it is used. A node that finds damage
+//! while it runs ends, so that its next start salvages.
 
 use std::{
     collections::HashSet,
@@ -68,8 +68,8 @@ pub(super) async fn copy(aside: &Path, into: &mut SqliteConnection) -> Result<Sa
     Ok(salvage)
 }
 
-/// Copies the rows of a table with a `seq` one by one, so that a damaged page costs only its own rows. Returns the numbers
-/// of copied and of unreadable rows.
+/// Copies the rows of a table with a `seq` one by one, so that a damaged page costs only its own rows. Returns the
+/// numbers of copied and of unreadable rows.
 async fn copy_rows(
     from: &mut SqliteConnection,
     into: &mut SqliteConnection,
@@ -167,8 +167,8 @@ fn bind<'q>(query: Query<'q>, row: &SqliteRow, column: usize) -> Option<Query<'q
     })
 }
 
-/// The first and last `seq` that a table may have, and its largest possible number of rows. The first is that of the first
-/// readable row, the last is the last number that was ever assigned.
+/// The first and last `seq` that a table may have, and its largest possible number of rows. The first is that of the
+/// first readable row, the last is the last number that was ever assigned.
 async fn places(from: &mut SqliteConnection, table: &str) -> (i64, i64, u64) {
     let mut number = async |sql: String| {
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))

@@ -129,8 +129,8 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// Removes frames that the cloud acknowledged, in one transaction, and remembers their states. A rejected frame goes
-    /// to quarantine. For a frame that is not in the spool any more, only the state is updated.
+    /// Removes frames that the cloud acknowledged, in one transaction, and remembers their states. A rejected frame
+    /// goes to quarantine. For a frame that is not in the spool any more, only the state is updated.
     ///
     /// # Errors
     /// When the database fails; the frames stay.

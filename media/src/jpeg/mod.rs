@@ -1,9 +1,9 @@
 //! JPEG as cameras send it.
 //!
 //! The decoder, zune-jpeg, trusts the markers: it invents pixels for missing data, and misplaces planes that are stored
-//! one after the other. So a file is first taken apart ([`parts`]) and then written again for the decoder, with the parts
-//! that it needs and nothing else ([`rewrite`]). A file without Huffman tables, as motion JPEG has it, gets the standard
-//! ones; a missing end marker is accepted; a picture whose data end early is refused.
+//! one after the other. So a file is first taken apart ([`parts`]) and then written again for the decoder, with the
+//! parts that it needs and nothing else ([`rewrite`]). A file without Huffman tables, as motion JPEG has it, gets the
+//! standard ones; a missing end marker is accepted; a picture whose data end early is refused.
 
 mod error;
 mod parts;
@@ -68,8 +68,8 @@ impl<'a> Jpeg<'a> {
         Ok(upright(rgb, self.0.orientation))
     }
 
-    /// The file without metadata: EXIF has only the orientation; thumbnails, comments, profiles and bytes behind the end are
-    /// left out. `None` for a planar file, whose order of scans would be lost.
+    /// The file without metadata: EXIF has only the orientation; thumbnails, comments, profiles and bytes behind the
+    /// end are left out. `None` for a planar file, whose order of scans would be lost.
     pub fn stripped(&self) -> Option<Vec<u8>> {
         strip::stripped(&self.0)
     }
@@ -99,15 +99,15 @@ fn picture(bytes: &[u8]) -> Result<Vec<u8>, JpegError> {
 
 /// Samples in `space`, or one gray sample per pixel for a gray picture; the flag tells which.
 fn samples(bytes: &[u8], space: ColorSpace) -> Result<(Vec<u8>, bool), JpegError> {
-    let told = |error: DecodeErrors| JpegError::Data(one_line(&error).replace('"', ""));
+    let damaged = |error: DecodeErrors| JpegError::Data(one_line(&error).replace('"', ""));
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(told)?;
+    decoder.decode_headers().map_err(damaged)?;
     let gray = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let space = if gray { ColorSpace::Luma } else { space };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
-    Ok((decoder.decode().map_err(told)?, gray))
+    Ok((decoder.decode().map_err(damaged)?, gray))
 }

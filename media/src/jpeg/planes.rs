@@ -16,8 +16,8 @@ impl Plane {
         }
     }
 
-    /// The plane at the picture's size. A factor of two is interpolated, with weights 3/4 for the nearer and 1/4 for the
-    /// farther sample; for other factors samples are repeated.
+    /// The plane at the picture's size. A factor of two is interpolated, with weights 3/4 for the nearer and 1/4 for
+    /// the farther sample; for other factors samples are repeated.
     pub(super) fn stretched(self, across: u8, down: u8, width: usize, height: usize) -> Vec<u8> {
         if (across, down) == (1, 1) {
             return self.samples;

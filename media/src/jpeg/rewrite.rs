@@ -2,8 +2,8 @@
 
 use super::parts::{Component, Parts, Piece, Scan};
 
-/// One bits, which no Huffman code consists of: a decoder that reads beyond the data finds a fault. At a marker it would
-/// read zeros without end.
+/// One bits, which no Huffman code consists of: a decoder that reads beyond the data finds a fault. At a marker it
+/// would read zeros without end.
 const ONES: [u8; 2] = [0xff, 0x00];
 /// Pairs of such bytes behind data that are read code by code.
 const AFTER_CODES: usize = 8;

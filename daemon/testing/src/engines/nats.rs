@@ -67,7 +67,8 @@ impl Nats {
         started
     }
 
-    /// The same with a proxy between each two servers, which know of no other way to each other, nor tell clients of one.
+    /// The same with a proxy between each two servers, which know of no other way to each other, nor tell clients of
+    /// one.
     pub async fn cluster_through(servers: usize, ways: &[Route<'_>]) -> Vec<Self> {
         let ports: Vec<_> = (0..servers).map(|_| free_port()).collect();
         for way in ways {
