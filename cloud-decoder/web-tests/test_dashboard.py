@@ -84,7 +84,7 @@ def test_a_frame_tells_its_program_and_the_time_of_each_stage(pair, open_page):
     open_frame(page)
     facts = page.locator("#viewer .facts")
     for part in ["Encoded", "Spool and link", "Waiting for a decoder", "Decoded", "Measured", "Stored", "Capture to picture",
-                 "MACs a patch", "of 1,048,576 bits", "256", "As the camera sent it"]:
+                 "MACs per patch", "of 1,048,576 bits", "256", "Camera's file"]:
         expect(facts).to_contain_text(part)
 
 
@@ -165,7 +165,7 @@ def test_a_parked_frame_tells_why_and_is_decoded_again(pair, open_page):
     expect(fleet.locator(f"[data-id='{frame}']")).to_have_attribute("data-state", "decoded")
     pair.lose_latents(frame)
     page = open_page(pair.cloud.url + "/#/parked")
-    expect(page.locator("#parked-note")).to_contain_text("Nothing is parked")
+    expect(page.locator("#parked-note")).to_contain_text("No frame is parked")
     page.evaluate("id => fetch(`/api/v1/frames/${id}/retry`, { method: 'POST' })", frame)
     row = page.locator(f"#parked-list [data-id='{frame}']")
     expect(row).to_contain_text("the latents object is missing")

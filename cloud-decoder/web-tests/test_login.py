@@ -16,7 +16,7 @@ def test_who_has_no_token_is_asked_for_one(guarded, visit):
     expect(field).to_be_focused()
     field.fill("pw_wrong")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("the token is not known here")
+    expect(page.get_by_role("alert")).to_contain_text("unknown or revoked token")
     expect(field).to_have_value("")
     field.fill(token)
     page.keyboard.press("Enter")

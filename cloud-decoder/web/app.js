@@ -1,4 +1,4 @@
-// Boots the page: shows the view that the address names, then follows the stream of changes.
+// Starts the page: shows the view that the address names, then follows the stream of changes.
 
 import * as api from "./lib/api.js";
 import { $, byName, count, h, prepare, setCameras, throttled } from "./lib/dom.js";
@@ -6,7 +6,7 @@ import { framed, NAMES, named, need } from "./views.js";
 
 let view = null; // name of the shown view
 let shown = null; // its module, once it is loaded
-let viewer = null; // the viewer's, once a frame is to be shown
+let viewer = null; // the module of the viewer, once a frame is to be shown
 let camera = null; // the camera that all views show, or null for all
 let connected = false;
 let empty = false;
@@ -25,7 +25,7 @@ function banner(text) {
 
 let known = 0; // cameras whose names were read
 
-/** Each view shows the cameras to choose from, and how many frames are parked. */
+/** Updates the parts that all views share: the list of cameras, and the number of parked frames. */
 async function common() {
   const sum = await api.summary();
   if (sum.cameras !== known) {
@@ -60,7 +60,7 @@ function show() {
   }
 }
 
-/** What is in the window is drawn. */
+/** Marks the visible part of the page as drawn. */
 function drawn() {
   $("main").removeAttribute("aria-busy");
 }
@@ -84,14 +84,14 @@ async function load() {
   const mine = (missed = []);
   try {
     const all = common();
-    all.catch(() => {}); // Told below.
+    all.catch(() => {}); // Reported below.
     const opened = await open(wanted);
-    setTimeout(prepare); // Once all is asked for.
+    setTimeout(prepare); // After all requests are sent.
     await Promise.all([all, opened.load(camera, all, drawn)]);
     banner(null);
     link("live", "Live");
   } catch (error) {
-    banner(`The service could not be read and is asked again: ${error.message}`);
+    banner(`The service could not be read. Trying again: ${error.message}`);
     setTimeout(load, 5000);
   }
   if (missed === mine) {
@@ -100,11 +100,11 @@ async function load() {
   }
   drawn();
   rest();
-  // Until the first view was there, no other was loaded.
+  // Another view was chosen while the first one was loading.
   if (first && connected && view !== wanted) load();
 }
 
-/** The other views are loaded a little later, so that they are there when they are called. */
+/** The other views are loaded a little later, so that they open at once. */
 let rest = () => {
   rest = () => {};
   setTimeout(() => [...NAMES, "viewer"].forEach((name) => need(name).catch(() => {})), 3000);
@@ -115,7 +115,7 @@ const refreshSoon = throttled(1000, async () => {
     const all = common();
     await Promise.all([all, shown?.refresh(camera, all)]);
   } catch {
-    // The stream tells when the service is gone.
+    // The stream reports when the service is gone.
   }
 });
 
@@ -151,7 +151,7 @@ async function look() {
   }
 }
 
-/** Passes a change to the view; one that is being read may not have it in its answer, and gets it afterwards. */
+/** Passes a change to the view, or keeps it until the view is read: the answer under way may lack the change. */
 function pass(frame) {
   if (missed) missed.push(frame);
   else if (camera === null || frame.camera === camera) shown?.changed(frame);
@@ -165,7 +165,7 @@ function changed(frame) {
 
 function lost() {
   link("lost", "Reconnecting");
-  banner("The connection to the service is lost. This page shows what it knew and is trying again.");
+  banner("The connection to the service is lost. This page shows the last known state and is trying again.");
 }
 
 $("camera").addEventListener("change", () => choose($("camera").value));
@@ -177,5 +177,5 @@ addEventListener("hashchange", route);
 addEventListener("scroll", () => document.querySelector(".bar").classList.toggle("over", scrollY > 0), { passive: true });
 route();
 api.follow({ ready: load, frame: changed, lost });
-// Times such as "12 s ago" and what counts as live go on changing when nothing arrives.
+// Times such as "12 s ago" and the states of cameras change also when no frame arrives.
 setInterval(() => { if (connected) refreshSoon(); }, 5000);

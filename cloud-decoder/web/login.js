@@ -1,4 +1,4 @@
-// The login page: a viewer's token for a cookie that scripts cannot read.
+// The login page: exchanges a viewer's token for a cookie that scripts cannot read.
 
 const $ = (id) => document.getElementById(id);
 const session = (method, body) => fetch("api/v1/session", {

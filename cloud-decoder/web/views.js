@@ -1,4 +1,5 @@
-// Loads the files of a view when it is first shown; those of the view that the address names while the page itself loads.
+// Loads the files of a view when it is first shown. The files of the view that the address names are loaded while the
+// page itself loads.
 
 import "./lib/api.js"; // Follows changes at once too.
 import NEEDS from "./needs.js"; // Made by the service from the imports of the views.
@@ -24,7 +25,7 @@ function file(name) {
   return import(`./${name}`);
 }
 
-/** Loads a file once; when that failed, again. */
+/** Loads a file, unless it is loaded already. A load that failed is repeated. */
 function once(name) {
   if (!loading.has(name)) loading.set(name, file(name).catch((error) => {
     loading.delete(name);

@@ -1,4 +1,4 @@
-// The service's HTTP API and its stream of events. All addresses are relative to the page, which may be behind a prefix.
+// The service's HTTP API and its stream of events. Addresses are relative to the page, which may be behind a prefix.
 
 import { listen } from "./stream.js";
 
@@ -14,7 +14,7 @@ const query = (parameters) => {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return new URLSearchParams(given).toString();
 };
-/** A record whose pictures' addresses are relative to the page; the service tells them from its root. */
+/** A record with its pictures' addresses relative to the page; the service gives them relative to its root. */
 function located(frame) {
   const images = Object.entries(frame.images).map(([name, path]) => [name, path && path.replace(/^\//, "")]);
   return { ...frame, images: Object.fromEntries(images) };
@@ -39,7 +39,7 @@ export const frame = async (id) => located(await get(one(id)));
 export const patches = (id) => get(`${one(id)}/patches`);
 export const retry = (id) => get(`${one(id)}/retry`, "POST");
 
-/** The original as JPEG of the latents' size: its address, bytes, and how good it is. */
+/** The original as a JPEG of the latents' size: its address, its bytes and its quality. */
 export async function sameSize(id) {
   const source = `api/v1/${one(id)}/same-size.jpg`;
   const response = await fetch(source);
@@ -52,7 +52,7 @@ export async function sameSize(id) {
   };
 }
 
-let last = null; // "ready" or "lost", whichever was heard last before anyone followed
+let last = null; // "ready" or "lost", whichever came last before `follow` was called
 let tell = { ready: () => { last = "ready"; }, lost: () => { last = "lost"; }, frame: () => {} };
 
 const told = {
@@ -60,11 +60,11 @@ const told = {
   frame: (text) => tell.frame(located(JSON.parse(text))),
   lost(refused) {
     tell.lost();
-    if (refused) summary().catch(() => {}); // Refused for want of a login, it goes there.
+    if (refused) summary().catch(() => {}); // Without a login, this goes to the login page.
   },
 };
 
-/** Follows the stream that all tabs share; where there is no such thing, one of its own. */
+/** Follows the stream that all tabs share, or a stream of its own where browsers have no shared workers. */
 function join() {
   let worker;
   try {
@@ -88,15 +88,15 @@ function join() {
   addEventListener("pagehide", () => say("leave"));
   addEventListener("pageshow", (event) => { if (event.persisted) say("follow"); });
 }
-// At once, while most modules are still loaded.
+// At once, while most modules are still loading.
 join();
 
 /**
- * Follows changes. `ready` is called whenever nothing is missed from then on, `frame` with each
- * changed record, `lost` when the connection broke and is being made again.
+ * Follows changes. `ready` is called whenever no change is missed from then on, `frame` with each
+ * changed record, `lost` when the connection broke and is being opened again.
  */
 export function follow(told) {
   tell = told;
-  // Frames that changed before are no loss: whoever hears `ready` reads them now.
+  // Frames that changed before are not lost: `ready` makes the view read them now.
   if (last) told[last]();
 }

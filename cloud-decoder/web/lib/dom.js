@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Gives an element these children, and leaves those that are there already as they are: they keep the focus and are not laid out again. */
+/** Replaces the children of an element. Equal children stay: they keep the focus and are not laid out again. */
 export function renew(parent, wanted) {
   wanted.forEach((child, at) => {
     const old = parent.children[at];
@@ -24,13 +24,13 @@ export function renew(parent, wanted) {
   while (parent.children.length > wanted.length) parent.lastElementChild.remove();
 }
 
-/** Waits until what was changed is on the screen; not for long, since a page in the background is not painted. */
+/** Waits until changes are painted, for a bounded time, because a page in the background is not painted. */
 export const painted = () => new Promise((done) => {
   requestAnimationFrame(() => setTimeout(done));
   setTimeout(done, 500);
 });
 
-/** What takes long to make is made when it is first used. */
+/** Makes a value when it is first used. */
 const late = (make) => {
   let made = null;
   return () => (made ??= make());
@@ -63,7 +63,7 @@ export const millis = or((value) => {
   return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
 });
 
-/** The same for an axis, where ticks are round. */
+/** Like `millis`, for an axis whose ticks are round. */
 export const roundMillis = (value) => (value < 1000 ? `${whole(value)} ms` : value < 60000 ? `${one(value / 1000)} s` : millis(value));
 
 export const bytes = or((value) => {
@@ -90,7 +90,7 @@ export function ago(ms) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
-/** Calls at most once per interval, the last call always counted. */
+/** Calls at most once per interval; the last call is never dropped. */
 export function throttled(interval, run) {
   let timer = null;
   return () => {
@@ -98,7 +98,7 @@ export function throttled(interval, run) {
   };
 }
 
-/** Makes the formatters and the collator, so that this is done while answers are awaited. */
+/** Makes the formatters and the collator while the page waits for answers. */
 export function prepare() {
   byName("", "");
   count(0);
@@ -123,7 +123,7 @@ export function colourOf(name) {
 const read = new Map(); // variable -> value
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => read.clear());
 
-/** The value of a CSS variable. To read one makes the browser compute styles, so it is kept until light turns to dark or back. */
+/** The value of a CSS variable. Reading it computes styles, so it is cached until the theme changes. */
 export function css(variable) {
   if (!read.has(variable)) read.set(variable, getComputedStyle(document.documentElement).getPropertyValue(variable).trim());
   return read.get(variable);

@@ -1,9 +1,9 @@
-// Whether cameras see what they usually see.
+// Scene changes: how far each camera's frames are from its usual scene, and its alarms.
 
 import * as api from "./api.js";
 import { $, byName, colourOf, dateTime, decibel, h, millis, percent, renew } from "./dom.js";
 
-/** Newest alarms that are listed. */
+/** Number of alarms that are listed, the newest first. */
 const ALARMS = 20;
 const STATES = { learning: ["quiet", "learning"], steady: ["live", "as usual"], drifting: ["warn", "changed"] };
 
@@ -17,7 +17,7 @@ function bars({ windows, limit, camera }) {
   });
   const line = h("span", { class: "limit" });
   line.style.bottom = `${(limit / top) * 100}%`;
-  return h("div", { class: "bars", role: "img", "aria-label": `Distance of ${camera}'s newest frames is ${windows.at(-1).distance.toFixed(3)}, the limit is ${limit.toFixed(3)}` }, ...drawn, line);
+  return h("div", { class: "bars", role: "img", "aria-label": `The newest frames of ${camera} are at distance ${windows.at(-1).distance.toFixed(3)}, the limit is ${limit.toFixed(3)}` }, ...drawn, line);
 }
 
 function change(name, { before, now }, format) {
@@ -43,7 +43,7 @@ function card(each) {
 
 const KINDS = { drift: "scene changed", silent: "silent" };
 
-/** One alarm of the past or present: what, since when, for how long, and who has seen it. */
+/** One alarm: its kind, when it began, how long it lasted, and who has seen it. */
 function alarm({ id, kind, camera, begin_ms, end_ms, acknowledged_by }) {
   const swatch = h("i", { class: "swatch" });
   swatch.style.background = `var(${colourOf(camera)})`;
@@ -51,7 +51,7 @@ function alarm({ id, kind, camera, begin_ms, end_ms, acknowledged_by }) {
     h("span", { class: "who" }, swatch, h("b", {}, camera)),
     h("span", {}, KINDS[kind] ?? kind),
     h("time", { datetime: new Date(begin_ms).toISOString() }, dateTime(begin_ms)),
-    h("span", {}, end_ms === null ? "stands" : `for ${millis(Math.max(0, end_ms - begin_ms))}`),
+    h("span", {}, end_ms === null ? "ongoing" : `for ${millis(Math.max(0, end_ms - begin_ms))}`),
     h("span", { class: "seen" }, acknowledged_by === null ? "" : `seen by ${acknowledged_by}`));
 }
 
@@ -59,7 +59,7 @@ const order = { drifting: 0, steady: 1, learning: 2 };
 
 export async function load(camera) {
   const [list, { alarms }] = await Promise.all([api.drift(camera), api.alarms({ camera, limit: ALARMS })]);
-  renew($("alarm-list"), alarms.length > 0 ? alarms.map(alarm) : [h("li", { class: "note" }, "There was no alarm.")]);
+  renew($("alarm-list"), alarms.length > 0 ? alarms.map(alarm) : [h("li", { class: "note" }, "There were no alarms.")]);
   list.sort((a, b) => order[a.state] - order[b.state] || byName(a.camera, b.camera));
   renew($("drifts"), list.length > 0 ? list.map(card)
     : [h("p", { class: "note" }, "No camera has sent latents yet.")]);

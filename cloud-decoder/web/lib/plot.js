@@ -11,7 +11,7 @@ function timeTicks(_, ticks, axis, space, step) {
   return ticks.map((t) => time(t * 1000).slice(0, step < MINUTE ? 8 : 5));
 }
 
-/** The value at an index, or the one closest to it: cameras do not capture at the same moments. */
+/** The value at an index, or the nearest one, because cameras do not capture at the same moments. */
 function nearest(values, index) {
   for (let away = 0; away < values.length; away += 1) {
     const value = values[index - away] ?? values[index + away];
@@ -46,12 +46,12 @@ function tip(format) {
   };
 }
 
-/** Points of all lines up to which each is marked: with more they hide the lines. */
+/** Number of points up to which each point is marked; more marks would hide the lines. */
 const MARKED = 240;
 
 let wanted = []; // plots that are to be made
 
-/** Makes plots together, after all that changes around them: then the page is laid out once, not for each. */
+/** Makes plots together, after all other changes, so that the page is laid out once and not for each plot. */
 function plotSoon(box, make) {
   wanted.push([box, make]);
   if (wanted.length > 1) return;
@@ -63,8 +63,8 @@ function plotSoon(box, make) {
 }
 
 /**
- * A figure with a plot. `format` writes a value, `axis` one beside the axis, `range` gives the axis' limits for the least and the largest one,
- * `zoomed(from, to)` is called with seconds when a part was dragged over.
+ * A figure with a plot. `format` writes a value, `axis` writes a tick, `range` gives the axis' limits for the smallest and the
+ * largest value, and `zoomed(from, to)` is called with seconds when a part was selected.
  */
 export function figure({ name, height, format, axis: onAxis = format, range, ticks, zoomed, dots = false }) {
   const now = h("b", {});
@@ -106,7 +106,7 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
   }
 
   /** Shows lines of `{ label, colour, times (seconds), values }` between two times, or as far as they go. */
-  function show(given, { from = null, to = null, nothing = "Nothing in this time.", mean = null } = {}) {
+  function show(given, { from = null, to = null, nothing = "No data in this period.", mean = null } = {}) {
     lines = given.filter(({ values }) => values.some((value) => value !== null));
     now.textContent = mean ?? "";
     none.hidden = lines.length > 0;
@@ -134,7 +134,7 @@ export function figure({ name, height, format, axis: onAxis = format, range, tic
   return { element, show };
 }
 
-/** Calls when light turns to dark or back. */
+/** Calls back when the theme changes between light and dark. */
 export function onTheme(redraw) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }

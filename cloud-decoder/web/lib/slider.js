@@ -1,4 +1,4 @@
-// Two pictures of one size over each other, and a slider between them, by pointer and by keyboard.
+// Two pictures of one size over each other, and a slider between them, for pointer and keyboard.
 
 import { h } from "./dom.js";
 

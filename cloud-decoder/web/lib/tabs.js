@@ -1,10 +1,10 @@
-// Runs as a shared worker: one stream for all tabs of a browser. Over HTTP/1.1 a browser opens six connections to a host, so with a
-// stream for each tab the seventh would wait for ever.
+// Runs as a shared worker: one stream for all tabs of a browser. Over HTTP/1.1 a browser opens six connections per
+// host, so with one stream per tab the seventh tab would wait for ever.
 
 import { listen } from "./stream.js";
 
 const tabs = new Set(); // their ports
-let last = null; // "ready" or "lost", whichever was heard last
+let last = null; // "ready" or "lost", whichever came last
 
 function tell(message) {
   for (const tab of tabs) tab.postMessage(message);

@@ -1,10 +1,10 @@
-// Where the reconstruction differs from the original, as a heat map over the picture.
+// The error map: how much each pixel of the reconstruction differs from the original, as colours over the picture.
 
 import { h } from "../lib/dom.js";
 
 /** Most pixels that are compared; larger frames are compared at a lower resolution. */
 const MAX_PIXELS = 4_000_000;
-/** Error that has the hottest colour, of 255. */
+/** Error, of 255, from which a pixel has the hottest colour. */
 const HOTTEST = 64;
 /** From none to HOTTEST: the "inferno" colours of matplotlib. */
 const STOPS = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
@@ -45,8 +45,8 @@ async function draw(frame, canvas, note) {
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d").putImageData(heat, 0, 0);
-  canvas.setAttribute("aria-label", `Error of each pixel, ${mean.toFixed(1)} of 255 in the mean`);
-  note.textContent = `Mean error ${mean.toFixed(1)} of 255, of each pixel's worst channel.`;
+  canvas.setAttribute("aria-label", `Error of each pixel, on average ${mean.toFixed(1)} of 255`);
+  note.textContent = `Mean error ${mean.toFixed(1)} of 255, in each pixel's worst channel.`;
 }
 
 /** A pane that fills itself. */
@@ -62,6 +62,6 @@ export function pane(frame) {
   return h("div", { class: "beside" }, box,
     h("div", { class: "under" },
       h("span", { class: "scale" }, "0", h("i", { class: "inferno", "aria-hidden": "true" }), `${HOTTEST} or more`),
-      h("label", { for: "heat" }, "Heat over picture ", fade)),
+      h("label", { for: "heat" }, "Opacity of the map ", fade)),
     note);
 }

@@ -1,4 +1,4 @@
-// What is known of a frame: figures, label, quality, the time that each stage took, its program, its identity.
+// The panel beside a frame: figures, label, quality, the time that each stage took, its program, its identity.
 
 import { bytes, count, dateTime, decibel, h, millis, percent, rate, ratio, similarity } from "../lib/dom.js";
 import { program } from "../lib/nodes.js";
@@ -60,7 +60,7 @@ function stages(frame) {
   const busy = frame.decode_ms + frame.measure_ms + frame.store_ms;
   return [
     ["Encoded", frame.encode_ms, "--line-0", "On the edge node's emulated chip"],
-    way >= 0 && ["Spool and link", way, "--line-1", "From the edge node's disk to this service's; needs both clocks to agree"],
+    way >= 0 && ["Spool and link", way, "--line-1", "From the edge node's disk to this service's disk; right only if both clocks agree"],
     done && ["Waiting for a decoder", Math.max(0, frame.finished_ms - frame.received_ms - busy), "--line-7", "Until a decoder was free"],
     frame.state === "decoded" && ["Decoded", frame.decode_ms, "--line-2"],
     frame.measure_ms > 0 && ["Measured", frame.measure_ms, "--line-3"],
@@ -100,10 +100,10 @@ function encoder(frame) {
   const chip = known ? memory(known) : null;
   return group("Encoder program", [
     known && ["Name", known.name],
-    ["Bits a patch", known && known.latent_bits !== frame.latent_bits / patches
+    ["Bits per patch", known && known.latent_bits !== frame.latent_bits / patches
       ? `${count(frame.latent_bits / patches)} of ${count(known.latent_bits)}` : count(frame.latent_bits / patches)],
     ["Patches", count(patches)],
-    known && ["Work", `${million(known.macs_per_patch)} MACs a patch`, "Multiplications and additions"],
+    known && ["Work", `${million(known.macs_per_patch)} MACs per patch`, "Multiplications and additions"],
     known && ["Layers", count(known.layers)],
     chip && ["Chip's memory", `${percent(chip.used / known.budget_bits)} of ${count(known.budget_bits)} bits`],
     ...(chip?.rows ?? []),
@@ -120,17 +120,17 @@ export function facts(frame) {
     group("Quality", [
       q?.ssim != null && ["SSIM", similarity(q.ssim)],
       frame.original_differs && ["Not measured", "the original decodes to other pixels here than at the edge node"],
-      q && ["Seam ratio", ratio(q.seam_ratio), "Gradient across patch borders over that inside; 1 is seamless"],
+      q && ["Seam ratio", ratio(q.seam_ratio), "Gradient across patch borders, divided by that inside patches; 1 is seamless"],
       q?.original_seam_ratio != null && ["Seam ratio of original", ratio(q.original_seam_ratio)],
       frame.latent_ones !== null && ["Latent bits set", percent(frame.latent_ones)],
     ]),
     group("Size", [
       frame.latent_bits > 0 && ["Latents", bytes(latents)],
-      frame.source_bytes !== null && ["As the camera sent it", bytes(frame.source_bytes)],
-      frame.wire_bytes !== null && ["On the uplink", bytes(frame.wire_bytes), "The whole message; HTTP/2, TLS and TCP are not counted"],
-      frame.original_bytes > 0 && ["Of this, the original", bytes(frame.original_bytes)],
+      frame.source_bytes !== null && ["Camera's file", bytes(frame.source_bytes)],
+      frame.wire_bytes !== null && ["On the uplink", bytes(frame.wire_bytes), "The whole message, without HTTP/2, TLS and TCP"],
+      frame.original_bytes > 0 && ["Of which the original", bytes(frame.original_bytes)],
       ["Raw pixels", bytes(frame.width * frame.height * 3)],
-      frame.latent_bits > 0 && frame.source_bytes !== null && ["Latents against the camera's file", percent(latents / frame.source_bytes)],
+      frame.latent_bits > 0 && frame.source_bytes !== null && ["Latents, of the camera's file", percent(latents / frame.source_bytes)],
     ]),
     timing(frame),
     encoder(frame),

@@ -3,7 +3,7 @@
 import * as api from "../lib/api.js";
 import { count, decibel, h } from "../lib/dom.js";
 
-/** PSNR in dB that has the strongest and the weakest tint. */
+/** PSNR in dB of the strongest and of the weakest tint. */
 const WORST = 18, BEST = 36;
 
 const psnr = (mse) => (mse > 0 ? 10 * Math.log10(65025 / mse) : Infinity);

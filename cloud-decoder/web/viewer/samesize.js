@@ -23,8 +23,8 @@ export function sameSize(frame) {
           figures("Reconstruction", frame.quality, latents),
           figures("JPEG", jpeg, jpeg.bytes, `quality ${jpeg.quality} of 100`))),
       h("p", { class: "note" }, larger
-        ? "Even the smallest JPEG of this frame takes more bytes than its latents."
-        : "The best JPEG that is no larger than the latents: progressive, with colour at half the resolution and Huffman tables of its own."));
+        ? "Even the smallest JPEG of this frame is larger than its latents."
+        : "The best JPEG that is no larger than the latents: progressive, with colour at half the resolution and optimized Huffman tables."));
   }).catch((error) => pane.replaceChildren(h("p", { class: "nothing" }, error.message)))
     .finally(() => pane.removeAttribute("aria-busy"));
   return pane;

@@ -1,4 +1,4 @@
-// One frame in full: its pictures compared in five ways, and what is known of it.
+// One frame: its pictures compared in five ways, and its facts.
 
 import * as api from "../lib/api.js";
 import { $, ago, count, dateTime, h, plural } from "../lib/dom.js";
@@ -33,26 +33,26 @@ function stage(frame) {
     if (mode === "jpeg") return sameSize(frame);
     return comparison(frame, left, right);
   }
-  if (reconstruction) return h("div", { class: "pair one" }, single(frame, reconstruction, "Reconstruction; this frame came without its original"));
+  if (reconstruction) return h("div", { class: "pair one" }, single(frame, reconstruction, "Reconstruction (this frame came without its original)"));
   if (original) return h("div", { class: "pair one" }, single(frame, original, "Original"));
   const text = {
     queued: waiting(frame),
-    labelled: "Only a label was sent, there is no picture.",
+    labelled: "Only a label was sent; there is no picture.",
     failed: `Decoding failed: ${frame.failure}`,
   }[frame.state];
   return h("div", { class: "nothing" }, h("span", { class: "patches" }), h("p", {}, text),
     frame.state === "failed" ? again(frame) : null);
 }
 
-/** Where a frame stands that waits for a decoder. */
+/** The place in the queue of a frame that waits for a decoder. */
 function waiting({ queue }) {
-  const soon = "The picture appears here by itself.";
+  const soon = "The picture will appear here.";
   if (!queue) return `Waiting for a decoder. ${soon}`;
-  const place = queue.ahead === 0 ? "it is next" : `${plural(queue.ahead, "frame")} of ${count(queue.waiting)} come first`;
-  return `Waiting for a decoder: ${place}; the oldest has waited since ${ago(queue.oldest_received_ms)}. ${soon}`;
+  const place = queue.ahead === 0 ? "it is next" : `${plural(queue.ahead, "frame")} of ${count(queue.waiting)} are ahead of it`;
+  return `Waiting for a decoder: ${place}; the oldest frame arrived ${ago(queue.oldest_received_ms)}. ${soon}`;
 }
 
-/** Asks for one more attempt; the frame's next record brings the outcome. */
+/** Asks for one more attempt. The outcome comes with the frame's next record. */
 function again(frame) {
   const told = h("p", { role: "status" });
   const button = h("button", {
@@ -65,7 +65,7 @@ function again(frame) {
         button.disabled = false;
       }
     },
-  }, "Decode again");
+  }, "Retry");
   return h("div", {}, button, told);
 }
 
@@ -145,7 +145,7 @@ export function init() {
     if (event.target === $("viewer")) close();
   });
   $("viewer").addEventListener("keydown", (event) => {
-    // The slider and the patches have uses of their own for arrows.
+    // The slider and the grid of patches use arrow keys themselves.
     if (event.target.type === "range" || event.target.closest?.(".grid")) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);

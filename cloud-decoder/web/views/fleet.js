@@ -1,4 +1,4 @@
-// The fleet at a glance: totals, what needs attention, cameras, edge nodes, and the live wall.
+// The fleet: totals, alerts, cameras, edge nodes, and the newest frames.
 
 import * as api from "../lib/api.js";
 import { $, ago, bytes, colourOf, count, dateTime, decibel, h, painted, percent, plural, rate, renew } from "../lib/dom.js";
@@ -48,7 +48,7 @@ function bandwidth({ traffic, traffic_days: days, saved }) {
   const originals = traffic.original_bytes > 0 ? `, ${percent(traffic.original_bytes / all)} of it originals` : "";
   const against = saved === null ? `latents ${bytes(traffic.latent_bytes)}${originals}`
     : `${saved >= 0 ? `${percent(saved)} less` : `${percent(-saved)} more`} than the ${bytes(traffic.source_bytes)} that cameras sent${originals}`;
-  return stat(`Uplink, ${days} days`, bytes(all), null, all > 0 ? against : "nothing was sent", all > 0 ? kinds(traffic) : null);
+  return stat(`Uplink, ${days} days`, bytes(all), null, all > 0 ? against : "no bytes were sent", all > 0 ? kinds(traffic) : null);
 }
 
 function totals(sum, list) {
@@ -61,8 +61,8 @@ function totals(sum, list) {
     stat("Frames", count(sum.frames), null, waiting),
     stat("Cameras live", count(sum.cameras_live), `of ${count(sum.cameras)}`, "with a frame in the last minute"),
     stat("Edge backlog", count(backlog.frames), "frames",
-      list.length === 0 ? "no edge node has called yet"
-        : `${bytes(backlog.bytes)} on ${backlog.connected} of ${plural(list.length, "node")} connected`),
+      list.length === 0 ? "no edge node has connected yet"
+        : `${bytes(backlog.bytes)}; ${backlog.connected} of ${plural(list.length, "node")} connected`),
     stat("Quality", decibel(sum.mean_psnr_db), "dB",
       sum.mean_bpp ? `mean PSNR at ${rate(sum.mean_bpp)} bit/px` : "no latents yet"),
     bandwidth(sum)]);
@@ -82,14 +82,14 @@ function alarmed({ id, kind, sentence, begin_ms, acknowledged_by }) {
         button.textContent = error.message;
       }
     },
-  }, silent ? "Acknowledge" : "This scene is right");
+  }, silent ? "Acknowledge" : "Accept this scene");
   return { level: silent ? "bad" : "warn", text: `${sentence} Since ${dateTime(begin_ms)}.`,
     more: seen ? h("span", { class: "seen" }, seen) : button };
 }
 
 const link = (address, name) => h("a", { href: address }, name);
 
-/** What a person should look at, worst first. */
+/** The conditions that a person should look at, worst first. */
 function attention(sum, list, alarms) {
   const found = [];
   const told = alarms.map(alarmed);
@@ -98,39 +98,39 @@ function attention(sum, list, alarms) {
     const over = sum.certificate_expires_ms <= Date.now();
     const when = dateTime(sum.certificate_expires_ms);
     found.push({ level: "bad", text: over ? `The certificate of this service expired at ${when}: edge nodes and browsers refuse it.`
-      : `The certificate of this service expires at ${when}. Exchange the files that tls.cert and tls.key name.` });
+      : `The certificate of this service expires at ${when}. Replace the files that tls.cert and tls.key name.` });
   }
   if (sum.failed > 0) {
-    found.push({ level: "bad", text: `${plural(sum.failed, "frame")} could not be decoded.`, more: link("#/parked", "See why") });
+    found.push({ level: "bad", text: `${plural(sum.failed, "frame")} could not be decoded.`, more: link("#/parked", "Show them") });
   }
   found.push(...nodes.attention(list).map(([level, text]) => ({ level, text })));
   found.push(...told.filter(({ level }) => level === "warn"));
   if (sum.alarms > alarms.length) {
-    found.push({ level: "warn", text: `${plural(sum.alarms - alarms.length, "further alarm")}: the cameras below are in the order of urgency.` });
+    found.push({ level: "warn", text: `${plural(sum.alarms - alarms.length, "further alarm")}: the cameras below are in order of urgency.` });
   }
   if (sum.queued >= 50) {
-    found.push({ level: "warn", text: `${plural(sum.queued, "frame")} wait for the decoder: more arrive than it rebuilds.` });
+    found.push({ level: "warn", text: `${plural(sum.queued, "frame")} wait for a decoder: they arrive faster than they are decoded.` });
   }
   return found;
 }
 
-/** Nothing needs attention: what was checked, and what cannot be yet. */
+/** The line when nothing needs attention: the checks that were made, and the cameras that cannot be checked yet. */
 function well(sum) {
-  const checked = "All is well: nothing is parked, no node is lost, no camera is silent, and every camera sees what it usually sees";
-  const learning = sum.cameras_learning > 0 ? `, apart from ${plural(sum.cameras_learning, "camera")} still being learned` : "";
+  const checked = "All is well: no frame is parked, no node is disconnected, no camera is silent, and every camera sees its usual scene";
+  const learning = sum.cameras_learning > 0 ? `, except ${plural(sum.cameras_learning, "camera")} whose usual scene is still being learned` : "";
   return h("p", { class: "alert", "data-level": "well" }, h("i", { "aria-hidden": "true" }), h("span", {}, `${checked}${learning}.`));
 }
 
 function alerts(sum, list, alarms) {
   const lines = attention(sum, list, alarms).map(({ level, text, more }) =>
     h("p", { class: "alert", "data-level": level }, h("i", { "aria-hidden": "true" }), h("span", {}, text), more ?? null));
-  // Buttons are made anew, since they know their alarm.
+  // Buttons are made anew, because each belongs to one alarm.
   $("alerts").replaceChildren(...(lines.length > 0 ? lines : [well(sum)]));
 }
 
 let choose = () => {};
 
-/** How a camera fares: its state, and the state in a word. */
+/** The state of a camera, and its text. */
 function health(camera) {
   if (camera.silent_since_ms !== null) return ["bad", `silent, ${ago(camera.silent_since_ms)}`];
   if (camera.failed > 0 && camera.decoded === 0 && camera.labelled === 0) return ["bad", "failing"];
@@ -165,7 +165,7 @@ function card(camera, pressed, traffic) {
   return element;
 }
 
-/** Waits for the pictures of the cards, not for long. */
+/** Waits for the pictures of the cards, a second at most. */
 const pictured = () => Promise.race([
   new Promise((done) => setTimeout(done, 1000)),
   Promise.all([...$("cameras").querySelectorAll("img")].filter((image) => !image.complete).map((image) =>
@@ -175,7 +175,7 @@ const pictured = () => Promise.race([
 function cards({ cameras, total, next }, selected, traffic) {
   const focused = document.activeElement?.dataset?.camera;
   const sent = new Map(traffic.map((line) => [line.name, line]));
-  $("cameras-note").textContent = next === null ? "" : `${count(cameras.length)} of ${count(total)}, those that need attention first`;
+  $("cameras-note").textContent = next === null ? "" : `${count(cameras.length)} of ${count(total)}, the most urgent first`;
   $("more-cameras").hidden = next === null;
   renew($("cameras"), cameras.map((camera) => card(camera, camera.camera === selected, sent.get(camera.camera))));
   if (focused) $("cameras").querySelector(`[data-camera="${CSS.escape(focused)}"]`)?.focus();

@@ -38,7 +38,7 @@ function groups() {
   return [...found].sort(([one, a], [other, b]) => (one === UNSURE) - (other === UNSURE) || b.length - a.length);
 }
 
-/** Which classes there are: a label is the likeliest of these, whatever the frame shows. */
+/** Lists the classes: a label is the likeliest of these, even if the frame shows none of them. */
 function known() {
   if (classes.length === 0) return "";
   return `The classifier knows ${count(classes.length)} classes and gives each frame the likeliest: ${classes.join(", ")}. Below a score of ${percent(0.9)} a label is shown as unsure.`;
@@ -66,7 +66,7 @@ function draw() {
     return { label, colour: colourOf(`label ${label}`), times: ordered.map((e) => e.captured_ms / 1000), values: ordered.map((e) => e.score * 100) };
   }), {
     from: zoom?.[0] ?? null, to: zoom?.[1] ?? null,
-    nothing: "Frames sent with task=classify or task=both show their label here.",
+    nothing: "Labels of frames that were sent with task=classify or task=both appear here.",
     mean: list.length > 0 ? (zoom ? "zoomed, double-click for all" : `newest ${count(list.length)}`) : null,
   });
   counts(found);

@@ -1,4 +1,4 @@
-// Frames that could not be decoded, why, and one more attempt.
+// Parked frames: those that could not be decoded, each with the reason and a button to retry it.
 
 import * as api from "../lib/api.js";
 import { $, count, dateTime, h, plural } from "../lib/dom.js";
@@ -11,20 +11,20 @@ let camera = null;
 
 async function again(frame, button) {
   button.disabled = true;
-  button.textContent = "Waiting";
+  button.textContent = "Queued";
   try {
     await api.retry(frame.id);
   } catch (error) {
     button.disabled = false;
-    button.textContent = "Decode again";
+    button.textContent = "Retry";
     $("parked-note").textContent = error.message;
   }
 }
 
 function row(frame) {
   const button = h("button", {
-    type: "button", class: "quiet", "aria-label": `Decode the frame of ${frame.camera} at ${dateTime(frame.captured_ms)} again`,
-  }, "Decode again");
+    type: "button", class: "quiet", "aria-label": `Retry the frame of ${frame.camera} at ${dateTime(frame.captured_ms)}`,
+  }, "Retry");
   button.addEventListener("click", () => again(frame, button));
   return h("li", { class: "card", "data-id": frame.id },
     h("div", {},
@@ -37,7 +37,7 @@ function row(frame) {
 
 function note() {
   $("parked-note").textContent = rows.size === 0
-    ? (camera ? `Nothing of ${camera} is parked.` : "Nothing is parked.")
+    ? (camera ? `No frame of ${camera} is parked.` : "No frame is parked.")
     : `${plural(rows.size, "frame")} shown.`;
   $("retry-all").hidden = rows.size < 2;
   $("parked-older").hidden = next === null;
@@ -63,7 +63,7 @@ export async function load(chosen) {
 
 export async function refresh() {}
 
-/** A frame that is decoded leaves, one that fails comes. */
+/** A frame that is decoded leaves the list, one that fails is added. */
 export function changed(frame) {
   if (frame.state === "queued") return;
   rows.get(frame.id)?.remove();

@@ -1,4 +1,4 @@
-// Quality, rate and latency over time, per camera or per program, and the drift of the latents.
+// Quality, rate and latency over time, per camera or per program, and scene changes.
 
 import * as api from "../lib/api.js";
 import { $, colourOf, h, millis, renew, roundMillis, throttled } from "../lib/dom.js";
@@ -13,7 +13,7 @@ const RANGES = [["15 min", 15 * MINUTE], ["1 h", HOUR], ["6 h", 6 * HOUR], ["24 
 
 const fixed = (digits) => (value) => value.toFixed(digits);
 const steps = (...list) => list.flatMap((n) => [n, 2 * n, 5 * n]);
-/** Limits with some air, never so narrow that noise looks like change. */
+/** Limits with a margin, never so narrow that noise looks like a change. */
 const around = (least, top = Infinity) => (min, max) => {
   if (min === null) return [0, 1];
   const air = Math.max(least - (max - min), (max - min) * 0.15) / 2;
@@ -42,7 +42,7 @@ let asked = 0;
 const zoomed = () => span.from !== undefined;
 const short = (name) => (lines === "program" ? name.slice(0, 12) : name);
 
-/** From and to of what is asked for; `from` is null for everything. */
+/** First and last time of the request; `from` is null for all time. */
 function bounds() {
   if (zoomed()) return [span.from, span.to];
   return [span.width === null ? null : Date.now() - span.width, null];
@@ -63,7 +63,7 @@ function draw() {
   if (!shown || $("quality").hidden) return;
   const total = shown.lines.reduce((sum, line) => sum + line.frames.reduce((a, b) => a + b, 0), 0);
   $("quality-note").textContent = total > 0 ? ""
-    : "No frame with latents was captured in this time. Choose a longer one, or All.";
+    : "No frame with latents was captured in this period. Choose a longer one, or All.";
   const ranged = { from: shown.from_ms / 1000, to: shown.to_ms / 1000 };
   for (const metric of METRICS) {
     const drawn = shown.lines.map((line) => ({
@@ -74,7 +74,7 @@ function draw() {
       ([s, c], value, at) => (value === null ? [s, c] : [s + value * line.frames[at], c + line.frames[at]]), [sum, count]), [0, 0]);
     figures.get(metric.key).show(drawn, {
       ...ranged,
-      nothing: total > 0 && metric.original ? "No frame came with its original in this time." : "Nothing in this time.",
+      nothing: total > 0 && metric.original ? "No frame came with its original in this period." : "No data in this period.",
       mean: count > 0 ? `${metric.format(sum / count)} ${metric.unit}`.trim() : null,
     });
   }
@@ -94,7 +94,7 @@ function zoom(from, to) {
   readSoon();
 }
 
-/** Shows the middle `part` of what is shown, moved by a share of it. */
+/** Zooms to the middle `part` of the shown period, moved by a fraction of it. */
 function shift(part, move) {
   if (!shown) return;
   const [from, to] = [shown.from_ms, shown.to_ms];
@@ -134,7 +134,7 @@ export async function load(chosen) {
 }
 
 export async function refresh() {
-  // What was zoomed into is in the past.
+  // A zoomed period stands still.
   await Promise.all([zoomed() ? null : read(), drift.load(camera)]);
 }
 
