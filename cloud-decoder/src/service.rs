@@ -106,7 +106,8 @@ async fn build(config: Config) -> anyhow::Result<Running> {
     )?;
     let gate = Authenticator::new(&config.auth, &TOKENS).context("auth.tokens")?;
     let doors = Acceptors::load(&config)?;
-    let metrics = Arc::new(Metrics::new(config.decode.workers, http::routes()));
+    let metrics = Arc::new(Metrics::new(http::routes()));
+    metrics.decode_workers.set(config.decode.workers as i64);
     let opened = store::open(&config, &metrics, false).await?;
     let http_listener = bind("http", config.http.listen)?;
     let grpc_listener = bind("gRPC", config.grpc.listen)?;
@@ -191,7 +192,7 @@ impl Service<'_> {
     }
 
     fn watch_certificate(&mut self) -> Watched {
-        let metric = self.metrics.access.certificate_expires.clone();
+        let metric = self.metrics.certificate_expires.clone();
         let certificate = Watched::new("tls.cert", self.config.tls.cert.clone(), metric);
         let (watched, stop) = (certificate.clone(), self.stop.clone());
         self.spawn(async move { watched.warn(stop).await });

@@ -105,7 +105,7 @@ fn it_prints_its_addresses_and_stops_on_sigterm() {
     for part in [
         "WARN",
         "CLOUD_DECODER_PORT, CLOUD_DECODER_SERVICE_HOST",
-        "are no settings",
+        "are not settings",
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }

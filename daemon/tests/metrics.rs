@@ -1,7 +1,8 @@
 //! Which text format a scraper gets, and the older one of the two.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use daemon::metrics::{answer, counter, gauge, histogram, text};
+use daemon::metrics::{Metric as _, answer, histogram, text};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,8 +64,8 @@ fn a_scraper_gets_openmetrics_where_it_prefers_that_and_else_the_older_format() 
 async fn the_older_format_has_the_same_series_under_its_own_names() {
     let mut registry = prometheus_client::registry::Registry::default();
     daemon::metrics::build(&mut registry, "1.2.3");
-    counter(&mut registry, "frames", "Frames taken").inc_by(7);
-    gauge(&mut registry, "spool_bytes", "Bytes of the spool").set(-2);
+    Counter::register(&mut registry, "frames", "Frames taken").inc_by(7);
+    Gauge::register(&mut registry, "spool_bytes", "Bytes of the spool").set(-2);
     histogram(
         &mut registry,
         "encode_seconds",

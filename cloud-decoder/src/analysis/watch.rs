@@ -131,8 +131,7 @@ impl Watch {
         }
         looked.retain(|name, _| cameras.contains_key(name.as_str()));
         self.metrics
-            .alarms
-            .set_standing(&self.cameras.alarms(&standing).await?);
+            .alarms_standing(&self.cameras.alarms(&standing).await?);
         Ok(())
     }
 
@@ -267,7 +266,7 @@ impl Watch {
         sentence: &str,
     ) -> Result<(), CatalogueError> {
         if let Some(alarm) = self.cameras.raise(kind, camera, begin_ms, sentence).await? {
-            self.metrics.alarms.raised(kind);
+            self.metrics.alarm_raised(kind);
             tracing::warn!(camera, alarm = alarm.id, kind = kind.name(), "{sentence}");
         }
         Ok(())
@@ -286,7 +285,7 @@ struct Told<'a>(&'a Metrics);
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        self.0.alarms.set_standing(&[]);
+        self.0.alarms_standing(&[]);
     }
 }
 

@@ -98,11 +98,10 @@ impl Worker {
         if cut_short && proven {
             self.store.mark_alone(frame.new.id).await?;
         }
-        let _busy = Raised::new(&self.metrics.decoding.decode_busy);
+        let _busy = Raised::new(&self.metrics.decode_busy);
         if frame.attempts == 1 {
             let waited_ms = (now_ms() - frame.new.received_ms).max(0);
             self.metrics
-                .queue
                 .queue_wait_seconds
                 .observe(waited_ms as f64 / 1e3);
         }
@@ -120,7 +119,7 @@ impl Worker {
         if let Err(error) = &outcome
             && !matches!(error, DecodeError::Stopped)
         {
-            self.metrics.decoding.attempts_failed.inc();
+            self.metrics.attempts_failed.inc();
             span.record("otel.status_code", "ERROR");
             tracing::warn!(frame = %id, attempts, %error, "decoding failed");
         }
@@ -164,10 +163,10 @@ impl Worker {
                 bytes,
             }) => {
                 self.store.complete(id, *quality, *work, *bytes).await?;
-                self.metrics.decoding.decoded.inc();
+                self.metrics.decoded.inc();
                 let seconds = work.decode_ns as f64 / 1e9;
-                self.metrics.decoding.decode_seconds.observe(seconds);
-                self.metrics.quality.measured(quality);
+                self.metrics.decode_seconds.observe(seconds);
+                self.metrics.measured(quality);
                 tracing::debug!(frame = %id, decode_ms = work.decode_ns / 1_000_000, "frame decoded");
                 return Ok(true);
             }
@@ -175,7 +174,7 @@ impl Worker {
             Err(error) if error.is_of_storage() => (STORAGE_PAUSE, AttemptEnd::NotItsFault),
             Err(error) if error.is_final() || attempts >= self.max_attempts => {
                 self.store.fail(id, &error.to_string()).await?;
-                self.metrics.decoding.failed.inc();
+                self.metrics.failed.inc();
                 return Ok(true);
             }
             Err(_) => (RETRY * (1 << (attempts - 1).min(10)), AttemptEnd::Failed),
@@ -192,7 +191,7 @@ impl Worker {
             if !matches!(read, Err(ReadError::Damaged)) {
                 return read;
             }
-            self.metrics.maintenance.damaged.inc();
+            self.metrics.damaged.inc();
             if reading == READS {
                 break;
             }
@@ -220,11 +219,10 @@ impl Worker {
             .await
             .map_err(|_| DecodeError::Panic)??;
         self.metrics
-            .decoding
             .measure_seconds
             .observe(rebuilt.work.measure_ns as f64 / 1e9);
         if rebuilt.differs {
-            self.metrics.maintenance.originals_differ.inc();
+            self.metrics.originals_differ.inc();
             tracing::warn!(frame = %id, "the original's pixels differ here from those at its edge node: nothing is measured");
         }
         let put = self.store.put_pictures(id, rebuilt.pictures, rebuilt.work);

@@ -99,7 +99,7 @@ impl CatalogueApi for CatalogueService {
         let Ok(slot) = self.watchers.clone().try_acquire_owned() else {
             return Err(Status::resource_exhausted("too many watchers"));
         };
-        let held = (slot, Raised::new(&self.metrics.access.watchers));
+        let held = (slot, Raised::new(&self.metrics.watchers));
         let changes = BroadcastStream::new(self.store.subscribe());
         let records = changes.filter_map(move |change| {
             let _held = &held;

@@ -23,7 +23,7 @@ impl Interceptor for Guard {
             .gate
             .check(header.map(|value| value.as_bytes()), &[self.kind])
             .map_err(|refusal| {
-                self.metrics.access.unauthorized.inc();
+                self.metrics.unauthorized.inc();
                 let sentence = refusal.to_string();
                 match refusal {
                     Refusal::Missing | Refusal::Unknown => Status::unauthenticated(sentence),

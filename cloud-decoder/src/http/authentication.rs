@@ -141,7 +141,7 @@ impl Authentication {
         extensions: &Extensions,
         headers: &HeaderMap,
     ) {
-        self.metrics.access.unauthorized.inc();
+        self.metrics.unauthorized.inc();
         if matches!(refusal, Refusal::Unknown) {
             let client = client(extensions, headers, &self.proxies);
             self.guesses.wrong(client).await;

@@ -44,7 +44,7 @@ pub(super) async fn events(
     let Ok(slot) = app.watchers.clone().try_acquire_owned() else {
         return Err(ApiError::unavailable("too many event streams are open"));
     };
-    let held = (slot, Raised::new(&app.metrics.access.watchers));
+    let held = (slot, Raised::new(&app.metrics.watchers));
     let changes = BroadcastStream::new(app.store.subscribe());
     let events = changes
         .map(move |change| {

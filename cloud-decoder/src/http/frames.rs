@@ -176,6 +176,6 @@ pub(super) async fn retry(
         };
         return Err(ApiError::conflict(sentence));
     };
-    app.metrics.maintenance.requeued.inc();
+    app.metrics.requeued.inc();
     Ok((StatusCode::ACCEPTED, Json(json!(FrameJson::from(&queued)))))
 }

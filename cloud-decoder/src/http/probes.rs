@@ -61,10 +61,10 @@ pub(super) async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let queued = app.store.catalogue().queued().await?;
-    app.metrics.queue.queued.set(queued as i64);
+    app.metrics.queued.set(queued as i64);
     let since = app.store.catalogue().queued_since().await?;
     let age = since.map_or(0, |ms| (now_ms() - ms).max(0) / 1000);
-    app.metrics.queue.queue_oldest_age_seconds.set(age);
+    app.metrics.queue_oldest_age_seconds.set(age);
     let text = app.metrics.encode();
     let text = text.map_err(|_| ApiError::unavailable("the metrics could not be written"))?;
     Ok(daemon::metrics::answer(&headers, text))

@@ -126,7 +126,7 @@ impl Sequencer {
                 Ok(())
             });
         acks.await.inspect_err(|_| {
-            self.metrics.ingest.ingest_failures.inc();
+            self.metrics.ingest_failures.inc();
         })
     }
 
@@ -210,9 +210,9 @@ impl Sequencer {
                     let insertion = writing.await.map_err(unavailable)?;
                     if insertion == Insertion::New {
                         let metrics = &self.metrics;
-                        metrics.ingest.ingest_bytes.inc_by(stored.bytes);
+                        metrics.ingest_bytes.inc_by(stored.bytes);
                         if let Some(ones) = stored.latent_ones {
-                            metrics.quality.latent_ones.observe(ones);
+                            metrics.latent_ones.observe(ones);
                         }
                     }
                     Answer::new(insertion, waits)
@@ -224,7 +224,6 @@ impl Sequencer {
                 tracing::warn!(node = &*stored.node, %frame, reason = answer.reason, "frame rejected");
             }
             self.metrics
-                .ingest
                 .received(answer.outcome, stored.since.elapsed());
             let status = match answer.outcome {
                 Outcome::Accepted => AckStatus::Accepted,

@@ -79,7 +79,7 @@ impl Uplink for UplinkService {
         // The welcome and the drain are sent besides the acks.
         let (answers, outbound) = mpsc::channel(shared.limits.window as usize + 2);
         tokio::spawn(async move {
-            let raised = Raised::new(&shared.sequencer.metrics.access.uplinks);
+            let raised = Raised::new(&shared.sequencer.metrics.uplinks);
             let session = Session {
                 shared: &shared,
                 answers: answers.clone(),

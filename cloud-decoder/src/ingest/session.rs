@@ -156,7 +156,7 @@ impl Session<'_> {
 
     /// Asks the node to reconnect.
     fn drain(&self) {
-        self.shared.sequencer.metrics.access.drained.inc();
+        self.shared.sequencer.metrics.drained.inc();
         let body = Some(CloudBody::Drain(Drain {}));
         // A node that leaves no capacity for this message does not listen; the grace will end the stream.
         self.answers.try_send(Ok(CloudMessage { body })).ok();
@@ -167,7 +167,7 @@ impl Session<'_> {
         let shared = self.shared;
         let metrics = &shared.sequencer.metrics;
         if let Some(wait) = shared.limits.quotas.wait(node) {
-            metrics.access.held_back.inc();
+            metrics.held_back.inc();
             sleep(wait).await;
         }
         shared.sequencer.store.queue_capacity().await;
@@ -175,7 +175,7 @@ impl Session<'_> {
         let admit = Admitted {
             frame,
             since: Instant::now(),
-            held: (memory, Raised::new(&metrics.ingest.ingest_in_flight)),
+            held: (memory, Raised::new(&metrics.ingest_in_flight)),
         };
         // Storing that has ended tells why by itself.
         admitted.send(admit).await.ok();

@@ -55,7 +55,7 @@ pub(super) enum Left {
 /// # Errors
 /// Catalogue and objects are of different stores, or cannot be used.
 pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
-    let metrics = Arc::new(Metrics::new(config.decode.workers, []));
+    let metrics = Arc::new(Metrics::new([]));
     let store = store::open(config, &metrics, true).await?.store;
     let any_age = SystemTime::UNIX_EPOCH + Duration::from_secs(u32::MAX.into());
     let found = store

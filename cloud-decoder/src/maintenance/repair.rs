@@ -82,7 +82,7 @@ impl Repair {
                     }
                     for id in parked {
                         if self.store.requeue(id).await?.is_some() {
-                            self.metrics.maintenance.requeued.inc();
+                            self.metrics.requeued.inc();
                             frames += 1;
                         }
                     }
@@ -114,7 +114,7 @@ impl Repair {
             };
             let whole = self.store.read_frame(&frame).await.is_ok();
             if whole && self.store.requeue(id).await?.is_some() {
-                self.metrics.maintenance.requeued.inc();
+                self.metrics.requeued.inc();
                 tracing::info!(frame = %id, "its objects are whole again, decoding it");
             }
         }
@@ -125,7 +125,7 @@ impl Repair {
         let newest = self.store.objects_now().await? - ADOPTED_AT;
         let found = self.store.survey_orphans(newest, stop).await?;
         let mut orphans = found.orphans.len() as u64;
-        self.metrics.maintenance.orphans.set(orphans as i64);
+        self.metrics.orphans.set(orphans as i64);
         if orphans > FEW.max(found.frames / FEW_OF) {
             tracing::error!(
                 orphans,
@@ -143,7 +143,7 @@ impl Repair {
                 Adopted::NotNeeded => orphans -= 1,
                 Adopted::Row => {
                     orphans -= 1;
-                    self.metrics.maintenance.adopted.inc();
+                    self.metrics.adopted.inc();
                     tracing::warn!(frame = %id, "a stored frame had no row, it has one now");
                 }
                 Adopted::Left(reason) => {
@@ -151,7 +151,7 @@ impl Repair {
                 }
             }
         }
-        self.metrics.maintenance.orphans.set(orphans as i64);
+        self.metrics.orphans.set(orphans as i64);
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Repair {
                 }
                 let id = frame.new.id;
                 if let Some(kind) = self.store.requeue_without_picture(id).await? {
-                    self.metrics.maintenance.requeued.inc();
+                    self.metrics.requeued.inc();
                     tracing::warn!(frame = %id, ?kind, "missing, decoding the frame again");
                 }
             }

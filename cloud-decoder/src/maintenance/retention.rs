@@ -39,7 +39,7 @@ impl Remover {
     async fn pass(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         while !stop.is_cancelled() {
             let kept = self.store.catalogue().kept().await?;
-            self.metrics.maintenance.stored_bytes.set(kept.bytes as i64);
+            self.metrics.stored_bytes.set(kept.bytes as i64);
             let (before_ms, excess) =
                 bounds(&self.policy, kept, self.store.catalogue().now_ms().await?);
             if before_ms == i64::MIN && excess == 0 {
@@ -49,7 +49,7 @@ impl Remover {
             if removed.frames == 0 {
                 return Ok(());
             }
-            self.metrics.maintenance.removed.inc_by(removed.frames);
+            self.metrics.removed.inc_by(removed.frames);
             tracing::info!(
                 frames = removed.frames,
                 bytes = removed.bytes,

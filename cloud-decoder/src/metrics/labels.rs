@@ -1,8 +1,13 @@
 //! Labels of metrics.
 
-use daemon::label;
+use daemon::{label, metrics::Metric};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
 
-use crate::alarm::AlarmKind;
+use crate::alarm::{Alarm, AlarmKind};
 
 label! {
     /// The answer to a frame that a node sent.
@@ -45,5 +50,46 @@ impl From<AlarmKind> for Kind {
             AlarmKind::Drift => Self::Drift,
             AlarmKind::Silent => Self::Silent,
         }
+    }
+}
+
+/// An alarm that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standing {
+    kind: &'static str,
+    camera: String,
+}
+
+/// Most alarms that are told by camera; all are counted.
+const MAX_TOLD: usize = 200;
+
+/// The alarms that stand, by camera.
+#[derive(Clone)]
+pub(crate) struct StandingAlarms(Family<Standing, Gauge>);
+
+impl StandingAlarms {
+    /// Shows these alarms and no others.
+    pub(super) fn show(&self, alarms: &[Alarm]) {
+        self.0.clear();
+        // The series that are there without any alarm.
+        let none = AlarmKind::ALL.map(|kind| (kind, "", 0));
+        let standing = alarms.iter().take(MAX_TOLD);
+        let standing = standing.map(|alarm| (alarm.kind, alarm.camera.as_str(), 1));
+        for (kind, camera, value) in none.into_iter().chain(standing) {
+            let labels = Standing {
+                kind: kind.name(),
+                camera: camera.to_owned(),
+            };
+            self.0.get_or_create(&labels).set(value);
+        }
+    }
+}
+
+impl Metric for StandingAlarms {
+    fn register(registry: &mut Registry, name: &str, help: &str) -> Self {
+        let alarms = Self(Family::default());
+        registry.register(name, help, alarms.0.clone());
+        alarms.show(&[]);
+        alarms
     }
 }

@@ -1,9 +1,7 @@
 //! Prometheus metrics, all registered at start. None is labelled by frame, and by camera only the alarms that stand.
 
-mod alarms;
-mod groups;
+mod declared;
 mod labels;
-mod registry;
 
+pub(crate) use declared::Metrics;
 pub(crate) use labels::{DatabaseCall, ObjectCall, Outcome};
-pub(crate) use registry::Metrics;

@@ -10,7 +10,7 @@ use prometheus_client::{
 use super::{
     buckets::SHORT,
     label::Label,
-    metric::{Counters, Metric, counters},
+    metric::{Counters, Metric},
 };
 
 /// Calls, told apart by a label: how long each took, and how many failed.
@@ -32,7 +32,7 @@ impl<L: Label> Metric for Calls<L> {
         let help = format!("Failures of {calls}");
         Self {
             seconds,
-            failures: counters(registry, &format!("{name}_failures"), &help),
+            failures: Metric::register(registry, &format!("{name}_failures"), &help),
         }
     }
 }

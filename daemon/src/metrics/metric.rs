@@ -57,26 +57,6 @@ impl<L: Label> Metric for Family<L, Gauge> {
     }
 }
 
-/// Registers a counter; its series is `NAME_total`.
-pub fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
-    Metric::register(registry, name, help)
-}
-
-/// Registers a counter for each value of a label.
-pub fn counters<L: Label>(registry: &mut Registry, name: &str, help: &str) -> Counters<L> {
-    Metric::register(registry, name, help)
-}
-
-/// Registers a gauge for each value of a label.
-pub fn gauges<L: Label>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Gauge> {
-    Metric::register(registry, name, help)
-}
-
-/// Registers a gauge.
-pub fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    Metric::register(registry, name, help)
-}
-
 /// Registers a histogram with the upper bounds of its buckets.
 pub fn histogram(
     registry: &mut Registry,

@@ -22,8 +22,5 @@ pub use self::{
     format::answer,
     http::{Http, observe},
     label::Label,
-    metric::{
-        Counters, Metric, Raised, build, counter, counters, gauge, gauges, histogram, registry,
-        text,
-    },
+    metric::{Counters, Metric, Raised, build, histogram, registry, text},
 };
