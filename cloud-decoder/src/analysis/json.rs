@@ -74,12 +74,12 @@ impl DriftJson {
             ),
             (None, true) => (
                 State::Steady,
-                format!("{camera} sees what it usually sees."),
+                format!("{camera} sees its usual scene."),
             ),
             (None, false) => (
                 State::Learning,
                 format!(
-                    "{camera} is being learned: {frames} of the {NEEDED} frames that a judgement takes."
+                    "The usual scene of {camera} is being learned: {frames} of {NEEDED} frames."
                 ),
             ),
         };

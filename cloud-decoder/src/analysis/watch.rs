@@ -291,9 +291,9 @@ impl Drop for Told<'_> {
 
 fn changed(camera: &str, distance: f64) -> String {
     format!(
-        "{camera} sees something else: its newest {BLOCK} frames are {distance:.1} usual spreads away from its usual scene, \
-         and {LIMIT} are allowed. Look for a moved, covered or dirty camera, lost focus or new light; if the new scene \
-         is right, acknowledge it."
+        "The scene of {camera} has changed: its newest {BLOCK} frames are {distance:.1} usual spreads away from its usual \
+         scene, and {LIMIT} are allowed. Look for a moved, covered or dirty camera, lost focus or new light; if the new \
+         scene is right, acknowledge the alarm."
     )
 }
 
