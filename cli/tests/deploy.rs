@@ -1,5 +1,4 @@
-//! What `deploy/` says, against the services and the toolchain that it is about. `deploy/test.sh` and its neighbours
-//! run it.
+//! Checks the files in `deploy/` against the services and the toolchain. `deploy/test.sh` and its neighbours run it.
 
 mod common;
 

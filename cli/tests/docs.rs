@@ -259,7 +259,7 @@ async fn run(page: &str, scheme: &str) -> (String, String, Shell, tempfile::Temp
     (shown, cloud, shell, folder)
 }
 
-/// Whether what the pages need is installed.
+/// Whether the tools of the pages are installed.
 fn installed() -> bool {
     let found = Command::new("curl").arg("--version").output().is_ok();
     assert!(
@@ -335,7 +335,7 @@ async fn the_page_on_security_does_as_it_says() {
     assert!(left.contains("edge-1") && !left.contains("ops"), "{left}");
 }
 
-/// What a reader copies from a page works, because something runs it.
+/// Commands that a reader copies from a page work, because a test runs them.
 #[test]
 fn every_command_of_the_docs_is_run_somewhere() {
     let docs = std::fs::read_dir(repository().join("docs")).expect("the docs");

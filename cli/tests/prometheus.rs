@@ -114,7 +114,7 @@ impl Prometheus {
             panic!("prometheus ended at once");
         };
         let address = tokio::time::timeout(PATIENCE, listening).await;
-        // What it goes on to say must not fill the pipe.
+        // Its further output must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = address.expect("prometheus listens");
         let ready = format!("http://{address}/-/ready");
@@ -176,7 +176,7 @@ fn queries() -> Vec<String> {
     queries
 }
 
-/// What those get that do not ask for OpenMetrics is the older format, by promtool's reading.
+/// Clients that do not ask for OpenMetrics get the older format, which promtool accepts.
 async fn in_the_format_of_prometheus(folder: &Path, service: &Service) {
     let url = format!("http://{}/metrics", service.http);
     let request = testing::client().get(url).header("accept", "text/plain");

@@ -311,7 +311,7 @@ fn a_video_is_read_by_ffmpeg() {
     );
     assert_eq!(asked.len(), 10);
 
-    // What cannot be read does not stop the others.
+    // An unreadable file does not stop the others.
     let broken = folder.path().join("broken.mp4");
     std::fs::write(&broken, "no video").expect("a file");
     let both = [&broken, &video].map(|path| path.display().to_string());

@@ -1,5 +1,5 @@
-//! Catalogue, queue and objects, embedded and in PostgreSQL, NATS and S3: the same behaviour of both, and what only those
-//! do that processes share.
+//! Catalogue, queue and objects, embedded and in PostgreSQL, NATS and S3: the same behaviour of both, and the behaviour
+//! that only shared ones have.
 
 mod suite;
 
@@ -66,7 +66,7 @@ async fn the_embedded_queue_gives_live_frames_before_a_backlog_and_forgets_none(
         let frame = claim.expect("taken").expect("a frame").frame;
         taken.push(ids.iter().position(|&id| id == frame.new.id));
     }
-    // Three of four times the newest live one, the fourth time the oldest of all.
+    // Three times the newest live frame, the fourth time the oldest of all.
     assert_eq!(taken, [5, 4, 3, 0, 1, 2].map(Some));
 }
 
@@ -80,7 +80,7 @@ async fn postgres_as_catalogue() {
     suite::catalogue::all(async || connect(&postgres.database()).await).await;
     suite::watchlist::all(async || connect(&postgres.database()).await).await;
 
-    // Processes that start at the same time make one schema, and one of them keeps house.
+    // Processes that start at the same time make one schema, and one of them has the lease.
     let starting = (0..4).map(|_| connect(&shared));
     let mut started = futures::future::join_all(starting).await;
     let (one, other) = (started.remove(0), started.remove(0));
@@ -129,7 +129,7 @@ async fn what_cannot_be_reached_is_named() {
     }
     let mut postgres = Postgres::start().await;
     let folder = TempDir::new().expect("temporary folder");
-    // Port 1 is nobody's.
+    // Nothing listens on port 1.
     let absent = "postgres://u:secret@127.0.0.1:1/d".to_owned();
     for (url, key) in [
         (absent, "catalogue.url"),
@@ -186,7 +186,7 @@ async fn jetstream_as_queue() {
     })
     .await;
 
-    // What is live comes before what an edge kept while it was away.
+    // Live frames come before the backlog of an edge node that was disconnected.
     purge(&nats).await;
     let (catalogue, queue) = open(&mut postgres, &nats, 10).await;
     let mut late = suite::frame("gate");
@@ -208,7 +208,7 @@ async fn jetstream_as_queue() {
         queue.done(claim).await.expect("done");
     }
 
-    // A full queue has no room until frames are taken.
+    // A full queue has no capacity until frames are taken.
     let frames: Vec<_> = (0..10).map(|_| suite::frame("gate")).collect();
     let rows = catalogue.rows.insert(frames).await.expect("inserted");
     let rows: Vec<_> = rows.into_iter().flatten().collect();
@@ -226,7 +226,8 @@ async fn jetstream_as_queue() {
     let room = tokio::time::timeout(limit, queue.capacity()).await;
     room.expect("there is room again");
 
-    // A server that lost all it had: a process that runs makes the queue again, and offers what waits by its row.
+    // A server that lost its data: a running process makes the queue again, and offers the frames that wait by their
+    // rows.
     assert!(queue.ready().is_ok());
     let wiped = async |nats: &mut Nats| {
         nats.kill();
@@ -239,7 +240,7 @@ async fn jetstream_as_queue() {
     assert_eq!(offered.await, 9);
     assert_eq!(queue.recover().await.expect("compared"), 0);
 
-    // One that starts after that offers what is old enough.
+    // A process that starts after that offers frames that are old enough.
     wiped(&mut nats).await;
     let queue = open_on(&catalogue, &nats, 1000).await;
     assert_eq!(queue.recover().await.expect("compared"), 0);
@@ -256,7 +257,7 @@ async fn jetstream_as_queue() {
     assert_eq!(catalogue.catalogue.queued().await.expect("count"), 0);
 }
 
-/// As a server that dies may leave it: the consumers know of acknowledgements that the stream has not heard of.
+/// The state that a dying server may leave: the consumers know of acknowledgements that the stream does not.
 #[tokio::test]
 async fn a_message_that_is_given_to_nobody_hides_no_frame() {
     if !installed() {
@@ -307,7 +308,7 @@ async fn a_message_that_is_given_to_nobody_hides_no_frame() {
     none_is_left(&nats).await;
 }
 
-/// Waits until NATS has heard of all acknowledgements.
+/// Waits until NATS has received all acknowledgements.
 async fn none_is_left(nats: &Nats) {
     let client = async_nats::connect(nats.url()).await.expect("NATS");
     let context = async_nats::jetstream::new(client);
@@ -362,7 +363,7 @@ async fn a_cluster_keeps_three_copies() {
     .await;
     assert_eq!(claim.frame.new.id, rows[0].new.id);
 
-    // One server of three elects nobody, which is said in the end.
+    // One server of three cannot elect a leader, which the error says in the end.
     cluster[1].kill();
     let url = cluster[2].url();
     let client = async_nats::connect(url).await.expect("NATS");

@@ -1,4 +1,4 @@
-//! What the dashboard asks for beyond frames: nodes, history, drift, labels, and comparisons with the original.
+//! The dashboard's requests beyond frames: nodes, history, scene changes, labels, and comparisons with the original.
 
 mod support;
 
@@ -133,7 +133,7 @@ async fn history_averages_steps_of_cameras_and_programs() {
     );
     let zoomed = cloud.json(&path).await;
     assert_eq!(zoomed["lines"][0]["frames"], serde_json::json!([1, 1]));
-    // All that there is, by program.
+    // All frames, by program.
     let by_program = cloud.json("/api/v1/history?lines=program").await;
     assert_eq!(by_program["from_ms"], start);
     assert_eq!(by_program["lines"][0]["name"], hex::encode(PROGRAM));
@@ -269,7 +269,7 @@ async fn a_camera_that_begins_to_see_something_else_drifts() {
     );
     assert_eq!(alarm, &gate["alarm"]);
 
-    // A minute of it more changes nothing, the scene's return does.
+    // One more minute of it changes nothing; the return of the scene ends the alarm.
     send(&mut node, 0xf0, 64).await;
     assert_eq!(cloud.json("/api/v1/summary").await["alarms"], 1);
     send(&mut node, 0x0f, 32).await;

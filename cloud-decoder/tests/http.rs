@@ -179,7 +179,7 @@ async fn probes_metrics_and_dashboard_are_served() {
         !html.contains("http://") && !html.contains("https://"),
         "an asset from elsewhere"
     );
-    // Every file that the page names is there.
+    // Every file that the page names exists.
     let named = html.split(['"', '\'']).filter(|part| {
         let kinds = [".js", ".css", ".svg", ".woff2"];
         kinds.iter().any(|kind| part.ends_with(kind))
@@ -237,7 +237,7 @@ async fn a_slash_and_a_parameter_against_caches_do_no_harm() {
     ] {
         assert_eq!(cloud.http(path).await.status(), 200, "{path}");
     }
-    // A page names its files relative to itself, so it is at one address only.
+    // A page names its files relative to itself, so it has one address only.
     let client = reqwest::Client::builder().tls_certs_only([]);
     let client = client.redirect(reqwest::redirect::Policy::none());
     let client = client.build().expect("client");
@@ -254,7 +254,7 @@ async fn a_slash_and_a_parameter_against_caches_do_no_harm() {
     assert_eq!(cloud.http("/api/v1/frames?__=1").await.status(), 400);
 }
 
-/// A browser asks for modules that are named nowhere only once it has read the modules that import them.
+/// A browser requests unlisted modules only after it has read the modules that import them.
 #[tokio::test]
 async fn the_page_and_each_view_name_every_module_that_they_need() {
     let cloud = Cloud::start().await;

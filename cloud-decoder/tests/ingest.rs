@@ -1,4 +1,4 @@
-//! The uplink: what is stored, what is refused, what survives a restart.
+//! The uplink: storing, refusals, and restarts.
 
 mod support;
 
@@ -220,7 +220,7 @@ async fn bad_frames_are_rejected_with_a_sentence_and_leave_nothing() {
     assert_eq!(list["frames"].as_array().expect("frames").len(), 0);
     assert_eq!(cloud.objects(), 0, "objects of rejected frames");
 
-    // The stream goes on.
+    // The stream continues.
     node.accepted(base()).await;
 }
 
@@ -341,7 +341,7 @@ async fn a_node_takes_no_more_than_its_share_of_streams() {
         other.next().await,
         Ok(Some(CloudBody::Welcome(_)))
     ));
-    // A place that is given back is there for the next.
+    // A slot that is given back is free for the next stream.
     drop(nodes.pop());
     let again = async {
         loop {
@@ -387,7 +387,7 @@ async fn many_frames_in_flight_are_each_acked_once() {
 async fn frames_queued_before_a_restart_are_decoded_after_it() {
     let cloud = Cloud::start_with(|c| c.decode.max_attempts = 1).await;
     let mut node = cloud.node().await;
-    // Large enough that the shutdown finds some of them waiting.
+    // Large enough that some are still waiting at the shutdown.
     let mut ids = Vec::new();
     for _ in 0..8 {
         ids.push(node.accepted(frame("gate", 1600, 1200)).await);
@@ -417,11 +417,11 @@ async fn a_frame_that_cannot_be_decoded_fails_with_the_reason_after_its_attempts
     assert!(failure.contains("original does not decode"), "{failure}");
     let picture = format!("/api/v1/frames/{id}/reconstruction.png");
     assert_eq!(cloud.http(&picture).await.status(), 404);
-    // Others go on.
+    // Other frames are not affected.
     let other = node.accepted(frame("gate", 64, 64)).await;
     cloud.until(other, "decoded").await;
 
-    // What was given up is found by its state.
+    // Failed frames are found by their state.
     let failed = cloud.json("/api/v1/frames?state=failed&camera=gate").await;
     let ids: Vec<_> = failed["frames"]
         .as_array()
@@ -485,7 +485,7 @@ async fn frames_without_a_decoder_are_parked_until_there_is_one() {
         assert_eq!(record["failure"], reason);
         assert_eq!(node.ack(sent.clone()).await.0, AckStatus::Duplicate);
     }
-    // Others go on, and the stream too.
+    // Other frames are not affected, nor is the stream.
     let id = node.accepted(frame("gate", 64, 64)).await;
     cloud.until(id, "decoded").await;
 
@@ -551,7 +551,7 @@ async fn an_object_left_by_a_crash_is_overwritten_by_the_resend() {
     let cloud = Cloud::start().await;
     let sent = frame("gate", 64, 64);
     let id = Uuid::from_slice(&sent.frame_id).expect("id");
-    // What a crash between object and row leaves, at its worst.
+    // The worst remains of a crash between object and row.
     let objects = Objects::local(&cloud.config.data_dir.join("objects")).expect("objects");
     let torn = objects.put(Kind::Latents, id, vec![0; 10].into()).await;
     torn.expect("put");
@@ -587,7 +587,7 @@ async fn of_two_frames_with_one_id_the_first_is_kept_whole_and_the_other_refused
         "its original is its own"
     );
 
-    // Streams that race with both.
+    // Streams that race with both frames.
     for _ in 0..8 {
         let mut first = with_original(frame("gate", 64, 64));
         let mut other = with_original(frame("door", 96, 64));

@@ -1,4 +1,4 @@
-//! What clients can take of the gRPC door, through real sockets.
+//! Limits of the gRPC listener against clients, through real sockets.
 
 mod support;
 
@@ -27,7 +27,7 @@ async fn connect(cloud: &Cloud) -> TcpStream {
 async fn closed(mut stream: TcpStream) {
     let mut rest = Vec::new();
     let end = timeout(LIMIT, stream.read_to_end(&mut rest)).await;
-    // An end or a reset; either way no longer held.
+    // An end or a reset: in both cases the connection is closed.
     end.expect("closed in time").ok();
 }
 
@@ -126,7 +126,8 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     let connection = tokio::spawn(connection);
     let flood = async {
         for number in 0u64.. {
-            // The connection runs beside, on the same thread. Many at a time: one by one the server may keep up with.
+            // The connection runs on the same thread. Many streams at a time, because the server could keep up with one
+            // by one.
             if number.is_multiple_of(64) {
                 tokio::task::yield_now().await;
             }
@@ -145,7 +146,7 @@ async fn a_flood_of_resets_ends_its_connection_and_no_other() {
     timeout(LIMIT, flood).await.expect("the server ends it");
     let ended = timeout(LIMIT, connection).await.expect("it ends");
     let error = ended.expect("no panic").expect_err("by the server");
-    // What the server says may be lost in what the client still writes.
+    // The server's answer may be lost while the client still writes.
     let told = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
     assert!(told || error.is_io(), "{error}");
     node.accepted(frame("gate", 40, 40)).await;
@@ -166,7 +167,7 @@ async fn an_old_connection_takes_no_more_calls_and_the_client_gets_another() {
     answered(&mut client).await;
 }
 
-/// One who watches the service's health and nothing else.
+/// A client that only watches the service's health.
 async fn watch_health(
     client: &mut HealthClient<Channel>,
 ) -> Result<Streaming<HealthCheckResponse>, Status> {

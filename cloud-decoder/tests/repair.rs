@@ -1,4 +1,4 @@
-//! Rows and objects that do not belong together are brought together again.
+//! Inconsistent rows and objects are made consistent again.
 
 mod support;
 
@@ -37,7 +37,7 @@ async fn retry(cloud: &Cloud, id: Uuid) -> (u16, Value) {
     (status, response.json().await.expect("JSON"))
 }
 
-/// Makes the file of an object one that was written long ago.
+/// Backdates the file of an object.
 fn age(file: &std::path::Path) {
     let opened = fs::File::options().append(true).open(file).expect("file");
     opened.set_modified(SystemTime::UNIX_EPOCH).expect("a time");
@@ -77,7 +77,7 @@ async fn kinds(cloud: &Cloud) -> Vec<(Uuid, Value)> {
     records
 }
 
-/// A record without what decoding it again changes.
+/// A record without the fields that decoding it again changes.
 fn lasting(mut record: Value) -> Value {
     let parts = record.as_object_mut().expect("record");
     for name in [
@@ -185,7 +185,7 @@ async fn a_frame_that_a_crash_left_without_its_row_gets_it() {
     let incomplete = node.accepted(with_original(frame("gate", 64, 64))).await;
     let before = cloud.until(id, "decoded").await;
     cloud.until(incomplete, "decoded").await;
-    // From a version that did not keep what a row needs.
+    // An object of a version that did not store all fields of the row.
     let old = Uuid::now_v7();
     let kept = objects(&cloud);
     let put = kept.put(Kind::Latents, old, frame("gate", 64, 64).latents);
@@ -197,7 +197,7 @@ async fn a_frame_that_a_crash_left_without_its_row_gets_it() {
     for id in [id, incomplete, old] {
         age(&file(&cloud, "latents", id));
     }
-    // As a process that was killed while it wrote leaves them.
+    // As left by a process that was killed while it wrote.
     let path = file(&cloud, "latents", id).with_extension("pwl#7");
     fs::File::create(&path).expect("file");
     age(&path);
@@ -224,7 +224,8 @@ async fn a_frame_that_a_crash_left_without_its_row_gets_it() {
     }
     assert_eq!(metric(&cloud, "cloud_decoder_orphans ").await, 2.0);
 
-    // By hand: what has a record is adopted as far as it is there, the rest is set aside and counts no more.
+    // By hand: frames with a record are adopted as far as their objects exist; the others are set aside and no longer
+    // counted.
     let (config, folder) = cloud.stop().await;
     let done = cloud_decoder::adopt(&config).await.expect("adopted");
     assert_eq!((done.frames, done.adopted, done.set_aside), (3, 1, 1));
@@ -273,7 +274,7 @@ async fn processes_that_end_in_mid_decode_are_not_the_frames_fault() {
     cloud.until(id, "decoded").await;
     cloud.until(lethal, "decoded").await;
     let mut rows = database(&cloud).await;
-    // As after forty kills, and as after twenty of which it alone was under way in a process that had decoded others.
+    // As after forty kills, and as after twenty while it ran alone in a process that had decoded other frames.
     let was = "UPDATE frames SET state = 'queued', attempts = 0, begun = 40, deaths = $1 WHERE frame_id = $2";
     for (frame, deaths) in [(id, 0), (lethal, 20)] {
         let update = sqlx::query(was)

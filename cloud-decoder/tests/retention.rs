@@ -29,7 +29,7 @@ async fn filled() -> (Cloud, Vec<Uuid>) {
     (cloud, ids)
 }
 
-/// Polls until no more than so many bytes are kept.
+/// Polls until at most this many bytes are kept.
 async fn until_kept(cloud: &Cloud, most: u64) -> Value {
     let poll = async {
         loop {
@@ -55,7 +55,7 @@ async fn the_oldest_go_when_there_are_too_many_bytes() {
     assert_eq!(before["kept"]["bytes"], cloud.object_bytes());
     assert_eq!(before["due"], json!({ "frames": 0, "bytes": 0 }));
 
-    // A dry run tells what a policy would remove, and removes nothing.
+    // A dry run lists the frames that a policy would remove, and removes none.
     let dry = cloud.json("/api/v1/retention?max_bytes=1048576").await;
     let due = dry["due"]["frames"].as_u64().expect("frames") as usize;
     assert!((3..15).contains(&due), "{dry}");

@@ -1,4 +1,4 @@
-//! Each door of the cloud: without the right certificate or token no byte is stored and no frame is readable.
+//! Each entry point of the cloud: without the right certificate or token no byte is stored and no frame is readable.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ struct Guarded {
     node: String,
     other: String,
     viewer: String,
-    // Held as long as the cloud reads it.
+    // Held while the cloud reads it.
     _folder: tempfile::TempDir,
 }
 
@@ -467,7 +467,7 @@ async fn login_gives_a_cookie_that_is_not_the_token_and_ends_with_it() {
         for part in ["HttpOnly", "SameSite=Strict", "Max-Age=604800"] {
             assert!(set.contains(part), "{set}");
         }
-        // So it is good under /api/v1, behind whatever prefix a proxy has.
+        // So it is valid under /api/v1, behind any prefix of a proxy.
         assert!(!set.contains("Path"), "{set}");
         assert!(!set.contains("Secure") && !set.contains(&guarded.viewer));
         cookies.push(set.split(';').next().expect("a pair").to_owned());

@@ -1,4 +1,4 @@
-//! How the process ends: soon, whatever it is at, and at once when it is asked again.
+//! The end of the process: soon, whatever it is doing, and at once on a second signal.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -26,7 +26,7 @@ mod support;
 const SIDE: u32 = 8000;
 /// As documented.
 const BOUND: Duration = Duration::from_secs(10);
-/// Much less than it takes to wait for what is under way.
+/// Much less than waiting for the work in progress would take.
 const SOON: Duration = Duration::from_secs(5);
 
 struct Service {
@@ -171,7 +171,7 @@ async fn a_large_frame_that_is_being_decoded_holds_up_no_end_and_stays_queued() 
 async fn a_second_signal_ends_it_at_once() {
     let folder = tempfile::tempdir().expect("folder");
     let service = Service::start(&folder.path().join("data"));
-    // A login whose body does not come is waited for.
+    // The service waits for a login whose body does not come.
     let mut login = TcpStream::connect(&service.http).await.expect("connect");
     let head = "POST /api/v1/session HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{";
     login.write_all(head.as_bytes()).await.expect("write");

@@ -1,4 +1,4 @@
-//! Strangers who hold as many connections as they can keep nobody out who is known.
+//! Strangers who hold as many connections as they can lock out no authorized client.
 
 mod support;
 
@@ -19,9 +19,9 @@ use tonic::{Request, transport::Endpoint};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The first half of a request.
 const HALF: &[u8] = b"GET /api/v1/summary HTTP/1.1\r\nhost: cloud\r\n";
-/// Another address than those have who are known.
+/// Another address than that of the authorized clients.
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
-/// Longest that somebody known may be kept out.
+/// Longest time that an authorized client may be locked out.
 const LONGEST: Duration = Duration::from_secs(5);
 
 struct Known {
@@ -72,7 +72,8 @@ async fn looks_over_http(cloud: &Cloud, known: &Known) -> Option<()> {
     (answer.status() == 200).then_some(())
 }
 
-/// So many strangers at the two doors for so long, while a node and viewers come again and again, and a node is there already.
+/// Strangers at both listeners for some time, while a node and viewers connect again and again, and another node stays
+/// connected.
 async fn storm([at_grpc, at_http]: [usize; 2], lasting: Duration) {
     open_files().expect("open files");
     let folder = tempfile::tempdir().expect("folder");
@@ -86,7 +87,7 @@ async fn storm([at_grpc, at_http]: [usize; 2], lasting: Duration) {
         config.grpc.max_streams = 4;
     })
     .await;
-    // One that came before the strangers.
+    // A node that connected before the strangers.
     let channel = cloud.channel().await;
     let (up, outbound) = mpsc::channel(2);
     let hello = EdgeMessage {
@@ -104,7 +105,7 @@ async fn storm([at_grpc, at_http]: [usize; 2], lasting: Duration) {
     let grpc = Storm::start(cloud.running.grpc_addr, ELSEWHERE.into(), at_grpc, PREFACE).await;
     let http = Storm::start(cloud.running.http_addr, ELSEWHERE.into(), at_http, HALF).await;
     let (stalled, node, viewer, browser) = tokio::join!(
-        // What the machine itself stands still, for want of processors.
+        // Time for which the machine itself stalls, because it lacks processors.
         longest_outage(lasting, async || true),
         longest_outage(lasting, async || comes_and_sends(&cloud, &known)
             .await
@@ -141,14 +142,14 @@ async fn storm([at_grpc, at_http]: [usize; 2], lasting: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_at_all_doors_keep_nobody_out_who_is_known() {
-    // More than there are places, of strangers and in all.
+    // More than there are slots, for strangers and in all.
     storm([1200; 2], Duration::from_secs(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes four minutes and 13,000 open files"]
 async fn ten_thousand_strangers_keep_nobody_out_who_is_known() {
-    // One door after the other: in this process are the strangers, too, and it may not open any number of files.
+    // One listener after the other: the strangers run in this process too, and its open files are limited.
     storm([10_000, 0], Duration::from_secs(120)).await;
     storm([0, 10_000], Duration::from_secs(120)).await;
 }

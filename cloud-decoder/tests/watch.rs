@@ -219,7 +219,7 @@ async fn shutdown_is_bounded_with_open_streams() {
     let mut client = cloud.catalogue().await;
     let _watch = client.watch_frames(WatchFramesRequest::default()).await;
     let mut node = cloud.node().await;
-    // Something arrives, so that all of it is in use.
+    // A message arrives, so that all of it is in use.
     node.send(EdgeBody::Frame(frame("gate", 64, 64))).await;
     node.next_ack().await;
     let begun = Instant::now();

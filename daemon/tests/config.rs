@@ -101,7 +101,7 @@ fn what_kubernetes_says_of_services_is_no_setting() {
     names.sort_unstable();
     assert_eq!(origins.ignored(), names);
 
-    // What only looks a little like one is an unknown key, as before.
+    // A name that only resembles one is an unknown key, as before.
     for name in [
         "TEST_DAEMON_PORT",
         "TEST_DAEMON_SUPPORT",

@@ -91,7 +91,7 @@ async fn connect(
         .expect("in time")
 }
 
-/// What the server answers to a request, empty if nothing.
+/// The server's answer to a request; empty if there is none.
 async fn hello(connector: &TlsConnector, addr: SocketAddr) -> String {
     let mut answer = Vec::new();
     let exchange = async {

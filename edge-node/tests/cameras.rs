@@ -279,7 +279,7 @@ async fn of_a_stream_a_frame_that_is_cut_goes_alone_and_it_is_told() {
             sender.send(part("frame-3-cut.jpg")).await.expect("room");
             continue;
         }
-        // What was cut is known to be when the next one begins.
+        // A frame that was cut short is recognized when the next one begins.
         let part = part(&name);
         let (first, second) = (part.slice(..400), part.slice(400..));
         sender.send(first).await.expect("room");

@@ -111,7 +111,7 @@ async fn a_switch_needs_no_restart_and_loses_no_frame() {
     assert_eq!(metric(&node, "edge_node_program_switches_total").await, 1.0);
     assert_eq!(metric(&node, "edge_node_uplink_failures_total").await, 0.0);
 
-    // What cannot be used changes nothing, until it can.
+    // An unusable file changes nothing until it is usable.
     choose(dir.path(), "gate compress red\n");
     fs::copy(
         dir.path().join("compress.nqe"),

@@ -46,7 +46,7 @@ async fn rate_is_shed_before_frames() {
     let (_, status) = support::get(&node, "/v1/status").await;
     assert_eq!(status["bits_per_patch"], 64);
 
-    // What was stored arrives as it was, and the rate comes back.
+    // Stored frames arrive unchanged, and the rate rises again.
     let cloud = Cloud::start_at(addr, 8, |_, _| Verdict::Accept).await;
     eventually("delivered", async || backlog(&node).await == 0).await;
     let arrived: Vec<_> = cloud

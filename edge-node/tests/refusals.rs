@@ -25,7 +25,7 @@ fn file(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     out.into_inner()
 }
 
-/// What a camera sent.
+/// A camera's request.
 fn camera_jpeg(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../media/tests/jpegs");
     fs::read(folder.join(name).with_extension("jpg")).expect("a file")

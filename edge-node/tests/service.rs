@@ -1,4 +1,4 @@
-//! What an operator sees: configuration, health, metrics, the binary, shutdown.
+//! The operator's view: configuration, health, metrics, the binary, shutdown.
 
 mod support;
 

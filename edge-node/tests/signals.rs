@@ -1,4 +1,4 @@
-//! How the process ends: within its bound, and at once when it is asked again.
+//! The end of the process: within its time limit, and at once on a second signal.
 
 mod support;
 

@@ -24,7 +24,7 @@ async fn spool(dir: &Path, arguments: &[&str]) -> Output {
     run.await.expect("a thread").expect("edge-node")
 }
 
-/// What it writes when it succeeds.
+/// Its output when it succeeds.
 async fn told(dir: &Path, arguments: &[&str]) -> String {
     let output = spool(dir, arguments).await;
     let errors = String::from_utf8_lossy(&output.stderr);

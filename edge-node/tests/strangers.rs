@@ -43,7 +43,7 @@ async fn storm(from: [u8; 4], strangers: usize, lasting: Duration) {
         answer.is_ok_and(|answer| answer.status() == 202)
     };
     let (stalled, anew, there) = tokio::join!(
-        // What the machine itself stands still, for want of processors.
+        // Time for which the machine itself stalls, because it lacks processors.
         longest_outage(lasting, async || true),
         longest_outage(lasting, async || taken(post(&testing::client()).await)),
         longest_outage(lasting, async || taken(post(&there).await)),

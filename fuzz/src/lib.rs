@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 pub struct Door {
     /// As the fuzz target and the folder of its seeds are called.
     pub name: &'static str,
-    /// What happens behind it. Panics when something does not hold that must.
+    /// The code behind it. Panics if a required property does not hold.
     run: fn(&[u8]),
     /// Most bytes that may be allocated at once, whatever the input,
     fixed: usize,
@@ -98,7 +98,7 @@ impl Door {
     }
 }
 
-/// What this thread has worked, however busy the machine is.
+/// Processor time of this thread, independent of the load of the machine.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

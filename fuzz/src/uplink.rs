@@ -1,4 +1,4 @@
-//! What an edge node says to the cloud, and the cloud to it.
+//! Messages of an edge node to the cloud, and of the cloud to an edge node.
 
 use cloud_decoder::{
     ingest::{CheckedFrame, validate},
@@ -39,7 +39,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// What was read can be written and read.
+/// A message that was read can be written and read again.
 fn again<M: prost::Message + Default + PartialEq>(message: &M) {
     let bytes = message.encode_to_vec();
     assert_eq!(bytes.len(), message.encoded_len());

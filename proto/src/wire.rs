@@ -54,7 +54,7 @@ pub trait Bounded {
     fn check_wire(message: &[u8]) -> Result<(), Refused>;
 }
 
-/// What is known of a field of bytes: its bounds, and what is in it.
+/// A field of bytes: its bounds and its content.
 struct Field {
     number: u64,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! What the tests share: running `patchwire`, the sample photographs, figures as JSON.
+//! Helpers for the tests: running `patchwire`, the sample photographs, figures as JSON.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};

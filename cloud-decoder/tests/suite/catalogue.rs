@@ -1,4 +1,4 @@
-//! What a catalogue does.
+//! The behaviour of a catalogue.
 
 use cloud_decoder::{
     frame::{Frame, FrameState, NewFrame, Quality, Work},
@@ -22,7 +22,7 @@ const WORK: Work = Work {
     finished_ms: 1_790_000_002_000,
 };
 
-/// All that follows, on new catalogues.
+/// Runs all checks below, on new catalogues.
 pub async fn all(mut new: impl AsyncFnMut() -> Handles) {
     what_was_inserted_is_read(&new().await).await;
     a_frame_is_kept_once(&new().await).await;

@@ -1,4 +1,4 @@
-//! What catalogues, queues and objects do, whatever they are kept in.
+//! The behaviour of catalogues, queues and objects, for every kind of store.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod catalogue;

@@ -1,11 +1,11 @@
-//! What objects do.
+//! The behaviour of an object store.
 
 use bytes::Bytes;
 use cloud_decoder::store::objects::{Kind, Objects};
 use futures::TryStreamExt as _;
 use uuid::Uuid;
 
-/// All that is expected of them.
+/// Runs all checks.
 pub async fn all(objects: &Objects) {
     objects.try_out().await.expect("they can be used");
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
@@ -57,7 +57,7 @@ pub async fn all(objects: &Objects) {
     let delete = objects.delete_one(Kind::Original, first).await;
     delete.expect("deleted");
     assert_eq!(get(Kind::Original, first).await, None);
-    // What is not there counts as deleted.
+    // A missing object counts as deleted.
     objects.delete(first).await.expect("deleted");
     objects.delete(first).await.expect("deleted");
     let listed = objects.list(Kind::Latents).try_collect::<Vec<_>>().await;

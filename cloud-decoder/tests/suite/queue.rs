@@ -1,4 +1,4 @@
-//! What a decode queue does.
+//! The behaviour of a decode queue.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -20,7 +20,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// A catalogue and the queue beside it.
 pub type Pair = (Handles, Box<dyn Queue>);
 
-/// All that follows, on new queues.
+/// Runs all checks below, on new queues.
 pub async fn all(mut new: impl AsyncFnMut() -> Pair) {
     every_frame_is_taken_once(new().await).await;
     what_is_given_back_comes_again(new().await).await;
@@ -90,7 +90,7 @@ async fn what_is_given_back_comes_again(pair: Pair) {
     assert_eq!(third.frame.begun, 1, "the first two have ended");
 }
 
-/// A process that ends takes its claims along: they neither count as attempts nor as deaths, unless that was noted.
+/// The claims of a process end with it: they count neither as attempts nor as deaths, unless that was noted.
 async fn what_was_cut_short_is_told(pair: Pair) {
     let id = offer(&pair, vec![frame("gate")]).await[0].new.id;
     let (catalogue, queue) = (&pair.0, &*pair.1);

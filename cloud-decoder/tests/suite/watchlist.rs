@@ -1,4 +1,4 @@
-//! What a catalogue knows of cameras as a whole.
+//! The catalogue's data about cameras as a whole.
 
 use cloud_decoder::{
     alarm::AlarmKind,
@@ -10,7 +10,7 @@ use super::{Handles, frame, label_only};
 /// The day of the frames' arrival.
 const DAY: i64 = 1_790_000_001_000 / 86_400_000;
 
-/// All that follows, on new catalogues.
+/// Runs all checks below, on new catalogues.
 pub async fn all(mut new: impl AsyncFnMut() -> Handles) {
     one_alarm_of_a_kind_stands_at_a_time(&new().await).await;
     cameras_are_listed_worst_first(&new().await).await;

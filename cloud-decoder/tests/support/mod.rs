@@ -97,13 +97,13 @@ impl Cloud {
         }
     }
 
-    /// Shuts down; what it had on the disk stays.
+    /// Shuts down; its data on disk stays.
     pub async fn stop(self) -> (Config, TempDir) {
         self.running.shutdown().await;
         (self.config, self.folder)
     }
 
-    /// Starts on what is on the disk.
+    /// Starts on the data on disk.
     pub async fn start_on(config: Config, folder: TempDir) -> Self {
         let running = cloud_decoder::start(config.clone()).await.expect("start");
         Self {
@@ -141,7 +141,7 @@ impl Cloud {
         self.wanted(&path, |frame| frame["state"] == state).await
     }
 
-    /// Polls an answer until it is as wanted.
+    /// Polls an answer until it meets a condition.
     pub async fn wanted(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         testing::eventually(path, LIMIT, async || {
             Some(self.json(path).await).filter(&wanted)
@@ -339,7 +339,7 @@ pub fn label() -> Label {
     }
 }
 
-/// Only a label, nothing to decode.
+/// Only a label, without latents.
 pub fn label_only(camera: &str) -> EncodedFrame {
     let mut frame = frame(camera, 40, 30);
     frame.latents = Bytes::new();

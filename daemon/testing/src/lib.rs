@@ -1,4 +1,4 @@
-//! What the tests of both services share. Everything panics where a test is to fail.
+//! Helpers for the tests of both services. They panic where a test must fail.
 #![forbid(unsafe_code)]
 
 pub mod engines;

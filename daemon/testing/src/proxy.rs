@@ -24,7 +24,7 @@ use tokio::{
 /// Most bytes passed on at once.
 const PIECE: usize = 16 << 10;
 
-/// What the link does to the bytes on it.
+/// The state of the link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weather {
     /// Everything comes through at once.
@@ -39,7 +39,7 @@ pub enum Weather {
     Throttle(u64),
     /// One byte in so many, on average, has a bit flipped.
     Corrupt(u64),
-    /// What is sent goes nowhere, and the connection breaks when the weather changes.
+    /// Bytes are lost without an error, and the connection breaks when the weather changes.
     Swallow,
 }
 

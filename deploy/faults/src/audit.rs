@@ -1,4 +1,4 @@
-//! Compares what the cameras were told with what the cloud has.
+//! Compares the answers that the cameras got with the frames in the cloud.
 
 use std::collections::HashMap;
 

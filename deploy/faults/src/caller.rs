@@ -1,4 +1,4 @@
-//! How the harness calls the services: with or without TLS and tokens.
+//! Calls of the harness to the services, with or without TLS and tokens.
 
 use std::{
     net::SocketAddr,

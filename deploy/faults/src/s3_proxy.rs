@@ -1,4 +1,4 @@
-//! A door in front of an S3 server that fails, delays or corrupts what goes through it.
+//! A proxy in front of an S3 server that fails, delays or corrupts requests and answers.
 
 use std::{
     net::SocketAddr,
@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 /// One answer in so many is corrupted while answers are.
 const CORRUPT_ONE_IN: u32 = 3;
 
-/// How the server seems to fare.
+/// The apparent state of the server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mood {
     Well,

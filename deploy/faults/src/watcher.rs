@@ -66,7 +66,7 @@ impl Watcher {
         self.lock(|seen| seen.order.clone())
     }
 
-    /// How many came from a camera.
+    /// Number of frames from a camera.
     pub(crate) fn count(&self, camera: &str) -> u64 {
         self.lock(|seen| {
             let all = seen.frames.values();

@@ -27,7 +27,7 @@ use tonic::{
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the cloud does with a frame.
+/// The cloud's reaction to a frame.
 pub enum Verdict {
     Accept,
     /// Asks the node to drain the stream, then accepts the frame.

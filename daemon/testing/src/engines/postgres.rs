@@ -126,7 +126,7 @@ impl Postgres {
         format!("postgres://postgres@localhost:{port}/{name}?host={folder}")
     }
 
-    /// What `pg_dump` writes of the database that was made last.
+    /// The output of `pg_dump` for the newest database.
     pub fn dump(&self) -> Vec<u8> {
         let mut dump = self.command("pg_dump");
         dump.arg("-h").arg(self.folder.path());

@@ -118,7 +118,7 @@ impl S3 {
             .header("authorization", "AWS test:test")
     }
 
-    /// How the object whose key has `part` in it is encrypted, in the bucket that was made last.
+    /// Encryption of the object whose key contains `part`, in the newest bucket.
     pub async fn encryption(&self, part: &str) -> Option<String> {
         let bucket = format!("{}/test{}", self.endpoint, self.buckets);
         let list = client().get(format!("{bucket}?list-type=2")).send().await;

@@ -1,4 +1,4 @@
-//! How sites are made.
+//! Makes sites.
 
 use std::sync::{Arc, Mutex};
 
