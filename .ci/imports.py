@@ -461,7 +461,7 @@ def code_lines(code):
 
 
 def complaints(root, wanted=()):
-    """What is wrong, a sentence or a circle each."""
+    """The faults that were found: a sentence or a circle each."""
     all_crates = crates(root)
     resolver = Resolver(all_crates)
     for crate in all_crates:

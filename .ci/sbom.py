@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes a bill of materials (CycloneDX 1.6, JSON) for each binary: every crate that is compiled into it, with
-version, licence, checksum and what it depends on.
+version, licence, checksum and dependencies.
 
     .ci/sbom.py FOLDER
 
@@ -29,7 +29,7 @@ def packages():
 
 
 def graph(binary):
-    """What is linked into a binary and what each of it depends on, by name and version; the binary comes first.
+    """The packages linked into a binary and the dependencies of each, by name and version; the binary comes first.
 
     Not from `cargo metadata`, whose graph has crates that no feature turns on.
     """

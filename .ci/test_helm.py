@@ -15,7 +15,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHART = ROOT / "deploy/helm/patchwire-cloud"
 ROLES = {"ingest", "decode", "web"}
-# The oldest version that Chart.yaml names, and the newest that there is a schema of.
+# The oldest version that Chart.yaml names, and the newest one with a schema.
 VERSIONS = ["1.30", "1.37"]
 VALUES = {
     "defaults": {},
@@ -181,7 +181,7 @@ def test_everything_finds_what_it_means(documents):
         assert all(len(one) == 1 for one in found)
     for scaler in kind(documents, "HorizontalPodAutoscaler").values():
         scaled = deployments[scaler["spec"]["scaleTargetRef"]["name"]]
-        # Two would take turns at setting it.
+        # Two controllers would overwrite each other.
         assert "replicas" not in scaled["spec"]
         metrics = (ROOT / "docs/metrics.md").read_text()
         assert f"`{scaler['spec']['metrics'][0]['external']['metric']['name']}`" in metrics
@@ -209,7 +209,7 @@ def test_the_service_takes_the_configuration(documents, tmp_path):
     (config,) = kind(documents, "ConfigMap").values()
     for deployment in kind(documents, "Deployment").values():
         container = deployment["spec"]["template"]["spec"]["containers"][0]
-        # As Kubernetes would fill in what is not here.
+        # As Kubernetes would fill in missing values.
         secret = {"CLOUD_DECODER_QUEUE__URL": "nats://user:password@nats.example"}
         variables = {variable["name"]: variable.get("value", secret.get(variable["name"], "1")) for variable in container["env"]}
         file = tmp_path / pathlib.Path(variables["CLOUD_DECODER_CONFIG"]).name

@@ -1,4 +1,4 @@
-"""The bills of materials, against Cargo.lock and what must and must not be in a binary."""
+"""The bills of materials, against Cargo.lock and the lists of crates that must and must not be in a binary."""
 
 import json
 import tomllib

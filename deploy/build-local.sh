@@ -6,7 +6,7 @@
 #     deploy/build-local.sh TAG FOLDER   from binaries that are in FOLDER, in seconds, for tests: the images have the
 #                                        host's libraries that these need
 #
-# With EDGE_IMAGE=edge-node-video in the environment there is that one too, with the host's ffmpeg.
+# With EDGE_IMAGE=edge-node-video in the environment it also makes that image, with the host's ffmpeg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag="${1:-local}"
@@ -16,7 +16,7 @@ binaries="${2:-$(deploy/build-static.sh edge-node cloud-decoder patchwire)}"
 context="$(mktemp -d)"
 trap 'rm -rf "$context"' EXIT
 mkdir "$context/data" "$context/frames"
-# Where Debian and its relatives have the bundle, and where Fedora and its have it.
+# Paths of the bundle in Debian and Fedora, and in distributions derived from them.
 authorities="$(ls /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt 2> /dev/null | head -n 1)" || true
 if [ -z "$authorities" ]; then
     echo "$0: this machine has no bundle of CA certificates (Debian: apt-get install ca-certificates)" >&2
@@ -34,7 +34,7 @@ if [ $# -ge 2 ]; then
         | tar --create --dereference --directory / --files-from - | docker import - "$base" > /dev/null
 fi
 
-# Without the cache, in which the older builder finds the layers of other processors.
+# No cache, because the older builder would take layers of other processors from it.
 platform=(--no-cache)
 if [ -n "${PROCESSOR-}" ]; then
     platform+=(--platform "linux/$PROCESSOR")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds static release binaries on this machine and prints their folder: for this machine's processor, or for PROCESSOR,
-# `x86_64` or `aarch64` (to Docker: `amd64`, `arm64`). Needs rustup and a C compiler for musl: for this machine's processor musl-gcc (Debian: apt-get install
-# musl-tools), for the other one cargo-zigbuild (pip install cargo-zigbuild ziglang).
+# Builds static release binaries on this machine and prints their folder: for this machine's processor, or for
+# PROCESSOR, `x86_64` or `aarch64` (Docker's `amd64` and `arm64`). Needs rustup and a C compiler for musl: for this
+# machine's processor musl-gcc (Debian: apt-get install musl-tools), for the other one cargo-zigbuild (pip install
+# cargo-zigbuild ziglang).
 #
 #     [PROCESSOR=aarch64] deploy/build-static.sh BINARY...
 set -euo pipefail
@@ -46,7 +47,7 @@ cargo "$build" --release --locked --bins --target "$target" "${packages[@]}" >&2
 
 folder="${CARGO_TARGET_DIR:-target}/$target/release"
 for binary in "$@"; do
-    # Has an interpreter: would ask for a libc that is not there.
+    # A binary with an interpreter would need a libc that is not there.
     if readelf --program-headers "$folder/$binary" | grep -q INTERP; then
         echo "$0: $folder/$binary is not static" >&2
         exit 1

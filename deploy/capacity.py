@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Measures what a frame costs a cloud decoder: processor seconds and bytes, embedded and in roles over PostgreSQL, NATS and S3,
-and what each further decode process adds. docs/scale.md has what came of it.
+"""Measures what a frame costs a cloud decoder: processor seconds and bytes, embedded and in roles over PostgreSQL, NATS
+and S3, and what each further decode process adds. docs/scale.md has the results.
 
 Processor time is what the kernel counts for each process, so that other work on the machine changes the figures little.
 Needs Linux, what .ci/engines installs, and binaries:
@@ -91,7 +91,7 @@ class Engines:
         versions = glob.glob("/usr/lib/postgresql/*/bin")
         programs = pathlib.Path(max(versions, key=lambda path: int(path.split("/")[-2])))
         data, sockets = self.folder / "postgres", self.folder / "socket"
-        # It does not run as root.
+        # PostgreSQL does not run as root.
         user = {}
         if os.getuid() == 0:
             entry = pwd.getpwnam("postgres")
@@ -155,7 +155,7 @@ class Cloud:
 
 
 def load(args, cloud, frames):
-    """So many frames, more or less; gives how many it were."""
+    """Sends about so many frames; returns their number."""
     command = [args.load, "load", "--cloud", f"http://{cloud.grpc}", "--nodes", "20", "--rate", str(args.rate)]
     command += ["--seconds", str(max(1, round(frames / args.rate))), "--size", args.size, "--json", "-"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
@@ -169,13 +169,13 @@ def summary(cloud):
 
 
 def drained(web):
-    # Seldom: asking is work too.
+    # Rarely, because polling costs processor time too.
     wait("all frames are decoded", lambda: summary(web)["queued"] == 0, 2)
 
 
 def cost(args, name, web, clouds, engines, ingest):
     """Processor seconds a frame of each process, from the first frame's arrival until the last is decoded."""
-    # The first frames pay for connections, buffers and caches.
+    # The first frames also pay for connections, buffers and caches.
     load(args, ingest, 10)
     drained(web)
     watched = {cloud.role: cloud.cpu_s for cloud in clouds}
@@ -214,7 +214,7 @@ def in_roles(args):
 
 
 def replicas(args, count):
-    """Decode processes with a thread each, each on a core, over frames that wait."""
+    """Decode processes with one thread and one core each, over waiting frames."""
     cores = sorted(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
         engines = Engines(stack)
@@ -254,7 +254,7 @@ def main():
     args = parser.parse_args()
     args.load = os.environ.get("PATCHWIRE", args.binaries / "patchwire")
     figures = {"size": args.size, "embedded": [], "in_roles": []}
-    # In turn, so that what else the machine does meanwhile concerns both.
+    # Alternately, so that other work on the machine affects both.
     for _ in range(args.rounds):
         figures["embedded"].append(embedded(args))
         figures["in_roles"].append(in_roles(args))

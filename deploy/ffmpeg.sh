@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copies /usr/bin/ffmpeg and the libraries that it needs into a folder, as they lie here, and where they come from: for an image
-# that has nothing else. Needs readelf (Debian: binutils), so that ffmpeg may be one for another processor.
+# Copies /usr/bin/ffmpeg, the libraries that it needs and their licences into a folder, under the same paths, for an
+# image that contains nothing else. Uses readelf (Debian: binutils), so that ffmpeg may be built for another processor.
 #
 #     [PROCESSOR=aarch64] deploy/ffmpeg.sh FOLDER
 set -eu
@@ -32,7 +32,8 @@ find_library() { # NAME
     exit 1
 }
 
-# Each file is copied under the name by which it is looked for; those in folders of their own go where the loader looks.
+# Each file is copied under the name that the loader looks for; libraries in folders of their own go to the loader's
+# folder.
 mkdir -p "$out/usr/bin" "$out/usr/lib/$triplet"
 cp /usr/bin/ffmpeg "$out/usr/bin/"
 left="$out/usr/bin/ffmpeg"

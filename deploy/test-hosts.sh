@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# What a clean clone is brought up with, with a real Docker engine: `docker compose up` compiles and starts compose.yml; then the two
-# hosts, compose.cloud.yml and compose.edge.yml on networks of their own, with what `patchwire provision` has made: frames in over TLS
-# with a token and from an RTSP camera, seen in the cloud; strangers refused at each door. Everything is removed again.
+# Starts a clean clone with a real Docker engine. First `docker compose up` compiles and starts compose.yml. Then it
+# starts the two hosts, compose.cloud.yml and compose.edge.yml, on networks of their own, with the files that
+# `patchwire provision` made. Frames come in over TLS with a token and from an RTSP camera, and are seen in the cloud;
+# strangers are refused at each port. Everything is removed again.
 #
 #     deploy/test-hosts.sh FOLDER        binaries of the host, for example target/debug
 #
-# There is no registry, and a release takes long: the image with the toolchain is one that hands out FOLDER's binaries for `cargo build`,
-# and the images begin with the host's libraries. All else of Dockerfile is done as it stands. Needs curl, jq, readelf and ffmpeg.
-# Exit codes: 0 passed, 1 failed, 77 there is no Docker engine, so nothing was tested.
+# No registry is needed, and no release build: in place of the toolchain's image there is one whose `cargo build`
+# returns FOLDER's binaries, and the images begin with the host's libraries. The rest of Dockerfile is unchanged. Needs
+# curl, jq, readelf, ffmpeg. Exit codes: 0 passed, 1 failed, 77 there is no Docker engine, so nothing was tested.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binaries="${1:?usage: $0 FOLDER}"
@@ -23,7 +24,7 @@ export PATCHWIRE_TAG="$tag" RUST_IMAGE="patchwire/rust:$tag" BASE_IMAGE="patchwi
 export CLOUD_PORT=0 EDGE_PORT=0 UPLINK_PORT=0 ORIGINALS_SHARE=1 PATCHWIRE_SECRETS="$secrets" NODE=edge-1
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 
-# Newer command lines build with a plugin, which Debian's package does not bring; its own one needs none.
+# Newer Docker clients build with a plugin that Debian's package lacks; the client's own builder needs none.
 if ! docker buildx version > /dev/null 2>&1 && [ -x /usr/bin/docker ]; then
     export PATH="/usr/bin:$PATH"
 fi
@@ -35,7 +36,7 @@ stranger() {
     NODE=edge-2 PATCHWIRE_SECRETS="$work/strange" timeout 300 "${compose[@]}" -f deploy/compose.edge.yml -f "$work/names.yml" \
         -p "$name-stranger" "$@"
 }
-# run COMMAND...: tells what it said where it fails.
+# run COMMAND...: prints the command's output if it fails.
 run() {
     "$@" > "$work/said" 2>&1 || fail "$*: $(tail -n 40 "$work/said")"
 }
@@ -66,7 +67,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' INT TERM
-# For `finish`, whatever fails before there are names.
+# For `finish`, if something fails before these are set.
 echo 'services: {edge: {}}' > "$work/names.yml"
 
 step "a toolchain that hands out $binaries"
@@ -80,7 +81,7 @@ cat > "$work/rust/usr/local/bin/rustup" << 'END'
 #!/bin/sh
 [ "$*" = "target add $(uname -m)-unknown-linux-musl" ]
 END
-# Builds only in a whole workspace, what it is to build where it is to build it.
+# Succeeds only in a complete workspace, and only for the expected package and target.
 cat > "$work/rust/usr/local/bin/cargo" << 'END'
 #!/bin/bash -e
 target="$(uname -m)-unknown-linux-musl"
@@ -91,7 +92,7 @@ done
 mkdir -p "target/$target/release"
 cp /prebuilt/* "target/$target/release"
 END
-# Those binaries are not static; of ffmpeg it tells the truth.
+# FOLDER's binaries are not static; for ffmpeg the output is real.
 cat > "$work/rust/usr/local/bin/readelf" << 'END'
 #!/bin/sh
 case "$*" in target/*) ;; *target/*release*) ;; *) exec /usr/bin/readelf "$@" ;; esac
@@ -194,13 +195,13 @@ refused "a viewer without a token" 401 "$(ask_cloud /api/v1/frames "${status[@]}
 refused "a viewer with a camera's token" 401 \
     "$(ask_cloud /api/v1/frames "${status[@]}" --header "authorization: Bearer $(cat "$secrets/edge-1.camera.token")")"
 ! curl --silent --max-time 20 "http://127.0.0.1:$dashboard/livez" || fail "the cloud answers without TLS"
-# What provisioning made for others opens nothing here.
+# Credentials that were provisioned for others are refused here.
 provision strange --node edge-2 --uplink-port "$uplink"
 refused "a camera with another site's token" 401 \
     "$(ask_edge '/v1/frames?camera=gate' "${post[@]}" --header "authorization: Bearer $(cat "$work/strange/edge-2.camera.token")")"
 
 step "an edge with a stranger's certificate, then one with a stranger's token"
-# Whatever is public it has: the address, the authority's certificate.
+# The stranger has all public data: the address and the authority's certificate.
 cp "$secrets/ca.pem" "$work/strange/edge-2/ca.pem"
 sed -i 's/^\[uplink\]/&\nbackoff_max_ms = 500/' "$work/strange/edge-2/edge-node.toml"
 provision secrets --node edge-2 --uplink-port "$uplink"

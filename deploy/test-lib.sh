@@ -53,14 +53,14 @@ hardened() { # SERVICE
         and (.HostConfig.SecurityOpt | index("no-new-privileges:true") != null)' > /dev/null || fail "$1 is not hardened"
 }
 
-# Prints what is left of a project.
+# Prints the remains of a project.
 left_of() { # PROJECT
     docker ps --all --quiet --filter "label=com.docker.compose.project=$1"
     docker volume ls --quiet --filter "label=com.docker.compose.project=$1"
     docker network ls --quiet --filter "label=com.docker.compose.project=$1"
 }
 
-# Where a container's port is published; fails if that is not on the loopback interface.
+# Prints the address at which a container's port is published; fails if it is not on the loopback interface.
 address() { # CONTAINER PORT
     docker port "$1" "$2/tcp" | grep '^127\.0\.0\.1:'
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Brings compose.scale.yml up with a real Docker engine: frames in through the balancer, measured; an ingest process, a
-# decode process and a NATS server killed; a third decode process; then everything is removed. PostgreSQL, NATS, HAProxy and
-# the S3 server are the host's (Debian's packages and moto, .ci/engines), in images that behave as the official ones do, so
-# no image registry is needed.
+# decode process and a NATS server killed; a third decode process; then everything is removed. PostgreSQL, NATS, HAProxy
+# and the S3 server are the host's (Debian's packages and moto, .ci/engines), in images that behave as the official ones
+# do, so no image registry is needed.
 #
 #     deploy/test-scale.sh FOLDER        binaries of the host, for example target/debug
 #
@@ -37,7 +37,7 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-# Where a service with one container listens.
+# Prints the address of a service with one container.
 at() { # SERVICE PORT
     address "$(containers "$1")" "$2"
 }

@@ -40,7 +40,7 @@ all_measured() {
 }
 
 demo_seen() {
-    # Not the newest frame, which always waits on a slow machine.
+    # Not the newest frame, which always waits for a decoder on a slow machine.
     cloud '/api/v1/frames?camera=demo&state=decoded&limit=1' | jq --exit-status '.frames | length == 1' > /dev/null
 }
 
@@ -83,7 +83,7 @@ within 60 all_measured
 
 step "two edges"
 export EDGE_SPOOL=
-# Compose hands the volumes of an old container to its successors.
+# Compose passes the volumes of an old container to its successors.
 "${compose[@]}" rm --stop --force edge > /dev/null 2>&1
 timeout 180 "${compose[@]}" up -d --no-build --scale edge=2 cloud edge > /dev/null 2>&1
 within 60 healthy edge 2

@@ -1,9 +1,9 @@
-"""This project's encoder and decoder beside other engines that run the same networks, and image codecs for perspective.
+"""Compares this project's encoder and decoder with other engines that run the same networks, and with image codecs.
 
 ``python bench_peers.py`` measures a frame of 1280x720, on one core and on all:
 
 - the compression and the classification program: `patchwire bench`, and ONNX Runtime int8 on `patchwire export --onnx`
-  (the same bits; what the program prunes is zeros to it);
+  (the same bits; pruned weights are zeros there);
 - the decoder: `patchwire bench`, ONNX Runtime fp32, ONNX Runtime u8s8 as its static quantization makes it, and
   PyTorch in bf16, or in fp32 where the processor has no bf16;
 - JPEG (libjpeg-turbo), WebP and AVIF encoding of the frame, at Pillow's default effort and the bytes of our latents.
@@ -70,7 +70,7 @@ def seconds_of(work: engines.Run, span: float) -> float:
 
 
 def ours(span: float) -> dict[tuple[str, int], tuple[str, float]]:
-    """What `patchwire bench` measures: for each task and number of threads, the fastest path and its rate."""
+    """The results of `patchwire bench`: for each task and number of threads, the fastest path and its rate."""
     report = json.loads(engines.patchwire("bench", "--networks", "--seconds", max(1, round(span)), "--json", "-"))
     patches = -(-WIDTH // 32) * -(-HEIGHT // 32)
     found = {}
@@ -86,14 +86,14 @@ def ours(span: float) -> dict[tuple[str, int], tuple[str, float]]:
 
 
 def encoder(model: Path, threads: int, pixels: np.ndarray) -> engines.Run:
-    """ONNX Runtime on all patches of a frame, in batches of the size it likes best."""
+    """ONNX Runtime on all patches of a frame, in batches of its fastest size."""
     session = engines.session(model, threads)
 
     def run(size: int) -> None:
         for start in range(0, len(pixels), size):
             session.run(None, {"pixels": pixels[start : start + size]})
 
-    # The first run of a size also makes room for it.
+    # The first run of a size also allocates its memory.
     timed = {size: min(seconds_of(partial(run, size), 0) for _ in range(3)) for size in BATCHES}
     best = min(timed, key=timed.get)
     return partial(run, best)
@@ -123,7 +123,7 @@ def psnr(picture: np.ndarray, reference: np.ndarray) -> float:
 
 
 def contenders(folder: Path, image: Image.Image, threads: Sequence[int]) -> tuple[list[tuple[Row, engines.Run]], dict]:
-    """The other engines, and how far the decoder's in less than full precision are from fp32, in dB."""
+    """The other engines, and the PSNR in dB of less precise decoders against fp32."""
     engines.patchwire("export", "--onnx", folder)
     pixels = engines.patches(image)
     one = engines.session(folder / "compress.onnx")
@@ -193,7 +193,7 @@ def measure(rounds: int, span: float) -> dict:
 
 
 def described(row: Row, mine: dict[tuple[str, int], Row]) -> dict:
-    """A row of the report; `ours` is how many times as fast ours is, of codecs our encoder on as many threads."""
+    """A row of the report; `ours` is our speed relative to it (for codecs, our encoder's with as many threads)."""
     task = "compression" if row.task == "image codec" else row.task
     ratio = mine[task, row.threads].rate / row.rate
     return {

@@ -7,7 +7,7 @@ pub(crate) use daemon::clock::now_ms;
 /// Milliseconds of a day.
 pub(crate) const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Milliseconds since the first call. For waits within this process: unlike the wall clock, it is never set.
+/// Milliseconds since the first call, for waits within this process. Unlike the wall clock, this clock is never set.
 pub(crate) fn steady_ms() -> i64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = START.get_or_init(Instant::now);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::store::stored_frame::ContentDigest;
 
-/// Where a frame is on its way from ingest to reconstruction.
+/// Progress of a frame from ingest to reconstruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FrameState {
@@ -74,7 +74,7 @@ pub struct Quality {
     pub ssim: Option<f64>,
     /// On luma; absent without an original or when a side is too small for five scales.
     pub ms_ssim: Option<f64>,
-    /// Gradient across patch borders over that inside; absent when no border is inside the frame.
+    /// Gradient across patch borders, divided by that inside patches; absent when the frame has no inner border.
     pub seam_ratio: Option<f64>,
     /// The original's own seam ratio.
     pub original_seam_ratio: Option<f64>,
@@ -113,12 +113,12 @@ pub struct NewFrame {
     pub original_type: Option<String>,
     /// Nanoseconds that the encoder took.
     pub encode_ns: u64,
-    /// Bytes of the frame as the camera sent it; 0 when the edge did not tell.
+    /// Bytes of the frame as the camera sent it; 0 if the edge node did not report them.
     pub source_bytes: u64,
     /// How often each bit of a patch is set over the frame's patches, from 0 (never) to 255 (always); empty without
     /// latents.
     pub latent_shares: Vec<u8>,
-    /// The same of the first bits in a coarse grid over the frame.
+    /// The same for the first bits, in a coarse grid over the frame.
     pub scene_grid: Vec<u8>,
     /// Bytes of the message that brought the frame; 0 for a frame from before they were counted.
     pub wire_bytes: u64,
@@ -126,7 +126,7 @@ pub struct NewFrame {
     pub original_bytes: u64,
     /// Of these, the label.
     pub label_bytes: u64,
-    /// CRC-32C of the original's RGB pixels as the edge node decoded them, where it told.
+    /// CRC-32C of the original's RGB pixels as the edge node decoded them, if it sent one.
     pub original_crc32c: Option<u32>,
     /// SHA-256 of the frame's content; absent for a frame from before it was kept.
     pub digest: Option<ContentDigest>,
@@ -182,7 +182,7 @@ impl NewFrame {
     }
 }
 
-/// When and how long the cloud worked on a reconstruction.
+/// Times of the cloud's work on a reconstruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Nanoseconds that the decoder took.
@@ -191,7 +191,7 @@ pub struct Work {
     pub measure_ns: u64,
     /// Nanoseconds that writing the pictures took, compression included.
     pub store_ns: u64,
-    /// When all of it was done, milliseconds since the Unix epoch; 0 before that.
+    /// End of the work, milliseconds since the Unix epoch; 0 before that.
     pub finished_ms: i64,
 }
 
@@ -204,11 +204,11 @@ pub struct Frame {
     pub state: FrameState,
     /// Why decoding failed, empty otherwise.
     pub failure: String,
-    /// Decodings that came to an end, well or not; of a claimed frame, the one under way included.
+    /// Decodings that ended, with or without success; of a claimed frame, including the current one.
     pub attempts: u32,
-    /// Times that a decoding was begun and has not ended, the one under way included.
+    /// Decodings that began and have not ended, including the current one.
     pub begun: u32,
-    /// Of these, times that it was the only one under way in a process that had decoded other frames.
+    /// Of these, decodings that ran alone in a process that had decoded other frames.
     pub deaths: u32,
     /// Set once decoded.
     pub quality: Option<Quality>,
@@ -231,7 +231,7 @@ impl Frame {
         }
     }
 
-    /// As a worker has it, whose attempt counts.
+    /// The frame as a worker has it, with this attempt counted.
     pub(crate) fn under_way(mut self) -> Self {
         self.attempts = self.attempts.saturating_add(1);
         self

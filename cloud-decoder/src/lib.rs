@@ -1,9 +1,11 @@
-//! The cloud side of Patchwire: takes encoded frames, keeps them, rebuilds full frames from their latents, measures them and shows them.
+//! The cloud side of Patchwire: takes encoded frames, keeps them, rebuilds full frames from their latents, measures
+//! them and shows them.
 //!
-//! A frame's way: [`ingest`] checks it, [`store`] makes it durable (objects, then its row), and the ack goes out. A worker of [`decode`]
-//! takes it from the store's queue, rebuilds and measures it, and the store records the outcome. Each change of a row reaches the
-//! watchers of [`http`] and [`grpc`] through the store's change feed. [`analysis`] watches cameras by their frames, [`maintenance`]
-//! removes and mends, [`cluster`] connects the processes of one service. [`service`] builds all of it.
+//! A frame's way: [`ingest`] checks it, [`store`] makes it durable (objects, then its row), and the ack goes out. A
+//! worker of [`decode`] takes it from the store's queue, rebuilds and measures it, and the store records the outcome.
+//! Each change of a row reaches the watchers of [`http`] and [`grpc`] through the store's change feed. [`analysis`]
+//! watches cameras by their frames, [`maintenance`] removes old frames and repairs, [`cluster`] connects the processes
+//! of one service. [`service`] builds all of it.
 #![forbid(unsafe_code)]
 
 pub mod alarm;

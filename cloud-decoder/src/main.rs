@@ -48,7 +48,8 @@ struct Args {
 enum CloudCommand {
     #[command(flatten)]
     Service(Command),
-    /// Give frames their rows again whose objects are there, in a catalogue that is new or was restored from a backup
+    /// Make the missing rows of frames whose objects are there, in a catalogue that is new or was restored from a
+    /// backup
     Adopt,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the process can do the work of its role, as the HTTP probes and gRPC health tell it.
+//! Whether the process can do the work of its role, as the HTTP probes and gRPC health report it.
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::config::Role;
 
-/// Services whose health follows readiness, and the role that has them; the empty name is the server as a whole.
+/// Services whose health follows readiness, and their roles; the empty name is the server as a whole.
 const SERVICES: [(&str, Option<Role>); 3] = [
     ("", None),
     ("patchwire.v1.Uplink", Some(Role::Ingest)),
@@ -21,7 +21,7 @@ pub(crate) enum Readiness {
     Broken(String),
 }
 
-/// Tells that the service is ready until it is to stop.
+/// Reports the service as ready until it must stop.
 pub(crate) async fn serve_until(
     ready: watch::Sender<Readiness>,
     health: Health,

@@ -32,7 +32,7 @@ use crate::{
     store::{self, FrameStore},
 };
 
-/// How long a shutdown may take.
+/// Longest time for a shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Most event streams and gRPC watchers at once.
 const MAX_WATCHERS: usize = 256;
@@ -51,7 +51,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the service ends by itself, which it only does when something broke.
+    /// Waits until the service ends by itself, which only happens after a failure.
     pub async fn ended(&mut self) -> anyhow::Error {
         loop {
             match self.tasks.join_next().await {
@@ -264,7 +264,7 @@ impl Service<'_> {
         self.spawn(http::serve(listener, acceptor, app));
     }
 
-    /// Serves gRPC, not ready yet.
+    /// Serves gRPC, with its health not ready yet.
     async fn serve_grpc(&mut self, listener: TcpListener, acceptor: Acceptor) -> Health {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let role = self.config.role;
@@ -323,7 +323,7 @@ impl Service<'_> {
         )
     }
 
-    /// Tells that the service is ready, with workers that decode where the role does.
+    /// Starts the decode workers if the role has any, and reports the service as ready.
     fn decode(&mut self, ready: watch::Sender<Readiness>, health: Health) -> anyhow::Result<()> {
         let stop = self.stop.clone();
         if !self.config.role.does(Role::Decode) {
@@ -364,7 +364,7 @@ async fn warm_up_then_decode(
         Err(_) => Some("it panicked".to_owned()),
     };
     if let Some(problem) = problem {
-        // The API goes on: decoded frames can be looked at, and new frames are queued.
+        // The API continues: decoded frames can be viewed, and new frames are queued.
         tracing::error!(problem, "the warm-up frame did not decode");
         let broken = format!("the decoder does not work: {problem}");
         ready.send_replace(Readiness::Broken(broken));

@@ -253,7 +253,7 @@ async fn a_camera_that_begins_to_see_something_else_drifts() {
     let gate = &moved["cameras"][0];
     let sentence = gate["sentence"].as_str().expect("a sentence");
     assert!(
-        sentence.starts_with("gate sees something else"),
+        sentence.starts_with("The scene of gate has changed"),
         "{sentence}"
     );
     let cameras = cloud.json("/api/v1/cameras").await;

@@ -1,4 +1,4 @@
-"""``python -m patchwire_training COMMAND``: CIFAR-10's official binary files, checked, and each shipped model from nothing."""
+"""``python -m patchwire_training COMMAND``: fetches CIFAR-10, and trains each shipped model from nothing."""
 
 import argparse
 from pathlib import Path

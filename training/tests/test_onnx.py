@@ -1,4 +1,4 @@
-"""What ``patchwire export --onnx`` writes computes in ONNX Runtime what the chip and the decoder do."""
+"""In ONNX Runtime the exports of ``patchwire export --onnx`` compute the same as the chip and the decoder."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The peers keep their budgets, and what peers.json names is there."""
+"""The peers keep their budgets, and the files that peers.json names exist."""
 
 import json
 

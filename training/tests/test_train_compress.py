@@ -16,7 +16,7 @@ from patchwire_training.models.fast_decoder import FastDecoder
 
 
 def stored(weight):
-    """As a decoder's file has it."""
+    """The values as a decoder's file stores them."""
     return weight.half().float() if weight.ndim == 2 else weight
 
 

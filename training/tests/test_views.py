@@ -1,4 +1,4 @@
-"""Views of images, and a teacher's word about them."""
+"""Views of images, and a teacher's logits for them."""
 
 import torch
 

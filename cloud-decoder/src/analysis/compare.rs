@@ -1,6 +1,6 @@
 //! A reconstruction beside its original: the error of each patch, and what JPEG makes of the same bytes.
 //!
-//! Made when somebody looks, one picture at a time, so that many who look slow nobody down but themselves.
+//! Comparisons are made on request, one at a time, so that many requests delay only each other.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) enum CompareError {
     Broken,
 }
 
-/// Where comparisons are made, one at a time.
+/// Makes comparisons, one at a time.
 #[derive(Clone)]
 pub(crate) struct Comparisons {
     slot: Arc<Semaphore>,
@@ -93,7 +93,7 @@ impl Comparisons {
         let slot = self.slot.clone().acquire_owned().await;
         let slot = slot.map_err(|_| CompareError::Broken)?;
         let work = move || {
-            // Held to the end of the work, also when nobody waits for it any more.
+            // Held until the work ends, even if the request is gone.
             let _slot = slot;
             work()
         };
@@ -109,7 +109,7 @@ impl Picture {
     }
 }
 
-/// Of two RGB pictures of one size.
+/// The quality of one RGB picture against another of the same size.
 fn patch_errors(a: &[u8], b: &[u8], width: u32) -> Vec<f32> {
     let (stride, side) = (width as usize * 3, PATCH as usize);
     let columns = width.div_ceil(PATCH) as usize;
@@ -154,8 +154,8 @@ fn best_jpeg(rgb: &[u8], size: (u32, u32), bytes: usize) -> Result<SameSize, Com
     })
 }
 
-/// Progressive, colour at half the resolution and Huffman tables of its own, as JPEG does best at few bits. The sequential
-/// kind has a scan for each channel with such tables, which the decoder here reads wrongly.
+/// Encodes a progressive JPEG with colour at half the resolution and optimized Huffman tables, which is best at few
+/// bits. With such tables, a sequential JPEG has a scan per channel, which the decoder here reads wrongly.
 fn jpeg(rgb: &[u8], (width, height): (u32, u32), quality: u8) -> Result<Vec<u8>, CompareError> {
     let mut data = Vec::new();
     let mut encoder = Encoder::new(&mut data, quality);
@@ -197,7 +197,7 @@ mod tests {
         assert!(made.jpeg.len() <= bytes);
         let next = jpeg(&rgb, (256, 192), made.quality + 1).expect("JPEG");
         assert!(next.len() > bytes, "quality {} fits too", made.quality + 1);
-        // As good as it looks, or its own decoder did not understand it.
+        // A low value would mean that our decoder misread the JPEG.
         assert!(made.measured.psnr_db > 30.0, "{:?}", made.measured);
     }
 

@@ -1,13 +1,14 @@
-//! Scene changes: whether a camera still sees what it usually sees, by its latents alone.
+//! Scene changes: whether a camera still sees its usual scene, judged by its latents alone.
 //!
-//! Frames are looked at in blocks of [`BLOCK`]. A block is the mean of its frames' [`Shares`](super::scene::Shares). The
-//! usual scene is the median of earlier blocks, spread over a long time, and their median absolute deviation. The distance of a
-//! block is the root mean square of its deviations from the median in units of that spread, once over the grid and once over the
-//! whole frame; the larger counts. 1 is usual. A block farther than [`LIMIT`] is a change: from then on nothing is learned until
-//! a block is within [`BACK`] again, or until somebody acknowledges that the new scene is right. It is then usual as well.
+//! Frames are judged in blocks of [`BLOCK`]. A block is the mean of its frames' [`Shares`](super::scene::Shares). The
+//! usual scene is the median of earlier blocks, spread over a long time, and their median absolute deviation. The
+//! distance of a block is the root mean square of its deviations from the median in units of that spread, once over the
+//! grid and once over the whole frame; the larger counts. 1 is usual. A block farther than [`LIMIT`] is a change: from
+//! then on nothing is learned until a block is within [`BACK`] again, or until somebody accepts the new scene, which is
+//! then usual as well.
 //!
-//! `LIMIT` and the floors were chosen on the first 300 frames of a fixed street camera, which reach 0.9, and on the same frames
-//! covered, darkened, blurred, mirrored and shifted, none of which stays below 2.2.
+//! `LIMIT` and the floors were chosen on the first 300 frames of a fixed street camera, which reach 0.9, and on the
+//! same frames covered, darkened, blurred, mirrored and shifted, none of which stays below 2.2.
 
 use std::cmp::Reverse;
 
@@ -22,29 +23,29 @@ pub(crate) const BLOCK: usize = 16;
 const LEARNED: usize = 3;
 /// Frames before the first judgement.
 pub(crate) const NEEDED: usize = BLOCK * LEARNED;
-/// Blocks that are remembered of a scene.
+/// Blocks that are kept per scene.
 const REMEMBERED: usize = 32;
 /// Scenes that are usual, for example by day and by night.
 const SCENES: usize = 4;
-/// Distances that are kept to be shown.
+/// Distances that are kept for display.
 const SHOWN: usize = 48;
 /// Distance from which on a scene has changed, and below which it is back.
 pub(crate) const LIMIT: f64 = 1.75;
 const BACK: f64 = 1.4;
-/// Smallest spread of a share, of 1: in a cell few patches make it coarse.
+/// Smallest spread of a share (a share is 0 to 1). Shares are coarse in cells with few patches.
 const CELL_FLOOR: f64 = 0.06;
 const WHOLE_FLOOR: f64 = 0.02;
 /// The median absolute deviation of a normal distribution is its standard deviation over this.
 const NORMAL: f64 = 1.4826;
-/// Deviations of one share count up to so many spreads.
+/// Limit of one share's deviation, in spreads.
 const CLIP: f64 = 4.0;
 
-/// A frame as far as its scene goes.
+/// The parts of a frame that describe its scene.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sight {
     /// When the frame was captured, milliseconds since the Unix epoch.
     pub(crate) captured_ms: i64,
-    /// The program and the size: frames of others are another view.
+    /// The program and the size. Frames of another program or size cannot be compared.
     pub(crate) view: View,
     /// Shares in the grid, then over the whole frame; see [`Shares`](super::scene::Shares).
     pub(crate) grid: Vec<u8>,
@@ -53,7 +54,7 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// `None` of a frame without latents, or from before there was a grid.
+    /// `None` for a frame without latents, or from before grids were kept.
     pub(crate) fn of(frame: &Sighting) -> Option<Self> {
         let side = |length: i64| u32::try_from(length).unwrap_or_default();
         Some(Self {
@@ -90,7 +91,7 @@ struct Block {
 pub(crate) struct Distance {
     /// When its last frame was captured, milliseconds since the Unix epoch.
     pub(crate) captured_ms: i64,
-    /// 1 is usual, [`LIMIT`] too far.
+    /// 1 is the usual spread; [`LIMIT`] and more is a change.
     pub(crate) distance: f64,
 }
 
@@ -105,11 +106,11 @@ pub(crate) enum Judgement {
     Changed(f64),
 }
 
-/// The usual scenes of a camera, and the one that is not if there is one.
+/// The usual scenes of a camera, and the new scene if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scenes {
     view: View,
-    /// At least one, once a block was seen; the one that was seen last is the last.
+    /// Once a block was seen, at least one; the last is the one that was seen last.
     usual: Vec<Vec<Block>>,
     /// Since the scene has changed.
     changed: Option<Vec<Block>>,
@@ -117,8 +118,8 @@ pub(crate) struct Scenes {
 }
 
 impl Scenes {
-    /// Judges the next [`BLOCK`] frames of one view, oldest first, and learns from them. Blocks older than `memory_ms` are
-    /// forgotten.
+    /// Judges the next [`BLOCK`] frames of one view, oldest first, and learns from them. Blocks older than `memory_ms`
+    /// are forgotten.
     pub(crate) fn see(&mut self, frames: &[Sight], memory_ms: i64) -> Judgement {
         let Some(block) = Block::of(frames) else {
             return Judgement::Learning;
@@ -170,7 +171,7 @@ impl Scenes {
         Judgement::Learning
     }
 
-    /// The scene that has come is usual from now on.
+    /// Makes the new scene a usual one.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(scene) = self.changed.take() {
             self.usual.push(scene);
@@ -192,7 +193,7 @@ impl Scenes {
 }
 
 impl Block {
-    /// `None` of no frames.
+    /// `None` without frames.
     fn of(frames: &[Sight]) -> Option<Self> {
         let mean = |shares: fn(&Sight) -> &[u8]| {
             let length = frames.iter().map(|f| shares(f).len()).min().unwrap_or(0);
@@ -216,7 +217,7 @@ impl Block {
     }
 }
 
-/// Root mean square over the shares that all have of the deviation from the median, in spreads.
+/// Root mean square of the deviations from the median, in spreads, over the shares that all blocks have.
 fn distance(block: &[u8], scene: &[Block], shares: fn(&Block) -> &[u8], floor: f64) -> f64 {
     let length = scene.iter().map(|b| shares(b).len()).min().unwrap_or(0);
     let length = length.min(block.len());
@@ -249,7 +250,8 @@ fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Adds a block. Of too many, the one goes whose neighbours are nearest in time, so that what stays covers all of it evenly.
+/// Adds a block. If there are too many, removes the one whose neighbours are nearest in time, so that the others cover
+/// the time evenly.
 fn remember(scene: &mut Vec<Block>, block: Block, memory_ms: i64) {
     let oldest = block.captured_ms.saturating_sub(memory_ms);
     let expired = scene.iter().take_while(|b| b.captured_ms < oldest).count();
@@ -261,7 +263,7 @@ fn remember(scene: &mut Vec<Block>, block: Block, memory_ms: i64) {
                 .captured_ms
                 .saturating_sub(scene[at - 1].captured_ms)
         };
-        // Of equal gaps the newest goes: the first blocks reach back farthest.
+        // Among equal gaps, the newest block is removed: the first blocks reach back farthest.
         let least = (1..scene.len() - 1).min_by_key(|&at| (gap(at), Reverse(at)));
         scene.remove(least.expect("more than two blocks"));
     }

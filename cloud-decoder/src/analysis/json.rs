@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{alarm::Alarm, store::catalogue::LatentSample};
 
-/// A fall of PSNR in dB that is worth telling.
+/// Fall of PSNR in dB from which the sentence mentions it.
 const FALL_DB: f64 = 0.5;
 
 /// The state of a camera's scene.
@@ -54,10 +54,10 @@ pub(crate) struct DriftJson {
 }
 
 impl DriftJson {
-    /// Frames whose quality is looked at.
+    /// Frames whose quality is averaged.
     pub(crate) const FRAMES: u32 = 8 * BLOCK as u32;
 
-    /// Of what was last learned, the newest frames and the standing alarm.
+    /// The judgement by the learned model, the newest frames and the ongoing alarm.
     pub(crate) fn new(
         camera: String,
         model: Option<&[u8]>,
@@ -74,12 +74,12 @@ impl DriftJson {
             ),
             (None, true) => (
                 State::Steady,
-                format!("{camera} sees what it usually sees."),
+                format!("{camera} sees its usual scene."),
             ),
             (None, false) => (
                 State::Learning,
                 format!(
-                    "{camera} is being learned: {frames} of the {NEEDED} frames that a judgement takes."
+                    "The usual scene of {camera} is being learned: {frames} of {NEEDED} frames."
                 ),
             ),
         };

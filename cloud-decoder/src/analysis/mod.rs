@@ -1,4 +1,4 @@
-//! Watches cameras by the frames they send: whether the scene has changed, whether frames still come.
+//! Watches cameras by their frames: whether the scene has changed, and whether frames still come.
 
 mod compare;
 mod drift;

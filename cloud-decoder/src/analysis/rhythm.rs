@@ -1,14 +1,14 @@
-//! How often a camera sends: by the times of its frames, learned.
+//! The usual time between a camera's frames, learned from its frames.
 
 use serde::{Deserialize, Serialize};
 
-/// Gaps between frames that are remembered.
+/// Number of gaps between frames that are kept.
 const GAPS: usize = 128;
-/// Gaps from which an expectation is made.
+/// Number of gaps that an expectation needs.
 const LEARNED: usize = 15;
 /// Share of the gaps that are no longer than expected. Cameras that send in bursts are silent between them.
 const QUANTILE: f64 = 0.95;
-/// A camera is silent after so many of its longest usual gaps: one lost frame is no silence.
+/// A camera is silent after this many times its longest usual gap, so that one lost frame is no silence.
 const PATIENCE: i64 = 3;
 
 /// The gaps between a camera's frames.
@@ -19,7 +19,7 @@ pub(crate) struct Rhythm {
 }
 
 impl Rhythm {
-    /// A frame was captured, after the ones before.
+    /// Adds a frame, which was captured after those before.
     pub(crate) fn beat(&mut self, captured_ms: i64) {
         if let Some(last_ms) = self.last_ms.replace(captured_ms) {
             if self.gaps_ms.len() == GAPS {

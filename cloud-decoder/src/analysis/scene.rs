@@ -1,8 +1,8 @@
 //! A frame described by its latents: how often each bit of a patch is set, over the whole frame and in a coarse grid.
 //!
-//! The shares over the whole frame tell focus and light, and hardly notice a picture that has moved. The grid tells that:
-//! [`COLUMNS`] by [`ROWS`] cells, each with the shares of the first [`BITS`] bits, which stand for the brightest and
-//! coarsest structure of a patch. Small frames have as many cells as patches.
+//! The shares over the whole frame change with focus and light, and hardly with a picture that has moved. The grid
+//! shows that: [`COLUMNS`] by [`ROWS`] cells, each with the shares of the first [`BITS`] bits, which stand for the
+//! brightest and coarsest structure of a patch. Small frames have as many cells as patches.
 
 use patchwire_proto::latent::LatentFrame;
 

@@ -13,7 +13,7 @@ use crate::clock::DAY_MS;
 
 /// Frames of the video.
 const FRAMES: usize = 795;
-/// Those that a test learns from.
+/// Frames that a test learns from.
 const LEARNED: usize = 300;
 /// Changed frames of each kind, in the order of the rows after the video's.
 const COUNT: usize = 48;

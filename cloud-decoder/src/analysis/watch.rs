@@ -22,15 +22,15 @@ use crate::{
     store::catalogue::{AlarmPage, Catalogue, CatalogueError, Learned, Watched, Watchlist},
 };
 
-/// Time between two looks.
+/// Time between two passes.
 const PERIOD: Duration = Duration::from_secs(2);
-/// Every so many looks, old alarms and bytes are forgotten.
+/// After this many passes, old alarms and bytes are deleted.
 const FORGET_EVERY: u32 = 1800;
 /// Days for which bytes and ended alarms are kept.
 const KEPT_DAYS: i64 = 92;
 /// Frames of a camera that are read at once.
 const FRAMES: u32 = 16 * BLOCK as u32;
-/// Most standing alarms that are looked at.
+/// Most ongoing alarms that are read.
 const MAX_STANDING: u32 = 100_000;
 /// Version of the model; a model of another version is learned anew.
 const VERSION: u8 = 1;
@@ -44,7 +44,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// The model that was kept, or an empty one if it is of another version.
+    /// Reads a stored model; an empty one if it is of another version.
     pub(crate) fn read(kept: Option<&[u8]>) -> Self {
         let read = kept.and_then(|bytes| postcard::from_bytes::<Self>(bytes).ok());
         read.filter(|model| model.version == VERSION)
@@ -58,7 +58,7 @@ impl Model {
 /// The watch.
 pub(crate) struct Watch {
     pub(crate) cameras: Watchlist,
-    /// Whose clock counts.
+    /// Has the clock of all processes.
     pub(crate) catalogue: Catalogue,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Analysis,
@@ -67,7 +67,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Watches until `stop`.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
-        // Another process tells the alarms once this one does not watch any more.
+        // When this process stops watching, another one exports the alarms.
         let _told = Told(&self.metrics);
         let mut began_ms = None;
         let mut looked = HashMap::new();
@@ -95,7 +95,7 @@ impl Watch {
             .await
     }
 
-    /// One look at all cameras. `looked` has the last frame up to which each was read.
+    /// One pass over all cameras. `looked` has the last frame up to which each camera was read.
     async fn look(
         &self,
         looked: &mut HashMap<String, i64>,
@@ -110,7 +110,7 @@ impl Watch {
         let alarms = self.cameras.alarms(&standing).await?;
         for alarm in &alarms {
             match cameras.get(alarm.camera.as_str()) {
-                // With its last frame, a camera goes, and so do its alarms.
+                // A camera without frames is removed, with its alarms.
                 None => self.end(alarm.kind, &alarm.camera, now_ms).await?,
                 Some(camera) => self.settle(alarm, camera).await?,
             }
@@ -147,7 +147,7 @@ impl Watch {
         }
     }
 
-    /// Raises an alarm when a camera has been silent for too long. After a start, cameras get time to call again.
+    /// Raises an alarm when a camera has been silent for too long. After a start, cameras get time to send again.
     async fn listen(
         &self,
         camera: &Watched,
@@ -176,7 +176,7 @@ impl Watch {
             .or(camera.expected_ms)
     }
 
-    /// Learns from the frames of a camera that have come, and judges them, a block at a time.
+    /// Learns from a camera's new frames and judges them, a block at a time.
     async fn see(&self, camera: &Watched) -> Result<(), CatalogueError> {
         let name = camera.camera_id.as_str();
         let mut judged_seq = camera.judged_seq.unwrap_or(0);
@@ -230,7 +230,7 @@ impl Watch {
         }
     }
 
-    /// Somebody has said that the new scene of a camera is right.
+    /// Accepts the new scene of a camera.
     async fn accept_scene(&self, camera: &Watched) -> Result<(), CatalogueError> {
         let name = &camera.camera_id;
         if let Some(judged_seq) = camera.judged_seq {
@@ -291,9 +291,9 @@ impl Drop for Told<'_> {
 
 fn changed(camera: &str, distance: f64) -> String {
     format!(
-        "{camera} sees something else: its newest {BLOCK} frames are {distance:.1} usual spreads away from its usual scene, \
-         and {LIMIT} are allowed. Look for a moved, covered or dirty camera, lost focus or new light; if the new scene \
-         is right, acknowledge it."
+        "The scene of {camera} has changed: its newest {BLOCK} frames are {distance:.1} usual spreads away from its usual \
+         scene, and {LIMIT} are allowed. Look for a moved, covered or dirty camera, lost focus or new light; if the new \
+         scene is right, acknowledge the alarm."
     )
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 
-/// Longest that connecting may take, and a request.
+/// Longest time for connecting, and for a request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the server is pinged. After two pings without an answer the connection goes to another server.
 const PING: Duration = Duration::from_secs(3);
 
-/// Messages between processes. Clones share one connection, which is made anew for as long as that takes.
+/// Messages between processes. Clones share one connection, which is opened again whenever it breaks.
 #[derive(Clone)]
 pub(crate) struct Nats {
     client: Client,
@@ -20,8 +20,7 @@ pub(crate) struct Nats {
 impl Nats {
     /// Connects to one of the servers, whose addresses have commas between them.
     ///
-    /// # Errors
-    /// An address is no address, no server can be reached, or it refuses us.
+    /// # Errors An address is invalid, no server can be reached, or it refuses the connection.
     pub(crate) async fn connect(urls: &str) -> anyhow::Result<Self> {
         let addresses: Result<Vec<ServerAddr>, _> =
             urls.split(',').map(|url| url.trim().parse()).collect();
@@ -45,14 +44,14 @@ impl Nats {
         self.client.clone()
     }
 
-    /// Sends to those who listen now. A message that cannot be sent is lost.
+    /// Publishes a message to current subscribers. A message that cannot be sent is lost.
     pub(crate) async fn publish(&self, subject: &'static str, payload: Vec<u8>) {
         if let Err(error) = self.client.publish(subject, payload.into()).await {
             tracing::warn!(%error, subject, "a message cannot be sent");
         }
     }
 
-    /// Returns once all that was published is sent.
+    /// Returns once all published messages are sent.
     pub(crate) async fn flush(&self) {
         if let Err(error) = self.client.flush().await {
             tracing::warn!(%error, "the last messages cannot be sent");

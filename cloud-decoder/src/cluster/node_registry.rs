@@ -1,7 +1,7 @@
-//! The edge nodes that connect, with the programs on their chips and the state of their spools, as far as they tell.
+//! The edge nodes that connect, with the programs on their chips and the reported state of their spools.
 //!
-//! The registry is not kept on disk: after a restart a node is known again once it has connected. Processes that share a NATS server
-//! tell each other their nodes every few seconds.
+//! The registry is not kept on disk: after a restart a node is known again once it has connected. Processes that share
+//! a NATS server tell each other their nodes every few seconds.
 
 use std::{
     collections::HashMap,
@@ -20,29 +20,29 @@ use uuid::Uuid;
 use super::nats::Nats;
 use crate::clock::now_ms;
 
-/// NodeRegistry that are remembered; when there are more, of those that are gone, the one that is gone longest is forgotten.
+/// Most nodes that are kept. Beyond that, the node that has been disconnected longest is forgotten.
 const MAX_NODES: usize = 16_384;
 /// Most nodes of other processes, all together.
 const MAX_TOLD: usize = 131_072;
 
-/// Subject of what processes tell each other of their nodes.
+/// Subject of the messages about nodes.
 const SUBJECT: &str = "patchwire.nodes";
-/// How often that is.
+/// Time between two messages of a process.
 const TELL: Duration = Duration::from_secs(3);
-/// How often nodes are told that have not changed, so that a process that has just begun knows them soon.
+/// Time between two messages about an unchanged node, so that a new process soon knows it.
 const TELL_ALL: u32 = 5;
-/// NodeRegistry of one message.
+/// Most nodes in one message.
 const TOLD_AT_ONCE: usize = 64;
-/// A process that has said nothing for so long is gone, and its nodes with it.
+/// A process that is silent for this long counts as gone, and its nodes too.
 const SILENT: Duration = Duration::from_secs(15);
-/// Most other processes that are remembered.
+/// Most other processes that are kept.
 const MAX_PROCESSES: usize = 64;
 
 /// All nodes. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct NodeRegistry {
     nodes: Arc<Mutex<HashMap<String, Entry>>>,
-    /// Of other processes.
+    /// Nodes of other processes.
     others: Arc<Mutex<HashMap<Uuid, Process>>>,
 }
 
@@ -60,14 +60,14 @@ struct Told {
 }
 
 struct Entry {
-    /// Changed since it was last told.
+    /// Whether it changed since the last message.
     fresh: bool,
     streams: u32,
     version: String,
-    // Not as they came: those share the memory of the whole message.
+    // Copied, because fields of the message share the memory of all of it.
     programs: Vec<ProgramJson>,
     status: Option<NodeStatus>,
-    /// When the node called, or hung up if it is gone.
+    /// When the node connected, or disconnected.
     changed_ms: i64,
 }
 
@@ -119,7 +119,7 @@ struct MemoryJson {
 }
 
 impl NodeRegistry {
-    /// A node has said hello; it is connected until the answer is dropped.
+    /// Registers a node that said hello. It is connected until the returned value is dropped.
     pub(crate) fn called(&self, hello: Hello) -> NodeStream {
         let mut nodes = self.lock();
         if !nodes.contains_key(&hello.node_id) && nodes.len() >= MAX_NODES {
@@ -144,7 +144,7 @@ impl NodeRegistry {
         }
     }
 
-    /// All nodes by name. Of one that several processes know, what the one says to which it is connected, or was last.
+    /// All nodes by name. If several processes know a node, the process that it is or was last connected to counts.
     pub(crate) fn list(&self) -> Vec<NodeJson> {
         let mut nodes: Vec<_> = self.lock().iter().map(NodeJson::from).collect();
         for process in self.others().values() {
@@ -162,7 +162,7 @@ impl NodeRegistry {
         nodes
     }
 
-    /// Tells other processes of this one's nodes and hears of theirs, until `stop`.
+    /// Exchanges nodes with the other processes until `stop`.
     pub(crate) async fn exchange(self, nats: Nats, stop: CancellationToken) -> anyhow::Result<()> {
         let process = Uuid::now_v7();
         let mut told = nats.subscribe(SUBJECT).await?;
@@ -192,7 +192,7 @@ impl NodeRegistry {
                 nodes.push(NodeJson::from((name, &*entry)));
             }
         }
-        // Without nodes it says that the process is alive.
+        // A message without nodes says that the process is alive.
         loop {
             let rest = nodes.split_off(nodes.len().min(TOLD_AT_ONCE));
             let last = rest.is_empty();
@@ -258,7 +258,7 @@ pub(crate) struct NodeStream {
 }
 
 impl NodeStream {
-    /// The node has told how it fares.
+    /// The node has reported its status.
     pub(crate) fn told(&self, status: NodeStatus) {
         if let Some(entry) = self.nodes.lock().get_mut(&self.node) {
             entry.status = Some(status);

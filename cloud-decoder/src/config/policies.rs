@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Section `retention`: what goes first is what arrived first; a frame that waits for the decoder stays.
+/// Section `retention`: frames are removed in the order of their arrival; a frame that waits for a decoder stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Age from arrival at which a frame is removed, in seconds; never when absent.
     pub max_age_s: Option<u64>,
-    /// Most bytes of all frames' objects; any number when absent.
+    /// Maximum bytes of all frames' objects; no limit when absent.
     pub max_bytes: Option<u64>,
 }
 
@@ -37,14 +37,15 @@ impl Retention {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Analysis {
-    /// Time in seconds over which a camera's usual scene is learned. Longer than a day, so that night and day are both usual.
+    /// Time in seconds over which a camera's usual scene is learned. It should be longer than a day, so that night and
+    /// day are both usual.
     pub memory_s: u64,
-    /// Time in seconds without a frame after which a camera is silent at the earliest, and after three times its longest usual
-    /// time between two frames.
+    /// Shortest time in seconds without a frame after which a camera counts as silent. It must also exceed three times
+    /// the camera's longest usual time between two frames.
     pub silence_s: f64,
-    /// That longest usual time of any camera in seconds; learned from each camera when absent.
+    /// Longest usual time between two frames of any camera, in seconds; learned for each camera when absent.
     pub interval_s: Option<f64>,
-    /// The same of single cameras, by name.
+    /// Longest usual time for single cameras, by name.
     pub intervals_s: BTreeMap<String, f64>,
 }
 

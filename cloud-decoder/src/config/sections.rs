@@ -27,7 +27,7 @@ pub struct Catalogue {
 pub struct Queue {
     /// Addresses of NATS servers with JetStream, with commas between them; the catalogue's own rows when absent.
     pub url: Option<String>,
-    /// Frames in NATS at which no more are taken from edge nodes.
+    /// Number of frames in NATS from which no more are accepted from edge nodes.
     pub max_frames: u64,
 }
 
@@ -58,7 +58,7 @@ pub struct Http {
     /// Address to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
-    /// Proxies in front of it, `ADDRESS` or `ADDRESS/BITS`: requests that come from them count for the address in their
+    /// Proxies in front of the service, `ADDRESS` or `ADDRESS/BITS`. Their requests count for the client in their
     /// `X-Forwarded-For`.
     pub trusted_proxies: Vec<Network>,
 }
@@ -70,23 +70,23 @@ pub struct Grpc {
     /// Address to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "daemon::config::listen")]
     pub listen: SocketAddr,
-    /// PEM certificates, one of which must have signed each client's: mutual TLS. None is asked of clients when absent.
+    /// CA certificates (PEM) that verify clients (mutual TLS); clients need no certificate when absent.
     pub client_ca: Option<PathBuf>,
-    /// Largest message taken, in bytes.
+    /// Largest accepted message in bytes.
     pub max_message_bytes: usize,
-    /// Most frames of one stream in flight without an ack.
+    /// Maximum frames of one stream without an ack.
     pub window: u32,
-    /// Most uplink streams at once, which is one a node.
+    /// Maximum uplink streams at once; each node has one.
     pub max_streams: usize,
-    /// Frames a second that one node may send, on average; any number when absent. One that sends more is read no
-    /// faster.
+    /// Maximum frames per second of one node, on average; no limit when absent. The service reads no faster from a node
+    /// that sends more.
     pub node_rate: Option<f64>,
-    /// Frames that one node may send at once before `node_rate` holds it back.
+    /// Frames that one node may send at once before `node_rate` applies.
     pub node_burst: u32,
-    /// Age at which a connection takes no more calls and an uplink stream is asked to come again, in seconds; of
-    /// streams a tenth more or less, so that they do not all come at once.
+    /// Age in seconds from which a connection takes no more calls and an uplink stream is asked to reconnect; for
+    /// streams a tenth more or less, so that not all reconnect at once.
     pub max_connection_age_s: u64,
-    /// Longest that a stream which was asked to come again may take, in seconds.
+    /// Time in seconds that a stream has to reconnect when it is asked to.
     pub connection_grace_s: u64,
     /// Age at which a connection without a call is closed, in seconds.
     pub idle_timeout_s: u64,
@@ -98,13 +98,13 @@ pub struct Grpc {
 pub struct Decode {
     /// Frames decoded at the same time.
     pub workers: usize,
-    /// Threads that they share; 0 means one a core.
+    /// Threads that the workers share; 0 means one per core.
     pub threads: usize,
     /// The small embedded decoder in place of the large one.
     pub fast: bool,
-    /// Times that a frame is tried before it is given up.
+    /// Attempts to decode a frame before it fails.
     pub max_attempts: u32,
-    /// Largest frame taken, width times height; the decoder's memory grows with it.
+    /// Largest accepted frame, width times height; the decoder's memory grows with it.
     pub max_pixels: u64,
 }
 

@@ -29,7 +29,7 @@ pub struct Config {
     pub insecure: bool,
     /// Certificate of both servers.
     pub tls: Tls,
-    /// Tokens of those who may use them.
+    /// Tokens of nodes and viewers.
     pub auth: Auth,
     /// Dashboard and HTTP API.
     pub http: Http,
@@ -37,11 +37,11 @@ pub struct Config {
     pub grpc: Grpc,
     /// Folder of the embedded catalogue and the objects, created if missing.
     pub data_dir: PathBuf,
-    /// Where rows are kept.
+    /// Database of the rows.
     pub catalogue: Catalogue,
     /// The decode queue.
     pub queue: Queue,
-    /// Where bytes are kept.
+    /// Store of the objects.
     pub objects: Objects,
     /// Decoder weights (`.safetensors`); the embedded ones when absent.
     pub decoder: Option<PathBuf>,
@@ -66,11 +66,11 @@ pub enum Role {
     /// All of it.
     #[default]
     All,
-    /// Takes frames from edge nodes.
+    /// Receives frames from edge nodes.
     Ingest,
-    /// Decodes them.
+    /// Decodes frames.
     Decode,
-    /// Shows them.
+    /// Shows frames.
     Web,
 }
 
@@ -128,7 +128,7 @@ impl Config {
         Ok(Self::load_with_origins(file, environment, flags)?.0)
     }
 
-    /// The same, with where each value came from.
+    /// The same, with the origin of each value.
     ///
     /// # Errors
     /// Those of [`load`](Self::load).

@@ -1,5 +1,5 @@
-//! Which decodings run beside others. A decoding that was cut short by the end of a process runs alone, so that it is known which frame
-//! ends a process, should one do so.
+//! Isolation of decodings. A frame whose decoding was cut short by the end of a process is decoded alone, so that a
+//! frame which ends processes can be identified.
 
 use std::sync::{
     Arc,

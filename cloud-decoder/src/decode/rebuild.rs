@@ -79,7 +79,7 @@ pub(super) fn rebuild(
     })
 }
 
-/// The quality of a reconstruction; without an original, its seams alone.
+/// The quality of a reconstruction; without an original, only its seam ratio.
 fn measure(
     original: Option<&[u8]>,
     rgb: &[u8],

@@ -9,7 +9,7 @@ use purenet::Decoder;
 /// Extension of the files in the folder of further decoders.
 const EXTENSION: &str = "safetensors";
 
-/// No installed decoder takes these latents. The sentence is a frame's failure until there is one.
+/// No installed decoder takes these latents. A frame fails with this sentence until there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no decoder for program {} at {bits} bits a patch is installed", hex::encode(.program))]
 pub(crate) struct NoDecoder {
@@ -19,13 +19,14 @@ pub(crate) struct NoDecoder {
 
 /// All decoders, loaded.
 pub(crate) struct Decoders {
-    /// The one that was configured on its own, or else an embedded one.
+    /// The configured decoder, or else an embedded one.
     pub(crate) main: Arc<Decoder>,
     by_program: BTreeMap<[u8; 32], Arc<Decoder>>,
 }
 
 impl Decoders {
-    /// Loads `main`, or in its place an embedded decoder, the `fast` one or the large, and every decoder in the folder `further`.
+    /// Loads `main`, or in its place an embedded decoder, the `fast` one or the large, and every decoder in the folder
+    /// `further`.
     ///
     /// # Errors
     /// A file that cannot be read or is no decoder, or two decoders for one program.

@@ -27,9 +27,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(250);
 /// Pause after a disk or a server failed, which is not the frame's fault.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
-/// Times in a row that the process may end while it decodes a frame and nothing else, having decoded others before.
+/// Times in a row that a process may end while it decodes only this frame, after it has decoded others.
 const LETHAL: u32 = 20;
-/// Pause before a frame whose decoding was cut short is looked at again, where others wait.
+/// Pause before a frame whose decoding was cut short is tried again, if other frames wait.
 const OTHERS_FIRST: Duration = Duration::from_secs(5);
 /// Times that a damaged object is read, and the pause before the second time, doubled for each further one.
 const READS: u32 = 3;
@@ -50,7 +50,7 @@ pub(crate) struct Worker {
 struct Decoded {
     quality: Quality,
     work: Work,
-    /// Of the pictures.
+    /// Bytes of the pictures.
     bytes: u64,
 }
 
@@ -77,7 +77,7 @@ impl Worker {
         while !stop.is_cancelled() {
             if let Err(error) = self.decode_next(&stop).await {
                 tracing::error!(%error, "decode queue");
-                // Nothing is lost by either.
+                // No frame is lost by that.
                 timeout(PAUSE, stop.cancelled()).await.ok();
             }
         }
@@ -126,7 +126,8 @@ impl Worker {
         self.record(claim, outcome, stop).await
     }
 
-    /// Records the outcome, as often as it takes: a claim without an outcome would hold the frame until it lapses.
+    /// Records the outcome, and repeats this until it succeeds: a claim without an outcome would hold the frame until
+    /// it lapses.
     async fn record(
         &self,
         claim: Claim,
@@ -149,7 +150,7 @@ impl Worker {
         }
     }
 
-    /// Records the outcome of an attempt, or gives the frame back. Whether the frame is done with.
+    /// Records the outcome of an attempt, or gives the frame back to the queue. Returns whether the frame is finished.
     async fn try_record(
         &self,
         claim: &Claim,
@@ -183,7 +184,7 @@ impl Worker {
         Ok(false)
     }
 
-    /// Reads a frame's objects, again when they are damaged, for a server may have sent something else.
+    /// Reads a frame's objects. Damaged ones are read again, because the damage may come from the transfer.
     async fn read(&self, frame: &Frame) -> Result<(LatentFrame, Option<Original>), ReadError> {
         let mut pause = READ_AGAIN;
         for reading in 1.. {

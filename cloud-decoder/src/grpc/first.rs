@@ -1,5 +1,5 @@
-//! The first message of an uplink is a hello, and small: a larger one is refused by what its head announces, before
-//! anything of it is kept.
+//! Bounds the first message of an uplink, the hello. A larger one is refused by the length in its head, before any of
+//! it is stored.
 
 use futures::StreamExt as _;
 use http_body_util::{BodyStream, StreamBody};
@@ -10,10 +10,10 @@ use tonic::{Status, body::Body, codegen::http};
 const UPLINK: &str = "/patchwire.v1.Uplink/Stream";
 /// Bytes in front of each message: whether it is compressed, and its length.
 const HEAD: usize = 5;
-/// Most bytes of the first message: a hello, what is around it, and fields that nodes to come may add.
+/// Most bytes of the first message: a hello, its envelope, and fields that later versions may add.
 const MOST: usize = MAX_HELLO_BYTES + 64 + CHECKSUM_BYTES;
 
-/// The request, of which the first message is bounded if it is for the uplink.
+/// Bounds the first message of the request if it is for the uplink.
 pub(super) fn bounded(request: http::Request<Body>) -> http::Request<Body> {
     if request.uri().path() != UPLINK {
         return request;

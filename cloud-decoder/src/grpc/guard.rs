@@ -1,4 +1,4 @@
-//! Asks for tokens before a call is answered or a message of it read.
+//! Checks tokens before a call is answered or a message of it is read.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tonic::{Request, Status, service::Interceptor};
 use super::idle::Calls;
 use crate::{auth::Caller, metrics::Metrics};
 
-/// Lets in calls with a token of one kind.
+/// Admits calls with a token of one kind.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) gate: Authenticator,

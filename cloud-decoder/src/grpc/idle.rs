@@ -1,8 +1,9 @@
-//! Connections on which nobody calls are closed, and those that are too old, and those of strangers for others.
+//! Closes connections without calls, connections that are too old, and connections of strangers when others need their
+//! slots.
 //!
-//! HTTP/2 pings find out whether the other side is there, not whether it wants anything: a client that answers them and
-//! never opens a stream would hold its connection for good. So would one that watches the service's health, which anyone
-//! may and which never ends: that is no call here.
+//! HTTP/2 pings show that the other side is alive, not that it needs the connection: a client that answers them and
+//! never opens a stream would hold its connection for good. So would one that watches the service's health, which
+//! anyone may do and which never ends. A health watch therefore does not count as a call.
 
 use std::{
     io,
@@ -33,19 +34,19 @@ use super::first;
 
 /// Path of the call that never ends by itself and that anyone may make.
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
-/// Most of these on one connection.
+/// Most health watches on one connection.
 const MAX_HEALTH_WATCHES: usize = 4;
 
 /// When a connection ends, whatever its client does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
-    /// Without a call.
+    /// Longest time without a call.
     pub(super) idle: Duration,
-    /// With calls, too.
+    /// Longest age, calls or not.
     pub(super) age: Duration,
 }
 
-/// The calls of one connection, and its place.
+/// The calls of one connection, and its slot.
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     state: Arc<Mutex<State>>,
@@ -60,14 +61,14 @@ struct State {
     quiet_since: Instant,
 }
 
-/// A call that is under way.
+/// A call in progress.
 struct Call {
     calls: Calls,
     watch: bool,
 }
 
 impl Calls {
-    /// Counts a call; none if it is a health watch and there are too many.
+    /// Counts a call. `None` if it is a health watch and there are too many.
     fn begin(&self, watch: bool) -> Option<Call> {
         let mut state = self.state();
         match watch {
@@ -80,7 +81,7 @@ impl Calls {
         Some(Call { calls, watch })
     }
 
-    /// A call of this connection came from somebody known.
+    /// Notes that a call of this connection was authorized.
     pub(super) fn known(&self) {
         self.pass.authenticated();
     }
@@ -102,7 +103,7 @@ impl Drop for Call {
     }
 }
 
-/// A connection that holds its place until it is to end.
+/// A connection that holds its slot until it ends.
 pub(super) struct Connection {
     stream: Stream,
     calls: Calls,
@@ -135,7 +136,8 @@ impl Connection {
         }
     }
 
-    /// Ready when the connection has to end, and why. It is asked whenever the connection reads or writes, and wakes it.
+    /// Ready, with the reason, when the connection must end. It is polled whenever the connection reads or writes, and
+    /// wakes it.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<&'static str> {
         if self.evicted.as_mut().poll(context).is_ready() {
             return Poll::Ready("its place was needed");

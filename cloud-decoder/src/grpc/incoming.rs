@@ -16,8 +16,8 @@ use super::idle::{Connection, Ends};
 /// Longest that a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepts until `stop`, as many at once as there are slots, those in the handshake included. A slow handshake holds up no
-/// other.
+/// Accepts connections until `stop`, as many at once as there are slots, including those in the handshake. A slow
+/// handshake delays no other.
 pub(super) fn incoming(
     listener: TcpListener,
     acceptor: Acceptor,

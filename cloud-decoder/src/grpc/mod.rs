@@ -34,21 +34,21 @@ const MAX_REQUEST_BYTES: usize = 4096;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS_PER_CONNECTION: u32 = 64;
-/// Streams that a client has begun and reset before the server looked at them; more end the connection.
+/// Streams that a client may reset before the server reads them; more of them end the connection.
 const MAX_PENDING_RESETS: usize = 32;
 /// Bytes of a call's headers.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// Bytes of an HTTP/2 frame, the least that the protocol allows: messages are cut into them.
 const MAX_FRAME_BYTES: u32 = 16 << 10;
-/// Connections that there may be besides those of the uplink's streams: of viewers, and of nodes that come again.
+/// Connections besides those of uplink streams: for viewers, and for nodes that reconnect.
 const OTHER_CONNECTIONS: usize = 1024;
-/// Connections of strangers: probes, nodes and viewers whose first call has not come, and whoever has no token.
+/// Connections of strangers: probes, clients before their first call, and clients without a token.
 const STRANGERS: usize = 1024;
-/// Longest that a connection is open, in parts of its age: a tenth more than that, as streams on it may take, and the grace.
+/// Longest time that a connection is open, relative to its age: a tenth more, as for streams, plus the grace.
 const AGE_SPREAD: f64 = 1.1;
-/// And what a stream that drains in the last moment takes to end in good order.
+/// Further time for a stream that begins to drain at the last moment.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Longest that a call may take until its answer begins; a message that does not arrive is given up.
+/// Longest time until a call's answer begins, which also bounds the arrival of its message.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where and to whom the server listens.
@@ -62,18 +62,18 @@ pub(crate) struct Endpoint {
 /// Limits on each client of the server.
 pub(crate) struct Limits {
     pub(crate) max_message_bytes: usize,
-    /// After which a connection takes no more calls.
+    /// Age from which a connection takes no more calls.
     pub(crate) connection_age: Duration,
-    /// After which, beyond its age, a connection is closed whatever is open on it.
+    /// Time after that age until a connection is closed, even if calls are open on it.
     pub(crate) grace: Duration,
-    /// Without a call, after which a connection is closed.
+    /// Time without a call after which a connection is closed.
     pub(crate) idle: Duration,
     /// Most uplink streams at once.
     pub(crate) max_streams: usize,
 }
 
-/// Serves what there is until `shutdown`, then until the last stream has ended. Health is open to all; the rest asks for
-/// tokens where there are some.
+/// Serves until `shutdown`, then until the last stream has ended. Health is open to everyone; other calls need tokens
+/// where some are configured.
 pub(crate) async fn serve(
     endpoint: Endpoint,
     metrics: Arc<Metrics>,

@@ -21,7 +21,7 @@ use crate::{
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 500;
-/// Days of bytes that are told by default, and at most: older ones are forgotten.
+/// Default and largest number of days; older bytes are deleted.
 const DEFAULT_DAYS: u32 = 7;
 const MAX_DAYS: u32 = 92;
 
@@ -29,7 +29,7 @@ const MAX_DAYS: u32 = 92;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AlarmQuery {
-    /// Standing ones alone, or ended ones alone.
+    /// Only ongoing alarms, or only ended ones.
     standing: Option<bool>,
     #[param(inline)]
     kind: Option<AlarmKind>,
@@ -46,7 +46,7 @@ pub(super) struct AlarmList {
     next: Option<i64>,
 }
 
-/// Alarms, newest first. One that stands has no end.
+/// Alarms, newest first. An ongoing one has no end.
 #[utoipa::path(
     get,
     path = "/api/v1/alarms",
@@ -75,8 +75,8 @@ pub(super) async fn list(
     Ok(Json(AlarmList { alarms, next }))
 }
 
-/// Notes that somebody has seen an alarm. Of a changed scene it says that the new scene is right: it becomes usual, and the
-/// alarm ends within seconds. A silent camera's alarm stands until the camera sends again.
+/// Notes that somebody has seen an alarm. A changed scene is accepted by this: it becomes usual, and the alarm ends
+/// within seconds. A silent camera's alarm lasts until the camera sends again.
 #[utoipa::path(
     post,
     path = "/api/v1/alarms/{id}/acknowledge",
@@ -128,7 +128,8 @@ pub(super) struct TrafficList {
     lines: Vec<TrafficLine>,
 }
 
-/// Bytes that cameras sent to their edge nodes, and that these sent here, by kind. HTTP/2, TLS and TCP are not counted.
+/// Bytes that cameras sent to their edge nodes, and that edge nodes sent to this service, by kind, without HTTP/2, TLS
+/// and TCP.
 #[utoipa::path(
     get,
     path = "/api/v1/traffic",

@@ -17,7 +17,7 @@ use super::{error::ApiError, view_files};
 #[folder = "web/"]
 struct Web;
 
-/// The one file that is not in `web/`: which files each view needs.
+/// The one file that is not in `web/`: the list of files that each view needs.
 const NEEDS: &str = "needs.js";
 static NEEDS_MODULE: LazyLock<String> = LazyLock::new(view_files::module::<Web>);
 static NEEDS_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| Sha256::digest(&*NEEDS_MODULE).into());
@@ -46,7 +46,7 @@ pub(super) async fn serve(
         return Slashed::redirect(path.rsplit('/').next().unwrap_or(path));
     }
     let etag = format!("\"{}\"", hex::encode(&hash[..16]));
-    // A new version of the service brings new files under the same names.
+    // A new version of the service has new files under the same names.
     let caching = [
         (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::ETAG, etag.clone()),

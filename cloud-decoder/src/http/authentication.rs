@@ -1,7 +1,7 @@
-//! Who may look: viewers with a token in `authorization`, or with the cookie that the login page got for one.
+//! Authenticates viewers, by a token in `authorization` or by the cookie of a login.
 //!
-//! The cookie is not the token but a session's random value, of which the service keeps the SHA-256 in memory:
-//! what lies in a browser's files is worth nothing after a logout, a restart or a week.
+//! The cookie is not the token but a session's random value, of which the service keeps the SHA-256 in memory. The
+//! cookie in a browser's files is useless after a logout, a restart or a week.
 
 use std::{
     collections::HashMap,
@@ -23,9 +23,9 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::error::ApiError;
 use crate::{Config, metrics::Metrics};
 
-/// How long a login lasts.
+/// Lifetime of a login.
 pub(super) const SESSION: Duration = Duration::from_secs(7 * 86_400);
-/// Most logins at once; the oldest ends for one more.
+/// Most logins at once; one more ends the oldest.
 const MAX_SESSIONS: usize = 1024;
 const COOKIE_NAME: &str = "patchwire-session";
 
@@ -56,7 +56,7 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// The name of the token, for notes of who did something.
+    /// The name of the token, for records of who did something.
     pub(super) fn name(&self) -> &str {
         self.holder
             .as_ref()
@@ -128,13 +128,14 @@ impl Authentication {
     pub(super) fn set_cookie(&self, value: &str, max_age: Duration) -> [(HeaderName, String); 1] {
         let secure = if self.secure { "; Secure" } else { "" };
         let seconds = max_age.as_secs();
-        // Without a path it is good where the session is, /api/v1 behind whatever prefix a proxy has, and no further.
+        // Without a path the cookie is valid below the path of the session, which is /api/v1 after any prefix of a
+        // proxy.
         let cookie =
             format!("{COOKIE_NAME}={value}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
         [(SET_COOKIE, cookie)]
     }
 
-    /// Counts a refusal, and lets the answer to a wrong token wait where its sender has sent many.
+    /// Counts a refusal, and delays the answer to a wrong token if its sender has sent many.
     pub(super) async fn refused(
         &self,
         refusal: &Refusal,
@@ -172,8 +173,9 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 
-/// Whether a browser says that a page of another origin asks: `SameSite` lets other ports of this host through. One that does
-/// not say so in `Sec-Fetch-Site`, as where there is no TLS, names the origin, which must be the host that it asks.
+/// Whether the request comes from a page of another origin, by the browser's headers: `SameSite` alone admits other
+/// ports of this host. A browser that sends no `Sec-Fetch-Site`, as without TLS, sends `Origin`, which must match the
+/// requested host.
 fn from_elsewhere(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site != "same-origin";

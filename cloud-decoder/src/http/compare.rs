@@ -25,7 +25,7 @@ use crate::{
 /// Errors of a frame's patches.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PatchErrors {
-    /// Of a patch, in pixels.
+    /// Side of a patch in pixels.
     side: u32,
     columns: u32,
     rows: u32,
@@ -77,7 +77,7 @@ pub(super) async fn patches(
     Ok((caching, Json(body)).into_response())
 }
 
-/// The original as the best JPEG that takes no more bytes than the latents; how good it is, is in the headers.
+/// The original as the best JPEG that takes no more bytes than the latents; its quality is in the headers.
 #[utoipa::path(
     get,
     path = "/api/v1/frames/{id}/same-size.jpg",

@@ -60,9 +60,9 @@ pub(super) async fn events(
         })
         .take_until(app.shutdown.clone().cancelled_owned())
         .take_until(Box::pin(app.authentication.clone().ended(viewer)));
-    // From this event on nothing is missed. Browsers drop events without data.
+    // No change is missed after this event. Browsers drop events without data.
     let hello = futures::stream::once(async { Ok(Event::default().event("ready").data("live")) });
     let stream = Sse::new(hello.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE));
-    // nginx would gather events until it has a page of them.
+    // nginx would buffer events.
     Ok(([("x-accel-buffering", "no")], stream).into_response())
 }

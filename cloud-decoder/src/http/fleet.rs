@@ -20,7 +20,7 @@ use crate::{
 
 const DEFAULT_POINTS: u32 = 200;
 const MAX_POINTS: u32 = 1000;
-/// Cameras that one answer judges, the worst.
+/// Most cameras of one answer, the worst.
 const MAX_JUDGED: u32 = 100;
 /// The last millisecond of the year 9999.
 const MAX_MS: i64 = 253_402_300_799_999;
@@ -31,7 +31,7 @@ pub(super) struct NodeList {
     nodes: Vec<NodeJson>,
 }
 
-/// A judgement a camera.
+/// One judgement per camera.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DriftList {
     cameras: Vec<DriftJson>,
@@ -64,7 +64,7 @@ pub(super) struct HistoryQuery {
     program: Option<String>,
 }
 
-/// Means over time, one line a camera or a program.
+/// Means over time, one line per camera or program.
 #[utoipa::path(
     get,
     path = "/api/v1/history",
@@ -103,7 +103,7 @@ pub(super) struct DriftQuery {
     camera: Option<String>,
 }
 
-/// Whether cameras see what they usually see: one camera, or the first hundred, changed ones first.
+/// Scene changes of one camera, or of the first hundred, changed ones first.
 #[utoipa::path(
     get,
     path = "/api/v1/drift",

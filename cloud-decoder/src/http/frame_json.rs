@@ -40,9 +40,9 @@ pub(super) struct FrameJson<'a> {
     wire_bytes: Option<u64>,
     original_bytes: u64,
     label_bytes: u64,
-    /// The original's pixels differ here from those at the edge node, so that it measures nothing.
+    /// The original decodes to other pixels here than at the edge node, so the frame is not measured.
     original_differs: bool,
-    /// Of a frame that waits, where it stands; only in the record of one frame.
+    /// Place in the queue of a frame that waits; only in the record of a single frame.
     pub(crate) queue: Option<QueuePosition>,
     images: Images,
 }

@@ -43,7 +43,7 @@ pub(super) struct FramesPage<'a> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct LabelsPage {
     labels: Vec<LikeliestClass>,
-    /// Classes that the program of the newest label here knows, up to 16.
+    /// Classes of the program that made the newest of these labels, up to 16.
     classes: Vec<String>,
     /// The `before` of the next page, null on the last.
     next: Option<Uuid>,
@@ -107,7 +107,7 @@ pub(super) async fn labels(
     })))
 }
 
-/// One more than asked for, so that it is known whether a page follows.
+/// One more than requested, which shows whether a page follows.
 fn page(query: ListQuery) -> Result<Page, ApiError> {
     Ok(Page {
         camera: camera(query.camera)?,
@@ -117,7 +117,7 @@ fn page(query: ListQuery) -> Result<Page, ApiError> {
     })
 }
 
-/// A page without the one more, and the `before` of the next.
+/// A page without the additional frame, and the `before` of the next page.
 fn cut<T>(
     page: Option<Vec<T>>,
     limit: u32,

@@ -39,7 +39,7 @@ pub(super) async fn reconstruction(
     rebuilt(&app, id, Kind::Reconstruction, "image/png", &headers).await
 }
 
-/// The rebuilt frame in small.
+/// A small version of the rebuilt frame.
 #[utoipa::path(
     get,
     path = "/api/v1/frames/{id}/thumbnail.jpg",
@@ -58,7 +58,7 @@ pub(super) async fn thumbnail(
     rebuilt(&app, id, Kind::Thumbnail, "image/jpeg", &headers).await
 }
 
-/// The original, if one came along.
+/// The original, if the frame has one.
 #[utoipa::path(
     get,
     path = "/api/v1/frames/{id}/original",

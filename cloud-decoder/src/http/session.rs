@@ -18,7 +18,7 @@ use super::{
     error::{ApiError, ErrorBody},
 };
 
-/// Goes on with requests of viewers, and knows in its extensions whose they are.
+/// Passes on requests of viewers, with the viewer in their extensions.
 pub(super) async fn viewers(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match app
         .authentication
@@ -99,7 +99,7 @@ pub(super) async fn login(
     Ok((StatusCode::NO_CONTENT, cookie).into_response())
 }
 
-/// Logs out: the cookie is good no more.
+/// Logs out: the cookie becomes invalid.
 #[utoipa::path(delete, path = "/api/v1/session", responses((status = 204, description = "Logged out")))]
 pub(super) async fn logout(State(app): State<App>, headers: HeaderMap) -> Response {
     if let Some(value) = cookie(&headers) {

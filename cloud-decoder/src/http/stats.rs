@@ -71,9 +71,9 @@ pub(super) struct RetentionJson {
 /// Totals over all cameras.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Summary {
-    /// Of this binary.
+    /// Version of this binary.
     version: &'static str,
-    /// The main one.
+    /// The main decoder.
     decoder: DecoderInfo,
     /// All of them.
     decoders: Vec<DecoderInfo>,
@@ -83,29 +83,31 @@ pub(super) struct Summary {
     failed: u64,
     /// Waiting for the decoder.
     queued: u64,
-    /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
+    /// Arrival of the frame that has waited longest, milliseconds since the Unix epoch.
     queued_since_ms: Option<i64>,
     cameras: u64,
-    /// That sent a frame within `live_ms`.
+    /// Cameras that sent a frame within `live_ms`.
     cameras_live: u64,
-    /// With latents, of which too few came to know the usual scene.
+    /// Cameras with latents that sent too few frames to know their usual scene.
     cameras_learning: u64,
     live_ms: i64,
     mean_bpp: Option<f64>,
     mean_psnr_db: Option<f64>,
-    /// Alarms that stand.
+    /// Ongoing alarms.
     alarms: u64,
-    /// When the certificate of this service expires, if that is within 14 days or past, milliseconds since the Unix epoch.
+    /// When the certificate of this service expires, if that is within 14 days or past, milliseconds since the Unix
+    /// epoch.
     certificate_expires_ms: Option<i64>,
     /// Days over which `traffic` goes, today included, in UTC.
     traffic_days: u32,
     traffic: Bytes,
-    /// Share of the cameras' bytes that did not travel on to this service, over the same days; negative when more did, null
-    /// where an edge node does not tell.
+    /// Share of the cameras' bytes that was saved on the uplink over the same days: negative when the uplink carried
+    /// more, null when an edge node does not report them.
     saved: Option<f64>,
 }
 
-/// Cameras, worst first: silent ones, ones of which nothing can be decoded, ones whose scene has changed, the rest; each by name.
+/// Cameras, most urgent first: silent ones, ones of which no frame could be decoded, ones whose scene has changed, the
+/// rest; each by name.
 #[utoipa::path(
     get,
     path = "/api/v1/cameras",
@@ -205,7 +207,8 @@ pub(super) async fn summary(State(app): State<App>) -> Result<Json<Summary>, Api
     }))
 }
 
-/// The frames that are kept, and those that a policy would remove now: the service's own, or the one in the query. Nothing is removed.
+/// The frames that are kept, and those that a policy would remove now: the service's own, or the one in the query.
+/// Nothing is removed.
 #[utoipa::path(
     get,
     path = "/api/v1/retention",

@@ -1,12 +1,12 @@
-//! The files that each view of the dashboard needs, found from the imports of its modules, so that a browser can ask for all
-//! of them at once.
+//! The files that each view of the dashboard needs, found from the imports of its modules, so that a browser can ask
+//! for all of them at once.
 
 use std::{collections::BTreeMap, path::Path};
 
 use rust_embed::RustEmbed;
 
-/// A JavaScript module whose default export has, for each view, its own module, the modules that this imports and the page
-/// does not, and the styles that lie beside them under the same name.
+/// A JavaScript module whose default export has, for each view, its own module, the modules that this imports and the
+/// page does not, and the styles that lie beside them under the same name.
 pub(super) fn module<Web: RustEmbed>() -> String {
     let page = imported::<Web>("app.js");
     let mut views = BTreeMap::new();
@@ -27,7 +27,7 @@ fn is_view(file: &str) -> bool {
     file.starts_with("views/") || file == "viewer/viewer.js"
 }
 
-/// A module and all that it imports, each once, itself first.
+/// A module and all its imports, each once, itself first.
 fn imported<Web: RustEmbed>(module: &str) -> Vec<String> {
     let mut found = vec![module.to_owned()];
     let mut read = 0;

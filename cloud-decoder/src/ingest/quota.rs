@@ -8,8 +8,8 @@ use std::{
 
 use daemon::rate::Rates;
 
-/// Most open streams of one node: enough for one that comes again and again over a flapping link before the server
-/// knows that its old streams are dead.
+/// Most open streams of one node: enough for a node that reconnects over a flapping link before the server notices that
+/// its old streams are dead.
 pub(super) const MAX_STREAMS: u32 = 32;
 
 /// Streams and frames of each node.
@@ -47,7 +47,7 @@ impl Quotas {
         Some(OpenStream { node, streams })
     }
 
-    /// How long a frame that has just arrived from a node has to wait, if at all.
+    /// Time that a frame which has just arrived from a node must wait, if any.
     pub(super) fn wait(&self, node: &str) -> Option<Duration> {
         let frames = self.frames.as_ref()?;
         frames.take(node, Instant::now()).err()

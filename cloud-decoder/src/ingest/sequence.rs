@@ -1,4 +1,5 @@
-//! Stores the frames of one stream in their order: objects are written side by side, rows one after the other, and acks follow rows.
+//! Stores the frames of one stream in order: objects are written concurrently, rows one after the other, and acks
+//! follow rows.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -25,7 +26,7 @@ use crate::{
     store::{FrameStore, Insertion, PendingRow},
 };
 
-/// The way back to a node.
+/// Messages to a node.
 pub(super) type Answers = mpsc::Sender<Result<CloudMessage, Status>>;
 
 /// A frame that was read within the limits of its stream.
@@ -36,7 +37,7 @@ pub(super) struct Admitted {
     pub(super) held: Held,
 }
 
-/// The memory of a frame, and its place among those being stored.
+/// The memory permit of a frame, and its count among those being stored.
 pub(super) type Held = (Option<OwnedSemaphorePermit>, Raised);
 
 /// Stores frames, and answers for each.
@@ -59,7 +60,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// `waits` says why the frame will wait for a decoder, if it will.
+    /// `waits` is the reason why the frame will wait for a decoder, or empty.
     fn new(insertion: Insertion, waits: String) -> Self {
         let (outcome, reason) = match insertion {
             Insertion::New => (Outcome::Accepted, waits),
@@ -100,7 +101,8 @@ impl Sequencer {
         self.in_flight.clone().acquire_many_owned(bytes).await.ok()
     }
 
-    /// Stores frames until there are no more or one could not be stored: then those after it are not stored either.
+    /// Stores frames until there are no more, or until one could not be stored; the frames after that one are not
+    /// stored either.
     pub(super) async fn store_in_order(
         self: &Arc<Self>,
         node: &Arc<str>,

@@ -76,7 +76,7 @@ impl Uplink for UplinkService {
                 shared.limits.max_streams
             )));
         };
-        // The welcome and the drain are sent besides the acks.
+        // Besides the acks there are a welcome and a drain.
         let (answers, outbound) = mpsc::channel(shared.limits.window as usize + 2);
         tokio::spawn(async move {
             let raised = Raised::new(&shared.sequencer.metrics.uplinks);

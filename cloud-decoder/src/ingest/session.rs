@@ -26,7 +26,7 @@ use crate::{
     cluster::NodeStream,
 };
 
-/// How long a node may take to say hello.
+/// Longest time until a node says hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream.
@@ -37,8 +37,8 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs until the node, the limits or the service end the stream. Frames that were read are stored and acknowledged, however it
-    /// ended, unless one of them could not be stored.
+    /// Runs until the node, the limits or the service end the stream. Frames that were read are stored and acknowledged
+    /// in any case, unless one of them could not be stored.
     pub(super) async fn run(mut self, caller: Option<Caller>) -> Result<(), Status> {
         let hello = self.hello(caller.as_ref()).await?;
         let node: Arc<str> = hello.node_id.as_str().into();
@@ -158,11 +158,12 @@ impl Session<'_> {
     fn drain(&self) {
         self.shared.sequencer.metrics.drained.inc();
         let body = Some(CloudBody::Drain(Drain {}));
-        // A node that leaves no capacity for this message does not listen; the grace will end the stream.
+        // A node that leaves no capacity for this message does not read; the grace period will end the stream.
         self.answers.try_send(Ok(CloudMessage { body })).ok();
     }
 
-    /// Waits for the node's rate, the queue and the memory that all streams share. Not reading on is what holds a fast node back.
+    /// Waits for the node's rate, the queue and the memory that all streams share. Meanwhile nothing is read, which
+    /// slows a fast node down.
     async fn admit(&self, node: &str, frame: EncodedFrame, admitted: &mpsc::Sender<Admitted>) {
         let shared = self.shared;
         let metrics = &shared.sequencer.metrics;
@@ -177,7 +178,7 @@ impl Session<'_> {
             since: Instant::now(),
             held: (memory, Raised::new(&metrics.ingest_in_flight)),
         };
-        // Storing that has ended tells why by itself.
+        // If storing has ended, it reports the reason itself.
         admitted.send(admit).await.ok();
     }
 }

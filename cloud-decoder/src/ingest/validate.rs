@@ -1,4 +1,4 @@
-//! Whether a frame is acceptable, beyond the limits of the contract.
+//! Checks frames beyond the limits of the contract.
 
 use bytes::Bytes;
 use daemon::trace::is_traceparent;
@@ -23,15 +23,14 @@ pub struct CheckedFrame {
     pub row: NewFrame,
     /// The object that holds it.
     pub object: Bytes,
-    /// The camera's own picture, which may be empty.
+    /// The original; empty if there is none.
     pub original: Bytes,
 }
 
-/// Checks a frame of at most `max_pixels` that came at a time, in milliseconds since the Unix epoch, or says in one sentence why it will
-/// never be accepted. Whether there is a decoder for it is not asked: that may come later.
+/// Checks a frame that arrived at `received_ms`, in milliseconds since the Unix epoch. A decoder for it need not be
+/// installed: it may come later.
 ///
-/// # Errors
-/// That sentence.
+/// # Errors One sentence that says why the frame will never be accepted.
 pub fn validate(
     max_pixels: u64,
     node: &str,

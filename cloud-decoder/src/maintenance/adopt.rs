@@ -1,4 +1,4 @@
-//! Brings frames back into the catalogue whose objects are there and whose rows are not.
+//! Makes the missing rows of frames whose objects are there.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
 pub struct Adoptions {
     /// Frames that the objects hold.
     pub frames: u64,
-    /// Of these, those that have a row since.
+    /// Of these, those that got a row.
     pub adopted: u64,
     /// Of these, those that cannot have one, and are set aside.
     pub set_aside: u64,
@@ -32,7 +32,7 @@ pub struct Adoptions {
 pub(super) enum Adopted {
     /// It has its row.
     Row,
-    /// It has had one all along, or is gone.
+    /// It had a row already, or is gone.
     NotNeeded,
     /// It is left as it is.
     Left(Left),
@@ -49,8 +49,8 @@ pub(super) enum Left {
     Damaged(String),
 }
 
-/// Gives every frame its row whose object is there, in a catalogue that is new, or older than the objects; tells each thousand on the log.
-/// A service that keeps its catalogue in `data_dir` must not be running.
+/// Makes the row of every frame whose object is there, in a catalogue that is new or older than the objects. Logs each
+/// thousand. A service that keeps its catalogue in `data_dir` must not be running.
 ///
 /// # Errors
 /// Catalogue and objects are of different stores, or cannot be used.
@@ -83,8 +83,8 @@ pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
     Ok(done)
 }
 
-/// Gives an orphan its row. One whose original is not there gets it only if `without_original`, and counts as a frame that came
-/// without one.
+/// Makes the row of an orphan. If its original is missing, this needs `without_original`, and the frame counts as one
+/// without an original.
 pub(super) async fn adopt_frame(
     store: &FrameStore,
     id: Uuid,
@@ -115,7 +115,7 @@ pub(super) async fn adopt_frame(
     let Some((record, mut frame)) = stored.message(original) else {
         return damaged("its record has no frame".to_owned());
     };
-    // The checksum that came with the frame is of the original, too.
+    // The checksum that came with the frame covers the original, too.
     frame.crc32c = frame.compute_crc32c();
     let checked = validate(u64::MAX, &record.node_id, record.received_unix_ms, frame);
     let mut new = match checked {

@@ -1,4 +1,5 @@
-//! The work that one process of all does: retention, repair, the watch over cameras, and recovering what the queue lost.
+//! The work of the one process that has the lease: retention, repair, the watch over cameras, and recovery of frames
+//! that the queue lost.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ const CHECK: Duration = Duration::from_secs(5);
 /// How often the queue is compared with the rows.
 const COMPARE: Duration = Duration::from_secs(30);
 
-/// All of it.
+/// The parts of this work.
 pub(crate) struct Maintenance {
     pub(crate) store: FrameStore,
     pub(crate) remover: Remover,
@@ -27,7 +28,7 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works until `stop`, whenever no other process does.
+    /// Works until `stop`, whenever no other process has the lease.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.store.lease().await {
@@ -35,7 +36,7 @@ impl Maintenance {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the maintenance lease cannot be asked for"),
             }
-            // Nothing is lost by either.
+            // Both errors are harmless.
             timeout(ASK, stop.cancelled()).await.ok();
         }
     }
@@ -63,7 +64,7 @@ impl Maintenance {
         };
         tokio::select! {
             () = all => {}
-            // Ends what is under way, which is safe at every point.
+            // Ends the work in progress, which is safe at every point.
             () = watch => {}
         }
     }

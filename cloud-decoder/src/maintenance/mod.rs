@@ -1,4 +1,4 @@
-//! Maintenance: what removes old frames and mends what a crash or a mishap left.
+//! Maintenance: removes old frames, and repairs the effects of crashes and of faults of the disk.
 
 mod adopt;
 mod leader;

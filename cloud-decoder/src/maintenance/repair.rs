@@ -1,10 +1,10 @@
-//! Brings rows and objects together again after a crash or a mishap on the disk.
+//! Makes rows and objects consistent again after a crash or a fault of the disk.
 //!
-//! An object is never deleted because no row knows it: the catalogue may be older than the objects. A frame that was stored whole
-//! but for its row, by a process that ended just then, gets its row. Where more than a few frames have none, something else is the matter,
-//! and nothing is changed. A decoded frame without its pictures is decoded once more; should its latents be gone too, it fails with
-//! that as its reason. A frame that failed for want of a decoder is decoded once there is one, and one whose object was read damaged
-//! once it is read whole.
+//! An object is never deleted because it has no row: the catalogue may be older than the objects. A frame that was
+//! stored whole except for its row, by a process that ended just then, gets its row. If more than a few frames have
+//! none, the cause is another one, and nothing is changed. A decoded frame without its pictures is decoded once more;
+//! if its latents are gone too, it fails with that reason. A frame that failed because its decoder was missing is
+//! decoded once the decoder is there, and one whose object was read damaged once the object is read whole.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,21 +22,21 @@ use crate::{
 
 /// Time between passes.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
-/// Time between looks at frames whose objects were read damaged.
+/// Time between checks of frames whose objects were read damaged.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Age at which an object without a row is not one that is being stored.
+/// Age from which an object without a row cannot belong to a frame that is being stored.
 const ADOPTED_AT: Duration = Duration::from_secs(60 * 60);
-/// Age at which a file is deleted that a write that was cut short has left.
+/// Age from which files of interrupted writes are deleted.
 const PARTIAL_UNTIL: Duration = Duration::from_secs(24 * 60 * 60);
-/// Frames without a row that crashes explain: so many, or one in so many of all.
+/// Most frames without a row that crashes can explain: a number, and one in so many of all frames.
 const FEW: u64 = 16;
 const FEW_OF: u64 = 100;
-/// Rows looked at at once.
+/// Rows that are read at once.
 const PAGE: u32 = 500;
 /// Frames whose objects were read damaged, of which some are looked at again.
 const MOST_DAMAGED: u32 = 100_000;
 
-/// The repair.
+/// Repairs rows and objects.
 pub(crate) struct Repair {
     pub(crate) store: FrameStore,
     pub(crate) metrics: Arc<Metrics>,
@@ -44,8 +44,8 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    /// Looks for what does not belong together, at once and then every hour, until `stop`. Frames whose objects were read damaged are
-    /// looked at meanwhile: a pass over many frames takes long.
+    /// Looks for inconsistencies, at once and then every hour, until `stop`. Frames whose objects were read damaged are
+    /// checked at the same time, because a pass over many frames takes long.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
         let passes = async {
             let mut ticks = interval(PERIOD);
@@ -95,14 +95,15 @@ impl Repair {
         Ok(())
     }
 
-    /// Queues frames again whose objects were read damaged and are whole now: a server may have sent something else.
+    /// Queues frames again whose objects were read damaged and are whole now: the damage may have come from the
+    /// transfer.
     async fn requeue_damaged(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut damaged = self
             .store
             .catalogue()
             .failed_for(DAMAGED, MOST_DAMAGED)
             .await?;
-        // Each has its turn, however many there are.
+        // Takes them in turn, so that each is checked, however many there are.
         damaged.shuffle(&mut rand::rng());
         damaged.truncate(PAGE as usize);
         for id in damaged {
@@ -170,7 +171,7 @@ impl Repair {
             limit: PAGE,
             ..Page::default()
         };
-        // A page after a frame that was removed meanwhile is `None`: the next pass looks again.
+        // A page after a frame that was removed meanwhile is `None`: the next pass continues.
         while let Some(frames) = self.store.catalogue().list(&page).await? {
             let Some(last) = frames.last() else { break };
             page.before = Some(last.new.id);

@@ -14,7 +14,7 @@ use crate::{
 
 /// Time between passes.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Keeps the policy.
+/// Enforces the policy.
 pub(crate) struct Remover {
     pub(crate) policy: Retention,
     pub(crate) store: FrameStore,
@@ -60,7 +60,7 @@ impl Remover {
     }
 }
 
-/// The time before which frames go, in milliseconds since the Unix epoch, and the bytes that must be freed.
+/// The time before which frames are removed, in milliseconds since the Unix epoch, and the bytes that must be freed.
 pub(crate) fn bounds(policy: &Retention, kept: Kept, now_ms: i64) -> (i64, u64) {
     let before_ms = policy.max_age_s.map_or(i64::MIN, |age| {
         now_ms - i64::try_from(age * 1000).unwrap_or(i64::MAX)

@@ -70,7 +70,7 @@ daemon::metrics! {
 }
 
 impl Metrics {
-    /// Counts a frame that was answered so long after it arrived.
+    /// Counts a frame, and the time from its arrival to its answer.
     pub(crate) fn received(&self, outcome: Outcome, after: Duration) {
         self.frames.get_or_create(&outcome).inc();
         self.ingest_seconds.observe(after.as_secs_f64());
@@ -96,7 +96,7 @@ impl Metrics {
         self.raised.get_or_create(&kind.into()).inc();
     }
 
-    /// Tells which alarms stand now.
+    /// Sets the ongoing alarms.
     pub(crate) fn alarms_standing(&self, alarms: &[Alarm]) {
         for kind in AlarmKind::ALL {
             let count = alarms.iter().filter(|alarm| alarm.kind == kind).count();

@@ -29,7 +29,7 @@ label! {
 }
 
 label! {
-    /// Calls of the catalogue. In SQLite one connection writes, so that writes wait for each other.
+    /// Calls of the catalogue. In SQLite one connection writes, so writes wait for each other.
     pub(crate) DatabaseCall as "access" {
         Read = "read",
         Write = "write",
@@ -53,25 +53,25 @@ impl From<AlarmKind> for Kind {
     }
 }
 
-/// An alarm that stands.
+/// An ongoing alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Standing {
     kind: &'static str,
     camera: String,
 }
 
-/// Most alarms that are told by camera; all are counted.
+/// Most alarms that are exported per camera; all are counted.
 const MAX_TOLD: usize = 200;
 
-/// The alarms that stand, by camera.
+/// The ongoing alarms, by camera.
 #[derive(Clone)]
 pub(crate) struct StandingAlarms(Family<Standing, Gauge>);
 
 impl StandingAlarms {
-    /// Shows these alarms and no others.
+    /// Exports these alarms and no others.
     pub(super) fn show(&self, alarms: &[Alarm]) {
         self.0.clear();
-        // The series that are there without any alarm.
+        // The series that exist without any alarm.
         let none = AlarmKind::ALL.map(|kind| (kind, "", 0));
         let standing = alarms.iter().take(MAX_TOLD);
         let standing = standing.map(|alarm| (alarm.kind, alarm.camera.as_str(), 1));

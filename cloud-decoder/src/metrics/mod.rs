@@ -1,4 +1,5 @@
-//! Prometheus metrics, all registered at start. None is labelled by frame, and by camera only the alarms that stand.
+//! Prometheus metrics, all registered at start. No metric is labelled by frame, and only the ongoing alarms are
+//! labelled by camera.
 
 mod declared;
 mod labels;

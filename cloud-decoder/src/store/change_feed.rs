@@ -1,9 +1,9 @@
 //! The change feed: tells all watchers about every change of a frame's row, on whichever process they watch.
 //!
-//! Beside an embedded catalogue all happens in one process. With others, a change travels as the frame's id over NATS,
-//! and each process that has watchers reads the row. NATS loses what is under way when a connection breaks, so each
-//! process numbers its changes and says every few seconds how many there were: who sees a hole, or hears nothing more of
-//! a process, has its watchers load anew.
+//! With an embedded catalogue there is one process. With several, a change travels as the frame's id over NATS, and
+//! each process that has watchers reads the row. NATS loses messages in transit when a connection breaks, so each
+//! process numbers its changes and announces their number every few seconds. A process that sees a gap, or hears
+//! nothing more from another process, tells its watchers to reload.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,15 +21,15 @@ use crate::{cluster::Nats, frame::Frame};
 
 /// Changes that a slow watcher may lag behind before it is told to start over.
 const BUFFER: usize = 1024;
-/// Subject of the changes that processes tell each other.
+/// Subject of the changes.
 const SUBJECT: &str = "patchwire.changes";
 /// Rows that are read at the same time.
 const READS: usize = 8;
-/// How often a process says how many changes it told.
+/// Time between two announcements of the number of changes.
 const BEAT: Duration = Duration::from_secs(2);
-/// A process that says nothing for so long may have ended before it told its last changes.
+/// A process that is silent for this long may have ended before it published its last changes.
 const SILENT: Duration = Duration::from_secs(10);
-/// Most processes that are remembered.
+/// Most processes that are tracked.
 const MAX_PROCESSES: usize = 4096;
 
 /// A changed row, or `None` when changes were missed.
@@ -42,11 +42,11 @@ pub(crate) struct ChangeFeed {
     teller: Option<Arc<Teller>>,
 }
 
-/// This process, as others hear of it.
+/// This process as a publisher.
 struct Teller {
     nats: Nats,
     process: Uuid,
-    /// Changes told so far.
+    /// Changes published so far.
     told: Mutex<u64>,
 }
 
@@ -54,9 +54,9 @@ struct Teller {
 #[derive(Serialize, Deserialize)]
 struct Told {
     process: Uuid,
-    /// Changes that it told before.
+    /// Changes that it published before.
     before: u64,
-    /// The frame that changed; without one, all that it says is how many there were.
+    /// The frame that changed; absent in an announcement of the number.
     frame: Option<Uuid>,
 }
 
@@ -68,7 +68,7 @@ impl Teller {
             before: *told,
             frame,
         };
-        // First: a change whose sending is cut off here is missed by all.
+        // Counted first: if publishing is interrupted here, all processes see the gap.
         *told += u64::from(frame.is_some());
         let message = serde_json::to_vec(&message).expect("ids and a number");
         self.nats.publish(SUBJECT, message).await;
@@ -76,7 +76,7 @@ impl Teller {
 }
 
 impl ChangeFeed {
-    /// Of this process alone, or of all that share a NATS server.
+    /// The feed of this process alone, or of all that share a NATS server.
     pub(crate) fn new(nats: Option<Nats>) -> Self {
         let sender = broadcast::channel(BUFFER).0;
         let teller = nats.map(|nats| {
@@ -100,7 +100,7 @@ impl ChangeFeed {
         self.sender.subscribe()
     }
 
-    /// Says every few seconds how many changes this process told, until `stop`.
+    /// Announces every few seconds how many changes this process published, until `stop`.
     pub(crate) async fn count(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(teller) = &self.teller else {
             return Ok(());
@@ -160,7 +160,7 @@ impl ChangeFeed {
         }
     }
 
-    /// The change that watchers are told of a frame, if any; without a frame, that changes were missed.
+    /// The change that watchers get for a frame, if any; without a frame, that changes were missed.
     async fn news(
         &self,
         catalogue: &Catalogue,
@@ -175,27 +175,27 @@ impl ChangeFeed {
     }
 
     fn tell(&self, change: Change) {
-        // Nobody watching is not an error.
+        // Having no watchers is not an error.
         self.sender.send(change).ok();
     }
 }
 
-/// How many changes of which processes came, and when each said something last.
+/// The number of changes that came from each process, and the time of its last message.
 #[derive(Default)]
 struct Heard(HashMap<Uuid, (u64, Instant)>);
 
 impl Heard {
-    /// Whether changes before this message were missed, and the frame of which it tells.
+    /// Whether changes before this message were missed, and the frame that changed.
     fn message(&mut self, message: &[u8], now: Instant) -> (bool, Option<Uuid>) {
         let Ok(told) = serde_json::from_slice::<Told>(message) else {
-            // Of a process of another version.
+            // A message of a process of another version.
             return (true, None);
         };
         let after = told.before.saturating_add(u64::from(told.frame.is_some()));
         let missed = match self.0.get_mut(&told.process) {
             Some((count, last)) => {
                 let missed = told.before > *count;
-                // A message that went over another server may come late.
+                // A message that took the way over another server may be late.
                 *count = after.max(*count);
                 *last = now;
                 missed
@@ -210,7 +210,7 @@ impl Heard {
         (missed, told.frame)
     }
 
-    /// Whether there were processes that are silent.
+    /// Forgets silent processes; returns whether there were any.
     fn forget_silent(&mut self, now: Instant) -> bool {
         let before = self.0.len();
         self.0
@@ -261,7 +261,7 @@ mod tests {
             // The third was lost, and later ones are not.
             (a, 3, None, true),
             (a, 3, frame, false),
-            // One that comes late is no hole, nor is what comes after it.
+            // A late message is no gap, nor is the one after it.
             (a, 2, frame, false),
             (a, 4, frame, false),
             // A process that was not heard of before.
@@ -273,7 +273,7 @@ mod tests {
         }
         assert_eq!(heard.message(b"rubbish", now), (true, None));
 
-        // Who said something is known, who did not may have had more to say.
+        // A process that sent a message stays; a silent one may have had more changes.
         let later = now + SILENT;
         heard.message(&message(b, 9, None), later);
         assert!(heard.forget_silent(later));
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(told.new.id, first.new.id);
         assert_eq!(told.state, FrameState::Queued);
 
-        // Messages on the way when the connection breaks are lost; the next number tells.
+        // Messages in transit when the connection breaks are lost; the next number shows the gap.
         link.set_weather(Weather::Swallow);
         there.publish(frame().await).await;
         eventually("a change is lost", LIMIT, async || {
@@ -342,7 +342,7 @@ mod tests {
         let told = next().await.expect("a change").expect("nothing missed");
         assert_eq!(told.new.id, last.new.id);
 
-        // A process that is gone may have had more to tell.
+        // A process that is gone may have had more changes.
         counting.abort();
         assert!(next().await.expect("a change").is_none());
         stop.cancel();

@@ -13,7 +13,8 @@ pub(crate) enum Insertion {
     Conflict,
 }
 
-/// Whether a frame is the one that is kept, as far as can be told of one from before digests were kept.
+/// Whether a frame has the same content as the kept one; for frames from before digests were kept, as far as their
+/// fields show.
 pub(super) fn same_content(kept: &Frame, new: &NewFrame) -> bool {
     kept.new.digest.is_none() || kept.new.digest == new.digest
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{catalogue::CatalogueError, objects::ObjectError, queue::QueueError};
 
-/// Why the store could not do something.
+/// Errors of the store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error(transparent)]

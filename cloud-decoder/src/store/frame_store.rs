@@ -27,7 +27,7 @@ pub(crate) struct FrameStore {
     pub(super) changes: ChangeFeed,
     pub(super) clock: SharedClock,
     pub(super) new_rows: NewRows,
-    /// Read while a frame's row and objects are brought together, written while they are taken apart.
+    /// Held for reading while a frame's objects and row are written, for writing while they are removed.
     pub(super) object_row_lock: Arc<RwLock<()>>,
 }
 
@@ -62,12 +62,12 @@ impl FrameStore {
         }
     }
 
-    /// Answers questions about frames and cameras.
+    /// Answers queries about frames and cameras.
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 
-    /// Keeps what is known of cameras as a whole.
+    /// Keeps data about cameras as a whole.
     pub(crate) fn watchlist(&self) -> &Watchlist {
         &self.watchlist
     }
@@ -92,7 +92,7 @@ impl FrameStore {
         self.queue.capacity().await;
     }
 
-    /// Offers frames again that the queue has lost. How many that were.
+    /// Offers frames again that the queue has lost. Returns their number.
     pub(crate) async fn recover_queue(&self) -> Result<u64, StoreError> {
         Ok(self.queue.recover().await?)
     }
@@ -110,7 +110,7 @@ impl FrameStore {
         self.catalogue.0.lease().await
     }
 
-    /// Lets go of the database; calls under way end with an error.
+    /// Closes the database; calls in progress end with an error.
     pub(crate) async fn close(&self) {
         self.catalogue.0.close().await;
     }

@@ -1,5 +1,5 @@
-//! The store's id, which catalogue and objects both carry. A catalogue of another store, or a new one in place of a lost one, is noticed
-//! before anything is read or written.
+//! The store's id, which catalogue and objects both carry. A catalogue of another store, or a new one in place of a
+//! lost one, is noticed before anything is read or written.
 
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use super::{
     objects::{ObjectError, Objects},
 };
 
-/// Why catalogue and objects do not go together.
+/// Why catalogue and objects do not belong together.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error(transparent)]
@@ -29,8 +29,8 @@ pub(crate) enum IdentityError {
     NoObjects(Uuid),
 }
 
-/// Makes sure that catalogue and objects are of one store. Where neither has an id yet, both get one. A catalogue without an id
-/// gets that of the objects, and the other way round, only if `adopting`.
+/// Makes sure that catalogue and objects are of one store. Where neither has an id yet, both get one. A catalogue
+/// without an id gets that of the objects, and the other way round, only if `adopting`.
 pub(crate) async fn pair(
     database: &Database,
     objects: &Objects,
@@ -61,13 +61,13 @@ pub(crate) async fn pair(
         (None, Some(theirs)) if !adopting => return Err(IdentityError::NoCatalogue(theirs)),
         _ => {}
     }
-    // Of processes that do this at the same time, one gives the catalogue its id.
+    // If several processes do this at the same time, one of them gives the catalogue its id.
     let id = theirs.unwrap_or_else(Uuid::now_v7);
     rows.name_store(id).await?;
     let own = catalogue.store().await?.map_or(id, |own| own.id);
     if theirs.is_none() {
         objects.name_store(own).await?;
-        // Of catalogues that do this at the same time, one gives the objects its id.
+        // If several catalogues do this at the same time, one of them gives the objects its id.
         let objects = objects.store_id().await?.unwrap_or(own);
         if objects != own {
             return Err(IdentityError::Apart {

@@ -1,7 +1,7 @@
 //! Makes new frames durable: objects first, then rows, many frames' rows in one transaction.
 //!
-//! A frame's id stands for one content. The object that holds a frame is only ever created, so that of two frames with the same id
-//! the first one is kept, whole, and the other is refused.
+//! A frame's id stands for one content. The object that holds a frame is only ever created, so that of two frames with
+//! the same id the first one is kept, whole, and the other is refused.
 
 use bytes::Bytes;
 use patchwire_proto::latent::LatentFrame;
@@ -24,8 +24,8 @@ pub(crate) struct PendingRow {
 }
 
 impl FrameStore {
-    /// Writes a frame's objects, unless the frame is durable already, or another one of its id. `original` may be empty. The bytes of a
-    /// duplicate count as overhead.
+    /// Writes a frame's objects, unless the frame, or another one with its id, is durable already. `original` may be
+    /// empty. The bytes of a duplicate count as overhead.
     pub(crate) async fn insert_objects(
         &self,
         row: NewFrame,
@@ -45,8 +45,8 @@ impl FrameStore {
         Ok(Ok(PendingRow { row, _lock: lock }))
     }
 
-    /// Hands over the row of a frame whose objects are durable. The future that it returns ends once the row is durable, or is known
-    /// not to be kept. Rows are written in the order in which this is called.
+    /// Hands over the row of a frame whose objects are durable. The returned future ends once the row is durable, or is
+    /// known not to be kept. Rows are written in the order in which this is called.
     pub(crate) async fn insert_row(
         &self,
         pending: PendingRow,
@@ -60,8 +60,8 @@ impl FrameStore {
         })
     }
 
-    /// Whether the frame is durable already, or another one of its id; `None` when neither is. A duplicate that waits for the decoder
-    /// is offered again: the process that stored it may have ended before it could.
+    /// Whether the frame, or another one with its id, is durable already; `None` when neither is. A duplicate that
+    /// waits for the decoder is offered again: the process that stored it may have ended before it could.
     async fn find(&self, new: &NewFrame) -> Result<Option<Insertion>, StoreError> {
         let Some(frame) = self.catalogue.get(new.id).await? else {
             return Ok(None);
@@ -77,8 +77,8 @@ impl FrameStore {
         Ok(Some(Insertion::Duplicate))
     }
 
-    /// Creates the frame's object; `false` when that of another content is there. A frame that was sent before and never got its row
-    /// has its object already.
+    /// Creates the frame's object; `false` when an object with another content is there. A frame that was sent before
+    /// and never got its row has its object already.
     async fn create_object(&self, frame: &NewFrame, object: Bytes) -> Result<bool, StoreError> {
         self.objects.check_folder()?;
         let (kind, id) = (Kind::Latents, frame.id);
@@ -89,7 +89,8 @@ impl FrameStore {
         let there = there.map(StoredFrame::decode).and_then(Result::ok);
         let same = match &there {
             Some(stored) if stored.record.is_some() => stored.digest() == frame.digest,
-            // Of an earlier version, which never wrote its row. An object that is damaged or gone by now stands for nothing.
+            // Written by an earlier version, which never wrote the row. An object that is damaged, or gone by now, is
+            // replaced.
             Some(stored) if LatentFrame::decode(stored.latents.clone()).is_ok() => {
                 let new = StoredFrame::decode(object.clone());
                 new.is_ok_and(|new| new.latents == stored.latents)

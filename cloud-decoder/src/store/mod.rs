@@ -1,7 +1,7 @@
 //! Keeps frames: their rows, their objects, and their places in the decode queue.
 //!
-//! [`FrameStore`] alone writes rows and objects, offers frames to the queue and publishes changes. An object is written before its row
-//! and deleted before its row, so that a crash never leaves a row that promises more than there is.
+//! [`FrameStore`] alone writes rows and objects, offers frames to the queue and publishes changes. An object is written
+//! before its row and deleted before its row, so that a crash never leaves a row that promises more than there is.
 
 pub mod catalogue;
 mod change_feed;

@@ -29,10 +29,9 @@ pub(crate) struct Opened {
     pub(crate) lock: Option<File>,
 }
 
-/// Opens what the configuration says. Only one who is `adopting` may open a catalogue and objects that were not together before.
+/// Opens the configured store. Only `adopting` permits a catalogue and objects that were not used together before.
 ///
-/// # Errors
-/// A part cannot be used; the error says which, and why.
+/// # Errors A part cannot be used; the error names the part and the reason.
 pub(crate) async fn open(
     config: &Config,
     metrics: &Arc<Metrics>,
@@ -96,7 +95,7 @@ async fn open_objects(config: &Config) -> anyhow::Result<Objects> {
     Ok(objects)
 }
 
-/// Names the setting and the root cause, without what each layer in between says of it.
+/// Names the setting and the root cause, without the messages of the layers in between.
 fn unusable(key: &str, error: &(dyn Error + 'static)) -> anyhow::Error {
     let mut root = error;
     while let Some(source) = root.source() {
@@ -108,7 +107,7 @@ fn unusable(key: &str, error: &(dyn Error + 'static)) -> anyhow::Error {
     )
 }
 
-/// An S3 server's own words without the XML around them.
+/// The message of an S3 server, without the XML around it.
 fn plain(text: &str) -> String {
     let part = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
@@ -125,7 +124,7 @@ fn open_data_dir(folder: &Path) -> anyhow::Result<File> {
     std::fs::create_dir_all(folder.join("objects"))
         .with_context(|| format!("data_dir {shown} cannot be created"))?;
     let lock = daemon::lock_file::lock(&folder.join("lock"));
-    // The entries just made must outlive a power cut as surely as what is written below them.
+    // The new directory entries must survive a power cut, as the files below them do.
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(|| format!("data_dir {shown} cannot be synchronized"))?;

@@ -1,4 +1,4 @@
-//! Frames whose objects are there and whose rows are not.
+//! Orphans: frames with objects and without rows.
 
 use std::time::SystemTime;
 
@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{error::StoreError, frame_store::FrameStore, objects::Kind};
 use crate::frame::{Frame, NewFrame};
 
-/// Objects whose rows are looked for at once.
+/// Objects whose rows are queried at once.
 const BATCH: usize = 500;
-/// Most orphans that one survey remembers.
+/// Most orphans that one survey lists.
 const MAX_ORPHANS: usize = 1_000_000;
 
 /// Frames by their objects.
@@ -47,7 +47,7 @@ impl FrameStore {
         Ok(survey)
     }
 
-    /// Gives an orphan its row, and offers it to the decoder. `None` when it has its row already.
+    /// Makes the row of an orphan, and offers the frame to the decoder. `None` when it has its row already.
     pub(crate) async fn adopt(&self, row: NewFrame) -> Result<Option<Frame>, StoreError> {
         let _lock = self.object_row_lock.read().await;
         let row = self.rows.insert(vec![row]).await?.pop().flatten();
@@ -57,7 +57,7 @@ impl FrameStore {
         Ok(row)
     }
 
-    /// Moves the objects of an orphan to where nobody looks for orphans.
+    /// Moves the objects of an orphan to a place where no survey looks.
     pub(crate) async fn set_aside(&self, id: Uuid) -> Result<(), StoreError> {
         for kind in Kind::ALL {
             self.objects.set_aside(kind, id).await?;

@@ -1,4 +1,4 @@
-//! Who decodes a frame, and the outcome of that.
+//! Claims on frames, and their outcomes.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Pictures {
     /// The reconstruction.
     pub(crate) png: Bytes,
-    /// The reconstruction in small.
+    /// A small version of the reconstruction.
     pub(crate) jpeg: Bytes,
 }
 
@@ -32,7 +32,7 @@ impl FrameStore {
         self.queue.take(stop).await
     }
 
-    /// Notes that a frame's decoding is the only one under way in a process that has decoded others, until it ends.
+    /// Notes that a frame's decoding runs alone in a process that has decoded others, until it ends.
     pub(crate) async fn mark_alone(&self, id: Uuid) -> Result<(), QueueError> {
         Ok(self.rows.mark_alone(id).await?)
     }
@@ -68,19 +68,19 @@ impl FrameStore {
         Ok(())
     }
 
-    /// Gives a frame up.
+    /// Marks a frame as failed.
     pub(crate) async fn fail(&self, id: Uuid, reason: &str) -> Result<(), QueueError> {
         let row = self.rows.failed(id, reason).await?;
         self.publish(row).await;
         Ok(())
     }
 
-    /// Lets go of a frame whose outcome is recorded.
+    /// Releases the claim on a frame whose outcome is recorded.
     pub(crate) async fn release(&self, claim: Claim) -> Result<(), QueueError> {
         self.queue.done(claim).await
     }
 
-    /// Gives a frame back whose decoding ended so, to be taken again after `delay`.
+    /// Gives a frame back to the queue after an attempt that ended as `end`, to be taken again after `delay`.
     pub(crate) async fn give_back(
         &self,
         claim: &Claim,
@@ -96,7 +96,8 @@ impl FrameStore {
         self.requeue_locked(id).await
     }
 
-    /// Queues a decoded frame once more whose pictures are not there; tells which is missing, of one that was queued.
+    /// Queues a decoded frame once more if one of its pictures is missing. Returns the missing picture if the frame was
+    /// queued.
     pub(crate) async fn requeue_without_picture(
         &self,
         id: Uuid,
@@ -124,7 +125,7 @@ impl FrameStore {
         Ok(row)
     }
 
-    /// Tells of a frame that is queued once more, and offers it.
+    /// Publishes a frame that is queued once more, and offers it.
     pub(super) async fn announce(&self, frame: &Frame) -> Result<(), StoreError> {
         self.changes.publish(frame.clone()).await;
         if frame.state == FrameState::Queued {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::frame::Frame;
 
-/// Why a frame fails whose objects are damaged. They are kept, and looked at again.
+/// Reason of frames that fail because their objects are damaged. The objects are kept and read again later.
 pub(crate) const DAMAGED: &str = "its objects are damaged where they are kept";
 
 /// Why a frame's objects could not be read.
@@ -25,11 +25,11 @@ pub(crate) enum ReadError {
     Damaged,
 }
 
-/// A camera's own picture, to compare with.
+/// An original, for measuring.
 pub(crate) struct Original {
     pub(crate) media_type: String,
     pub(crate) data: Bytes,
-    /// Of its pixels, where the edge node told.
+    /// CRC-32C of its pixels, if the edge node sent one.
     pub(crate) crc32c: Option<u32>,
 }
 

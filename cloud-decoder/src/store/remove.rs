@@ -1,5 +1,5 @@
-//! Removing frames. A frame's objects go before its row: a crash between the two leaves a row without pictures, which the next removal
-//! takes.
+//! Removing frames. A frame's objects go before its row: a crash between the two leaves a row without objects, which
+//! the next removal takes.
 
 use std::{io, time::SystemTime};
 
@@ -9,9 +9,9 @@ use super::{catalogue::Kept, error::StoreError, frame_store::FrameStore, objects
 const BATCH: u32 = 64;
 
 impl FrameStore {
-    /// Removes some of the frames that do not wait for the decoder, oldest first: those that arrived before a time, in milliseconds
-    /// since the Unix epoch, and those without which so many `bytes` are not yet freed. Returns the frames that were removed; none
-    /// when none is left to remove.
+    /// Removes some of the frames that do not wait for the decoder, oldest first: those that arrived before a time, in
+    /// milliseconds since the Unix epoch, and further ones until `bytes` are freed. Returns the removed frames; none
+    /// when there is nothing left to remove.
     pub(crate) async fn remove_oldest(
         &self,
         before_ms: i64,
@@ -38,7 +38,7 @@ impl FrameStore {
         self.objects.try_out().await
     }
 
-    /// Deletes files that writes left which were cut short before `oldest`. How many.
+    /// Deletes files of writes that were interrupted before `oldest`. Returns their number.
     pub(crate) async fn delete_partial_uploads(&self, oldest: SystemTime) -> io::Result<u64> {
         self.objects.delete_partial(oldest).await
     }

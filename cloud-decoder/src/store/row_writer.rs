@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 
 type Answer = Result<Insertion, Arc<StoreError>>;
 
-/// The way to the writer.
+/// Sends rows to the writer.
 #[derive(Clone)]
 pub(super) struct NewRows(mpsc::Sender<(NewFrame, oneshot::Sender<Answer>)>);
 
@@ -44,7 +44,7 @@ impl Writing {
     }
 }
 
-/// Writes rows, offers their frames to the decoder, and tells of them.
+/// Writes rows, offers their frames to the decoder, and publishes them.
 pub(super) struct RowWriter {
     pub(super) catalogue: Catalogue,
     pub(super) rows: FrameRows,
@@ -66,7 +66,7 @@ impl RowWriter {
                     Err(error) => vec![Err(Arc::new(error)); answers.len()],
                 };
                 for (answer, insertion) in answers.into_iter().zip(answered) {
-                    // A stream that is gone waits for no answer: its edge node will send the frame again.
+                    // If the stream is gone, no one waits for the answer: its edge node will send the frame again.
                     answer.send(insertion).ok();
                 }
             }
@@ -88,7 +88,7 @@ impl RowWriter {
                 insertions.push(Insertion::New);
                 continue;
             }
-            // Another process may have stored the frame just now, and have ended before it could offer it.
+            // Another process may have stored the frame just now, and have ended before it offered it.
             let other = self.catalogue.get(new.id).await?;
             let same = other.as_ref().is_none_or(|other| same_content(other, new));
             insertions.push(match same {

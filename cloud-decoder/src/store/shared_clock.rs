@@ -8,7 +8,7 @@ use std::sync::{
 use super::catalogue::{Catalogue, CatalogueError};
 use crate::clock::steady_ms;
 
-/// The catalogue's clock as of its last reading, which this process's steady clock carries on. Clones share it.
+/// The catalogue's clock as of its last reading, continued with this process's steady clock. Clones share it.
 #[derive(Clone)]
 pub(super) struct SharedClock {
     /// By how much the catalogue's clock is ahead of the steady clock; `i64::MIN` before the first reading.

@@ -1,5 +1,5 @@
-//! The object that holds a frame: everything that its row needs, and its latents. A catalogue that is lost can be made again
-//! from these objects.
+//! The object that holds a frame: everything that its row needs, and its latents. A catalogue that is lost can be made
+//! again from these objects.
 //!
 //! # Layout
 //!
@@ -25,8 +25,8 @@ const MAGIC: &[u8; 4] = b"PWF1";
 const HEADER_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 
-/// SHA-256 of a frame's content, the same however often it is sent. A field that `EncodedFrame` gains must stay out of it: processes of
-/// several versions have to agree.
+/// SHA-256 of a frame's content, the same however often it is sent. A field that `EncodedFrame` gains must stay out of
+/// it: processes of several versions have to agree.
 pub type ContentDigest = [u8; 32];
 
 /// The fields that a frame's row needs besides its latents.
@@ -61,9 +61,9 @@ pub enum Damaged {
     /// The checksum differs.
     #[error("its checksum is {stored:08x}, its bytes give {computed:08x}")]
     Checksum {
-        /// In the object.
+        /// Checksum in the object.
         stored: u32,
-        /// Of its bytes.
+        /// Checksum of its bytes.
         computed: u32,
     },
     /// The record cannot be read.
@@ -144,7 +144,7 @@ impl StoredFrame {
         bytes.freeze()
     }
 
-    /// Takes an object apart; nothing is copied.
+    /// Parses an object without copying it.
     ///
     /// # Errors
     /// The bytes are not those that were written.

@@ -21,7 +21,7 @@ from ..chip.quant import Chip, Mode, Pool, QConv
 
 
 def settle(chip: Chip) -> Chip:
-    """Some steps on noise, so that means, steps and shifts are not their initial values; then in chip mode."""
+    """Train some steps on noise, so that means, steps and shifts leave their initial values; then set chip mode."""
     chip.train()
     chip.set_mode(Mode.QUANT)
     for _ in range(40):
@@ -32,7 +32,7 @@ def settle(chip: Chip) -> Chip:
 
 
 def random_chips() -> dict[str, tuple[Chip, list[str]]]:
-    """Small untrained programs that together use every weight kind, output, group, stride, pool, shared, pruned and mirrored kernels."""
+    """Small untrained programs that together use every kind of weight, output, group, stride, pool and kernel."""
     torch.manual_seed(11)
     chips = {
         "random-bits": (

@@ -1,7 +1,7 @@
 """An integer NumPy model of the chip that reads `.nqe` files.
 
-Written from ``docs/formats.md`` alone, apart from the trainer and from the Rust emulator, so that the three
-can be held against each other. Plain loops over kernel positions, int64 accumulators, no floats.
+Written from ``docs/formats.md`` alone, independent of the trainer and of the Rust emulator, so that the three
+can be compared. Plain loops over kernel positions, int64 accumulators, no floats.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class BadProgram(ValueError):
 class Conv:
     """Weights [kernels, kh, kw, in/groups], 0 where pruned, each channel's kernel [out] and bias [out], as integers.
 
-    All of them, where the file holds one half and the other mirrors it.
+    All of them, also where the file holds one half and the other half mirrors it.
     """
 
     weights: np.ndarray
@@ -184,5 +184,5 @@ def run(program: Program, pixels: np.ndarray) -> np.ndarray:
 
 
 def pack_bits(bits: np.ndarray) -> bytes:
-    """Latent bits as they travel: bit i in byte i / 8, from the least significant."""
+    """Latent bits as packed bytes: bit i is in byte i / 8, from the least significant bit on."""
     return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()

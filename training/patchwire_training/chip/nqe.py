@@ -57,7 +57,7 @@ def _gaps(kept: np.ndarray, bits: int) -> list[int]:
 
 
 def _wiring(layer: QConv) -> tuple[int, list[int]]:
-    """Width and fields of the kept channels, as short as they get; width 0 where nothing is pruned."""
+    """Width and fields of the kept channels, in the shortest form; width 0 if no channel is pruned."""
     if not layer.pruned:
         return 0, []
     kept = _kept(layer)
@@ -65,7 +65,7 @@ def _wiring(layer: QConv) -> tuple[int, list[int]]:
 
 
 def _sizes(layer: QConv) -> dict[str, int]:
-    """Bits of a layer's weights, of what says where they belong, and of its biases."""
+    """Bits of a layer's weights, of its wiring, and of its biases."""
     gap_bits, gaps = _wiring(layer)
     return {
         "weights": int(_kept(layer).sum()) * layer.weight[0, 0].numel() * WEIGHT_BITS[layer.levels],

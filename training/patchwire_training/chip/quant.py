@@ -65,7 +65,7 @@ distortion", 1960. Binary has no step."""
 
 
 def least_squares_step(weight: Tensor, levels: int) -> Tensor:
-    """Step of least squared error: what histogram equalization is measured against."""
+    """Step of least squared error, the alternative to histogram equalization."""
     return UNIFORM_STEP[levels] * weight.detach().float().std()
 
 
@@ -128,7 +128,7 @@ class QConv(nn.Module):
     """One convolution of the chip with its normalization and output quantizer.
 
     With `kernels` fewer than outputs, several output channels share a kernel and differ in bias; a `pruned` layer
-    leaves out whole kernels, those of input channels that it does not keep.
+    leaves out the kernels of input channels that it does not keep.
 
     A `mirrored` layer has twice the weights that it stores. The second half of its output channels are those of the
     first half for the input seen in a mirror: columns in reverse order, the halves of the input channels swapped
@@ -198,7 +198,7 @@ class QConv(nn.Module):
 
     @torch.no_grad()
     def set_integers(self, codes: Tensor, bias: Tensor, shift: int) -> None:
-        """Take these weight codes, shaped as `weight`, this bias, shaped as `beta`, and this shift as they are.
+        """Set the integers: weight codes in the shape of `weight`, the bias in the shape of `beta`, and the shift.
 
         A pruned layer keeps the input channels whose weights are not all 0.
         """
@@ -208,7 +208,7 @@ class QConv(nn.Module):
         self.step.fill_(1.0)
         self.shift.fill_(float(shift))
         self.beta.zero_()
-        # In the middle of those that are rounded to it, so that training starts away from the edges.
+        # In the middle of the values that round to it, so that training starts away from the edges.
         self.mean.copy_(-bias - (0.0 if self.output == "logits" else 0.5))
         self.freeze_shift = True
 
@@ -232,7 +232,7 @@ class QConv(nn.Module):
         return torch.cat([weight, mirror])
 
     def _each(self, values: Tensor) -> Tensor:
-        """What is stored once for both halves, for every output channel: [1, out, 1, 1]."""
+        """Values that are stored once for both halves, repeated for every output channel: [1, out, 1, 1]."""
         return values.repeat(self.outputs // len(values)).view(1, -1, 1, 1)
 
     @torch.no_grad()
@@ -256,7 +256,7 @@ class QConv(nn.Module):
         return means.view(-1, len(self.beta)).mean(0)
 
     def accumulate(self, x: Tensor, pool: Pool | None = None) -> Tensor:
-        """The bare convolution, no bias, and what max pooling after it lets through."""
+        """The convolution without bias, and the max pooling after it."""
         weight = self._whole(self.integer_weight() if self.mode is Mode.CHIP else self._weight())
         acc = F.conv2d(
             x, weight.contiguous(memory_format=torch.channels_last), None, self.stride, self.padding, 1, self.groups
@@ -309,7 +309,7 @@ class Chip(nn.Sequential):
 
     @contextmanager
     def exactly(self) -> Iterator[None]:
-        """Compute as the chip does, and afterwards again as before."""
+        """Compute in chip mode within the context; the mode before is restored."""
         modes = {layer: layer.mode for layer in self if isinstance(layer, QConv)}
         training = self.training
         self.eval()
@@ -325,7 +325,7 @@ class Chip(nn.Sequential):
     def settle_means(self, images: Tensor) -> None:
         """Replace every running mean by that over the images, layer after layer, with the weights as they are.
 
-        Running means lag behind weights that still move; two points of accuracy have hung on it.
+        Running means lag behind weights that still change, which has cost up to two points of accuracy.
         """
         training = self.training
         self.eval()

@@ -1,1 +1,1 @@
-"""Other codecs and engines beside ours."""
+"""Comparisons with other codecs and engines."""

@@ -1,4 +1,4 @@
-"""Engines beside ours: `patchwire` itself, ONNX Runtime on what it exports, PyTorch."""
+"""Engines to compare: `patchwire` itself, ONNX Runtime on its exports, and PyTorch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Run = Callable[[], object]
 
 
 def patchwire(*arguments: object) -> str:
-    """Runs `patchwire` and takes its output: the binary that $PATCHWIRE names, else this checkout's release build."""
+    """Runs `patchwire` and returns its output: the binary that $PATCHWIRE names, else this checkout's release build."""
     cargo = ["cargo", "run", "--release", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "--"]
     command = [os.environ["PATCHWIRE"]] if "PATCHWIRE" in os.environ else cargo
     return subprocess.run([*command, *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def session(model: Path, threads: int = 1) -> ort.InferenceSession:
-    """ONNX Runtime on the CPU with all its optimizations; its threads rest between runs, so that others run alone."""
+    """ONNX Runtime on the CPU with all its optimizations; its threads sleep between runs, so others run alone."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -42,7 +42,7 @@ def channels_first(maps: np.ndarray) -> np.ndarray:
 
 
 def patches(image: Image.Image) -> np.ndarray:
-    """The patches of a frame as the encoder's model takes them, [n, 3, 32, 32] u8; edges are repeated."""
+    """The patches of a frame in the layout of the encoder's model, [n, 3, 32, 32] u8; edges are repeated."""
     sides = ((0, -image.height % PATCH), (0, -image.width % PATCH), (0, 0))
     pixels = np.pad(np.asarray(image.convert("RGB")), sides, mode="edge")
     rows, columns = pixels.shape[0] // PATCH, pixels.shape[1] // PATCH
@@ -51,7 +51,7 @@ def patches(image: Image.Image) -> np.ndarray:
 
 
 def latents(encoder: ort.InferenceSession, image: Image.Image) -> np.ndarray:
-    """The latents of a frame as the decoder's model takes them, [1, bits, rows, columns] of -1 and 1."""
+    """The latents of a frame in the layout of the decoder's model, [1, bits, rows, columns] of -1 and 1."""
     bits = encoder.run(None, {"pixels": patches(image)})[0]
     rows = -(-image.height // PATCH)
     return channels_first(2 * bits.reshape(1, rows, -1, bits.shape[1]).astype(np.float32) - 1)
@@ -63,7 +63,7 @@ def dot_products() -> bool:
 
 
 def quantized(model: Path, out: Path, examples: list[np.ndarray]) -> Path:
-    """The decoder's model in u8 activations and s8 weights a channel, by ONNX Runtime's own tool on these latents.
+    """The decoder's model with u8 activations and s8 weights per channel, by ONNX Runtime's own tool on these latents.
 
     Weights have 7 bits where 8 would overflow.
     """

@@ -74,7 +74,7 @@ def jpeg_payload(data: bytes) -> int:
 
 
 def jpeg2000_payload(data: bytes) -> int:
-    """Bytes of packets, their headers included: after the only tile's start of data, up to the end of the codestream."""
+    """Bytes of packets with their headers: from the only tile's start of data to the end of the codestream."""
     return len(data) - data.index(SOD) - len(SOD) - len(EOC)
 
 
@@ -116,7 +116,7 @@ class PatchCodec:
     unit: str = "patch"
 
     def run(self, image: Image.Image) -> dict[int, tuple[int, Image.Image] | None]:
-        """As for frames; sides are extended to multiples of a patch by repeating the edge."""
+        """Like `FrameCodec.run`; sides are extended to multiples of a patch by repeating the edge."""
         pad = ((0, -image.height % PATCH), (0, -image.width % PATCH), (0, 0))
         pixels = np.pad(np.asarray(image), pad, mode="edge")
         total = 0
@@ -147,12 +147,12 @@ class PatchCodec:
 
 
 def means(image: Image.Image, side: int) -> Image.Image:
-    """Every block of `side` pixels becomes its mean."""
+    """Replace every block of `side` pixels by its mean."""
     return image.reduce(side).resize(image.size, Image.Resampling.NEAREST) if side > 1 else image
 
 
 def jpeg_variants(own_tables: bool) -> list[Callable[[Image.Image, float], bytes]]:
-    """Of the patch, and of block means, for a patch so busy that the lowest quality is too large."""
+    """Variants of the patch and of its block means, for a patch so busy that the lowest quality is too large."""
     return [lambda image, quality, side=side: jpeg(means(image, side), quality, own_tables) for side in (1, 8, 16)]
 
 
@@ -208,7 +208,7 @@ def run(images: Path, out: Path) -> dict:
                 rows[codec.name, bits]["images"][path.name] = size
             bar.update()
     bar.close()
-    # A mean over fewer images would not compare.
+    # A mean over fewer images would not be comparable.
     whole = [row for row in rows.values() if len(row["images"]) == len(paths)]
     peers = {"peers": whole}
     (out / "peers.json").write_text(json.dumps(peers, indent=1) + "\n")

@@ -1,8 +1,10 @@
-"""From which score on a label is sure: ``python -m patchwire_training.comparison.unsure --model classify.onnx --photos DIR --data CIFAR10``.
+"""Find the score from which a label is sure.
 
-`classify.onnx` is what ``patchwire export --onnx`` writes of the program. Frames of which hardly any shows one of the classes are
-crops of the validation photographs; what a threshold costs is told on CIFAR-10's training images, since the shipped program has
-learned from all that are not the test split.
+``python -m patchwire_training.comparison.unsure --model classify.onnx --photos DIR --data CIFAR10``
+
+`classify.onnx` is the program as ``patchwire export --onnx`` writes it. Crops of the validation photographs serve as
+frames of which hardly any shows one of the classes. The cost of a threshold is measured on CIFAR-10's training images,
+because the shipped program has learned from all images outside the test split.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def scores(model: Path, images: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Print a line a threshold."""
+    """Print one line per threshold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)

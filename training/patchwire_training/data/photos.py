@@ -1,6 +1,6 @@
 """Photographs for the compression recipe: a fixed split, scaled crops.
 
-Crops are scaled down so that the traces of the JPEGs vanish and a crop shows as much of a scene as a camera frame does.
+Crops are scaled down, so that JPEG artefacts vanish and a crop shows as much of a scene as a camera frame.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def draw_views(n: int, generator: torch.Generator) -> Views:
 
 
 def show(images: Tensor, views: Views) -> Tensor:
-    """What the views show of u8 images [n, 3, 32, 32], black beyond their borders; float result."""
+    """The views of u8 images [n, 3, 32, 32], black beyond their borders; float result."""
     n, size = len(images), images.shape[-1]
     padded = F.pad(images, (REACH,) * 4)
     rows = torch.arange(size) + views.shift[0][:, None]

@@ -1,12 +1,12 @@
 """Fit a compression program that adapts its quantizers to how busy the patch is.
 
 A flat patch and a busy one have the same principal components, but over ranges that differ by an order of magnitude.
-The first bit of the latent tells the two classes apart; the others are the Gray codes of `transform_fit`, each class with
-bits and thresholds of its own. The chip makes them in four layers:
+The first bit of the latent says which class the patch is of; the others are the Gray codes of `transform_fit`, each
+class with bits and thresholds of its own. The chip makes them in four layers:
 
 1. the whole patch: one quinary kernel a component; the units that share it are the thresholds of both classes;
-2. the bits of either class, each as if the patch were of it, and the class: how many thresholds lie between the components
-   and their medians;
+2. the bits of either class, each as if the patch were of it, and the class: how many thresholds lie between the
+   components and their medians;
 3. gates: the bits of one class if the patch is of it, those of the other if not;
 4. bits: either gate.
 """
@@ -74,7 +74,7 @@ def fit(
     carried: bool = True,
     components: int = programs.CLASS_KERNELS,
 ) -> tuple[Chip, list[list[Component]]]:
-    """The program, of at most `units` thresholds a class, and what the bits of either class mean.
+    """The program, with at most `units` thresholds per class, and the meaning of the bits of either class.
 
     `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 100,000 are enough.
     """

@@ -15,7 +15,7 @@ from . import runs
 
 @dataclass
 class Epochs:
-    """A run of ``epochs`` over ``images`` images. The rates rise for 3 % of the run, then fall to ``least`` of their peaks."""
+    """A run of ``epochs`` over ``images`` images. Rates rise for 3 % of it, then fall to ``least`` of their peaks."""
 
     run: Path
     epochs: int
@@ -44,7 +44,7 @@ class Epochs:
         state: Callable[[], dict],
         begin: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Train from the first epoch that is missing.
+        """Train from the first missing epoch on.
 
         ``loss_of`` gives the loss of a batch of indices, ``end`` further figures of an epoch whose images came in this
         order, ``state`` what the checkpoint holds of the model.

@@ -1,4 +1,4 @@
-"""What the decoder is trained for: squared error, structure, and seams no more visible than in the originals.
+"""The decoder's losses: squared error, structure, and seams no more visible than in the originals.
 
 Frames are [n, 3, h, w], RGB from 0 to 1.
 """
@@ -18,7 +18,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def log_error(result: Tensor, target: Tensor) -> Tensor:
-    """Log of the mean squared error over the batch, as if its frames were one: what decibels measure."""
+    """Log of the mean squared error over the batch, as if its frames were one; PSNR is a multiple of it."""
     return F.mse_loss(result, target).log()
 
 
@@ -28,7 +28,7 @@ def luma(frames: Tensor) -> Tensor:
 
 
 def seam_ratio(frames: Tensor) -> Tensor:
-    """Mean absolute luma step across patch borders over that 16 pixels beside them, of all frames together."""
+    """Mean absolute luma step across patch borders, divided by the one 16 pixels beside them, over all frames."""
     y = luma(frames)
     rows, columns = y.diff(dim=2).abs(), y.diff(dim=3).abs()
     across = rows[:, :, 31::32].mean() + columns[:, :, :, 31::32].mean()

@@ -1,7 +1,8 @@
 """Muon for proxy weights: orthogonalized momentum, and weights that keep their norm.
 
-Quantization does not see the scale of the weights, so only the angle that a step turns them by counts; with the norm
-fixed, the rate is that angle. Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
+Quantization is independent of the scale of the weights, so only the angle matters by which a step turns them; with the
+norm fixed, the rate is that angle. Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks",
+2024.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the processor can do."""
+"""Abilities of the processor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def cpu_flags() -> set[str]:
-    """What the processor can do, as Linux names it."""
+    """Instruction sets of the processor, by Linux' names."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
     return set(flags.split(":", 1)[1].split())

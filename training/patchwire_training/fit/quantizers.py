@@ -1,4 +1,4 @@
-"""Scalar quantizers of the latent: how many bits a component gets and where its thresholds lie."""
+"""Scalar quantizers of the latent: the number of bits of a component, and its thresholds."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def units_of(bits: int) -> int:
 def folds(bits: int) -> Tensor:
     """A component's Gray code from its units: signs [bits, units], finest bit first.
 
-    A unit's code is 0 well below its threshold, 2 or more from it on and 3 beyond. A bit changes at every other threshold
-    that no finer bit changes at: it is set where the units there, with signs in turn, sum to at least :data:`LEAST`.
+    A unit's code is 0 well below its threshold, 2 or more from it on and 3 beyond. A bit changes at every other
+    threshold that no finer bit changes at: it is set where the units there, with signs in turn, sum to at least
+    :data:`LEAST`.
     """
     signs = torch.zeros(bits, units_of(bits))
     for bit in range(bits):
@@ -73,8 +74,8 @@ def distortion_of(values: Tensor, symbol: Tensor, bits: int) -> float:
 def allot_bits(error: Callable[[int, int], float], components: int, bits: int, units: int) -> list[int]:
     """The component that each of `bits` bits refines, most useful bit first, with at most `units` hidden units behind.
 
-    `error(i, n)` is the distortion of component i at n bits. A bit more goes where it saves most; a price on units,
-    raised until they suffice, keeps single components from taking many.
+    `error(i, n)` is the distortion of component i at n bits. Each further bit goes where it reduces the error most; a
+    price on units, raised until they suffice, keeps single components from taking many.
     """
     saved = lambda i, n, price: (
         (error(i, n) - error(i, n + 1)) / (1 + price * (units_of(n + 1) - units_of(n))) if n < MOST_BITS else -math.inf

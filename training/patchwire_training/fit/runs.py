@@ -1,4 +1,4 @@
-"""A run's folder: `checkpoint.pt` to go on from, `log.jsonl` to read."""
+"""A run's folder: `checkpoint.pt` to resume from, `log.jsonl` to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def save(folder: Path, state: dict) -> None:
-    """Replace the checkpoint; a cut in the middle leaves the one before."""
+    """Replace the checkpoint; if this is interrupted, the previous one stays."""
     checkpoint = folder / "checkpoint.pt"
     torch.save(state, checkpoint.with_suffix(".tmp"))
     checkpoint.with_suffix(".tmp").replace(checkpoint)

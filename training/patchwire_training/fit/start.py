@@ -1,4 +1,4 @@
-"""The decoder's first patch synthesis: the tables of the quantizers of a program that was fitted."""
+"""The decoder's first patch synthesis, from the tables of a fitted program's quantizers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def write_table(
     latents: Tensor,
     class_sign: float | None = None,
 ) -> tuple[int, Tensor]:
-    """Write one code's table to the hidden units from ``unit`` on; gives the next unit and the patch of all first levels.
+    """Write one code's table to the hidden units from ``unit`` on; gives the next unit and the patch of all first
+    levels.
 
     With ``class_sign``, units count only where latent bit 0 has this sign.
     """

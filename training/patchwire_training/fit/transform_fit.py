@@ -1,14 +1,14 @@
 """Fit the compression program in closed form: a transform code of the patch.
 
-The bits are Gray codes of the principal components of 32x32 patches, each with its own number of bits and a quantizer of
-its own, made of the chip's own means in two layers:
+The bits are Gray codes of the principal components of 32x32 patches, each with its own number of bits and a quantizer
+of its own, made of the chip's own means in two layers:
 
-1. the whole patch: one quinary kernel a component, straight over the pixels; the units that share it are the thresholds of
-   the component's quantizer;
+1. the whole patch: one quinary kernel a component, straight over the pixels; the units that share it are the thresholds
+   of the component's quantizer;
 2. bits: sums and differences of units (`quantizers.folds`), all other inputs pruned.
 
-The decoder starts as the table of these quantizers: one hidden unit per level of a component but the first, whose weights are
-what the mean of the component at that level has over that at the first, times its basis patch.
+The decoder starts as the table of these quantizers: one hidden unit per level of a component but the first, whose
+weights are what the mean of the component at that level has over that at the first, times its basis patch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SEARCHED = 40_000
 
 @dataclass(frozen=True)
 class Component:
-    """One principal component in the latent: its basis patch [3072], and where the bits of its Gray code are, finest first."""
+    """A principal component in the latent: its basis patch [3072], and the places of its Gray code's bits, finest first."""
 
     basis: Tensor
     places: list[int]
@@ -46,7 +46,7 @@ class Component:
 
 @dataclass
 class Candidate:
-    """A principal component on the way to its bits: values and whole outputs of its kernel over a sample [n]."""
+    """A principal component before its bits are allotted: values and whole outputs of its kernel over a sample [n]."""
 
     values: Tensor
     outputs: Tensor
@@ -84,7 +84,7 @@ def principal(covariance: Tensor, count: int) -> Tensor:
 
 
 def kernels_of(weights: Tensor, covariance: Tensor, levels: int, carried: bool) -> Tensor:
-    """Rows of weights [n, 3072] in few levels: errors carried over to other pixels, or each rounded for itself (HEQ)."""
+    """Rows of weights [n, 3072] in few levels: with errors carried over to other pixels, or rounded alone (HEQ)."""
     if not carried:
         return torch.stack([quantize(row, heq_step(row, levels), levels) for row in weights])
     rounding = Rounding(covariance + RIDGE * torch.eye(len(covariance)))
@@ -100,7 +100,7 @@ def fit(
     levels: int = 5,
     carried: bool = True,
 ) -> tuple[Chip, list[Component]]:
-    """The program, of at most `units` thresholds and kernels of so many levels, and what its bits mean.
+    """The program, with at most `units` thresholds and kernels of so many levels, and the meaning of its bits.
 
     `patches` [n, 3, 32, 32] holds pixels, 0 to 255; some 100,000 are enough.
     """

@@ -22,7 +22,7 @@ BLOCK, GRID = 8, 4
 BASE = 3 * BLOCK * BLOCK
 """Channels of the synthesized map."""
 HIDDEN = {1: 960, 2: 1536}
-"""Hidden units of the patch synthesis behind a program with so many classes of patches: its thresholds, and some to spare."""
+"""Hidden units of the patch synthesis by a program's number of patch classes: its thresholds, and spare ones."""
 
 
 class Residual(nn.Module):
@@ -74,7 +74,7 @@ class Decoder(Network):
         with torch.no_grad():
             self.synthesis.weight.mul_(0.3)
             self.synthesis.bias.zero_()
-            # Maps are centered on mid-gray, which keeps the units alive; the last bias puts it back.
+            # Maps are centered on mid-gray, which keeps the units alive; the last bias adds it again.
             for conv in (self.head, self.up):
                 nn.init.kaiming_normal_(conv.weight)
                 conv.bias.zero_()
@@ -92,7 +92,7 @@ class Decoder(Network):
         return maps.reshape(n, BASE, rows * GRID, columns * GRID).contiguous(memory_format=torch.channels_last)
 
     def patches(self, latents: Tensor) -> Tensor:
-        """Each patch alone, RGB from 0 to 1: what the first stage of training looks at."""
+        """Each patch alone, RGB from 0 to 1, for the first stage of training."""
         return F.pixel_shuffle(self.synthesize(latents), 8) + 0.5
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -123,5 +123,5 @@ class Decoder(Network):
         }
 
     def load_frame(self, path: Path) -> None:
-        """Read the full-frame part alone from another decoder: it fits any latents whose patches are synthesized well."""
+        """Read only the full-frame part of another decoder; it fits any latents with well synthesized patches."""
         self.load_state_dict({k: v for k, v in load_file(str(path)).items() if "synthesis" not in k}, strict=False)

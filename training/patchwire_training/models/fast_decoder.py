@@ -1,7 +1,8 @@
 """The fast decoder: the same latents as :mod:`..models.decoder`'s, for a thirtieth of its work.
 
-What a patch's bits say comes down to few numbers, and so does what a frame shows in 8x8 pixels behind them. So a patch becomes
-`components` numbers, these the `channels` of each of its 4x4 blocks, and full-frame convolutions at 1/8 of the resolution do the rest.
+The bits of a patch carry the information of few numbers, and so do the 8x8 pixels that are rebuilt from them. So a
+patch becomes `components` numbers, these become the `channels` of each of its 4x4 blocks, and full-frame convolutions
+at 1/8 of the resolution do the rest.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class FastDecoder(Network):
     @staticmethod
     @torch.no_grad()
     def start(full: Decoder, latents: Tensor) -> FastDecoder:
-        """One that gives about the patches that `full` synthesizes, fitted to latents [n, 256] of patches."""
+        """A decoder that approximates the patches which `full` synthesizes, fitted to latents [n, 256] of patches."""
         fast = FastDecoder(hidden=full.hidden.out_features)
         components, channels = fast.synthesis.out_features, fast.tail.in_channels
         maps = full.synthesis(F.relu(full.hidden(latents)))
         mean, basis, scale = principal(maps, components)
-        # Places by channels of a block, whose own principal components are the channels.
+        # Positions by channels of a block, whose own principal components are the channels.
         place_mean, places, depth = principal(maps.view(-1, BASE), channels)
         spread = (basis * scale).T.view(components, GRID * GRID, BASE) @ places / depth
         offset = (mean.view(GRID * GRID, BASE) - place_mean) @ places / depth
@@ -70,7 +71,7 @@ class FastDecoder(Network):
 
 
 def principal(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean [d] of values [n, d], their first `count` principal components [d, count], and the standard deviations of these."""
+    """Mean [d] of values [n, d], their first `count` principal components [d, count], and those' standard deviations."""
     mean = values.mean(0)
     centered = values - mean
     variances, basis = torch.linalg.eigh(centered.T @ centered / len(values))

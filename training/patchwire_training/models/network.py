@@ -1,4 +1,4 @@
-"""What both decoders have in common: their file, as ``docs/formats.md`` describes it."""
+"""The common base of both decoders: their file, as ``docs/formats.md`` describes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Network(nn.Module):
         return cls.like({k.replace("synthesis.hidden.", "hidden.", 1): v for k, v in load_file(str(path)).items()})
 
     def save(self, path: Path, program: str) -> None:
-        """Write the weights for the latents of the program with this hex id, those of the patch synthesis in half precision."""
+        """Write the weights for a program's latents, by its id in hex; those of the patch synthesis in half precision."""
         rename = lambda k: k.replace("hidden.", "synthesis.hidden.", 1) if k.startswith("hidden.") else k
         stored = lambda v: (v.detach().half() if v.ndim == 2 else v.detach().float()).contiguous()
         tensors = {rename(k): stored(v) for k, v in self.state_dict().items()}

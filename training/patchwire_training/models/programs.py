@@ -11,9 +11,10 @@ from ..chip.quant import Chip, Pool, QConv
 
 @dataclass(frozen=True)
 class Table:
-    """The classifier's layers: channels of those at 16x16, 8x8 and 4x4 after the first at 32x32, and levels of the weights.
+    """The classifier's layers: channels of those at 16x16, 8x8 and 4x4 after the first at 32x32, and levels of the
+    weights.
 
-    A pooling leads to each row, of which the last may be empty. Levels are of the first layer, of each row and of the
+    A pooling precedes each row; the last row may be empty. Levels are those of the first layer, of each row and of the
     logits. With groups, the hidden layers but the first are group
     convolutions whose output channels are shuffled. In a mirrored table every layer is.
     """

@@ -1,4 +1,7 @@
-"""Write the shipped files from training runs: ``python -m patchwire_training.recipes.export --classify RUN --compress RUN --out models``."""
+"""Write the shipped files from training runs.
+
+``python -m patchwire_training.recipes.export --classify RUN --compress RUN --out models``
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def export_fast(run: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Export what was named."""
+    """Export the named runs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classify", type=Path, help="run folder of train_classify")
     parser.add_argument("--compress", type=Path, help="run folder of train_compress")

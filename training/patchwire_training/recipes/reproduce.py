@@ -1,6 +1,6 @@
 """Each shipped model from nothing: the steps of its recipe, one after the other.
 
-A step that is done, or cut in the middle, goes on where it stopped when the command is given again.
+If the command is repeated, finished steps are skipped and an interrupted one continues.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Step = tuple[str, *tuple[str, ...]]
 
 
 def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
-    """CIFAR-10, the teacher, and the two rounds of the student that listens to it."""
+    """CIFAR-10, the teacher, and the two rounds of its student."""
     teacher, first, student = runs / "teacher", runs / "classify-first", runs / "classify"
     yield "fetch-cifar10", str(data)
     yield "recipes.teacher", f"--data={data}", f"--out={teacher}"

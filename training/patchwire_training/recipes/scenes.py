@@ -1,10 +1,11 @@
 """A fixed camera's frames as the cloud describes scenes, for the tests of scene changes:
-``python -m patchwire_training.recipes.scenes --frames DIR --models ../models --out ../cloud-decoder/tests/data/street.png``.
+``python -m patchwire_training.recipes.scenes --frames DIR --models ../models --out STREET``, where `STREET` is
+``../cloud-decoder/tests/data/street.png``.
 
-`DIR` has the frames of a video as pictures in the order of their names, here `vtest.avi` of OpenCV's samples (Apache-2.0),
-768x576 (`ffmpeg -i vtest.avi DIR/%04d.png`). Each row of the picture is one frame: the shares of the first 16 bits in a grid of
-6x4 cells, then those of all bits over the whole frame, 255 for always. First come all frames, then for each change in
-:data:`CHANGES` the frames from :data:`FIRST` on, :data:`COUNT` of them, changed.
+`DIR` has the frames of a video as pictures in the order of their names, here `vtest.avi` of OpenCV's samples
+(Apache-2.0), 768x576 (`ffmpeg -i vtest.avi DIR/%04d.png`). Each row of the picture is one frame: the shares of the
+first 16 bits in a grid of 6x4 cells, then those of all bits over the whole frame, 255 for always. First come all
+frames, then for each change in :data:`CHANGES` the frames from :data:`FIRST` on, :data:`COUNT` of them, changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Train the classifier's teacher: ``python -m patchwire_training.recipes.teacher --data DIR --out RUN``.
 
 A full-precision network of 2 M parameters whose first layer whitens 2x2 pixels, after the manner of Jordan, "94% on
-CIFAR-10 in 3.29 seconds on a single GPU", 2024. What it says about some views of every image, held-out ones too, is kept,
-and `train_classify --teacher RUN` learns from these views.
+CIFAR-10 in 3.29 seconds on a single GPU", 2024. Its logits for some views of every image, held-out ones too, are
+stored, and `train_classify --teacher RUN` learns from these views.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def accuracy(teacher: Teacher, images: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Word:
-    """Views of every image and the teacher's logits for them: shift [views, 2, n], flip [views, n], logits [views, n, 10]."""
+    """Views of every image with the teacher's logits: shift [views, 2, n], flip [views, n], logits [views, n, 10]."""
 
     shift: Tensor
     flip: Tensor
@@ -105,7 +105,7 @@ class Word:
 
     @staticmethod
     def load(run: Path) -> Word:
-        """What :meth:`save` wrote."""
+        """Read what :meth:`save` wrote."""
         with np.load(run / WORD) as kept:
             shift, flip, logits = (torch.from_numpy(kept[name]) for name in ("shift", "flip", "logits"))
         return Word(shift.long(), flip, logits.float())
@@ -113,7 +113,7 @@ class Word:
 
 @torch.no_grad()
 def word(teacher: Teacher, images: Tensor, generator: torch.Generator) -> Word:
-    """What the teacher says about :data:`KEPT_VIEWS` views of each image."""
+    """The teacher's logits for :data:`KEPT_VIEWS` views of each image."""
     teacher.eval()
     kept: list[tuple[Views, Tensor]] = []
     for _ in tqdm(range(KEPT_VIEWS), desc="views"):
@@ -126,7 +126,7 @@ def word(teacher: Teacher, images: Tensor, generator: torch.Generator) -> Word:
 
 
 def main() -> None:
-    """Train, checkpoint every epoch, resume where the run stopped, and keep the teacher's word."""
+    """Train, checkpoint every epoch, resume where the run stopped, and store the teacher's logits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of fetch-cifar10")
     parser.add_argument("--out", type=Path, required=True, help="run folder")

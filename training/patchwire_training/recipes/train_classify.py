@@ -35,7 +35,7 @@ def distilled(logits: Tensor, labels: Tensor, said: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(chip: Chip, images: Tensor, labels: Tensor) -> float:
-    """Share of images whose label the exported integers would find."""
+    """Share of images that the exported integers label rightly."""
     with chip.exactly():
         right = sum(
             (chip(x.float().contiguous(memory_format=torch.channels_last)).flatten(1).argmax(1) == y).sum().item()

@@ -1,8 +1,10 @@
-"""Train the compression program and its decoder: ``python -m patchwire_training.recipes.train_compress --photos DIR --out RUN``.
+"""Train the compression program and its decoder.
 
-The program is fitted in closed form (`classed_fit`, or `transform_fit` for one class), and the decoder's patch synthesis with
-it. Then the whole decoder is trained behind it on crops of frames. A third of them have a prefix of its own for each patch, longer where
-more happens, the bits behind it as 0: frames of a budget look like this.
+``python -m patchwire_training.recipes.train_compress --photos DIR --out RUN``
+
+The program is fitted in closed form (`classed_fit`, or `transform_fit` for one class), and the decoder's patch
+synthesis with it. Then the whole decoder is trained behind it on crops of frames. In a third of them each patch has a
+prefix of its own, longer where the patch is busier, with 0 for the bits behind it, as in frames with a bit budget.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ PREFIX_SHARE, PREFIX_WEIGHT = 0.34, 0.4
 PREFIX_STEP = 32
 """Prefixes of mixed frames are multiples of this many bits."""
 BUDGET, SPREAD, LUCK = (48, 256), (0, 110), 0.5
-"""Of mixed frames: mean bits of a patch, bits per standard deviation of its activity, and how much of that deviation is chance."""
+"""Of mixed frames: mean bits per patch, bits per standard deviation of activity, and the random share of that."""
 LOSSES = ("prefixes", "structure", "seams")
 """Besides the error of whole latents."""
 STRUCTURE_WEIGHT = 0.02
@@ -74,7 +76,7 @@ def activity(frames: Tensor) -> Tensor:
 
 
 def mixed_prefixes(frames: Tensor, rng: random.Random) -> Tensor:
-    """A prefix in bits for each patch, [n, h/32, w/32]: a mean and a spread drawn for each frame, busy patches longer."""
+    """A prefix in bits for each patch, [n, h/32, w/32], longer for busy patches; mean and spread vary by frame."""
     busy = activity(frames)
     draw = lambda low, high: torch.tensor([rng.uniform(low, high) for _ in frames]).view(-1, 1, 1)
     noise = torch.tensor([rng.gauss(0, 1) for _ in range(busy.numel())]).view_as(busy)
@@ -101,7 +103,8 @@ def shorten(latents: Tensor, frames: Tensor, rng: random.Random) -> tuple[Tensor
 def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> dict[str, float]:
     """PSNR in dB of the crops as one frame, with the exact integer latents, MS-SSIM, and seams next to the originals'.
 
-    `mixed` and `mixed_seams` are the PSNR and the seams of the same crops with prefixes that are drawn alike at each validation.
+    `mixed` and `mixed_seams` are the PSNR and the seams of the same crops with prefixes that are the same at each
+    validation.
     """
     total, mixed, structure, seams, mixed_seams = 0.0, 0.0, [], [], []
     rng = random.Random(8)
@@ -130,7 +133,7 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
 
 
 def take_shipped(models: Path) -> tuple[Chip, Decoder]:
-    """An exported pair, to go on from."""
+    """Read an exported pair, to continue from."""
     layers = model.parse((models / "compress.nqe").read_bytes()).layers
     first, last = layers[0], layers[-1]
     build = programs.compressor if len(layers) == 2 else programs.classed_compressor

@@ -12,7 +12,7 @@ use crate::alarm::{Alarm, AlarmKind};
 /// Which alarms to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct AlarmPage {
-    /// Standing ones, ended ones, or both when `None`.
+    /// Ongoing ones, ended ones, or both when `None`.
     pub standing: Option<bool>,
     /// All kinds when `None`.
     pub kind: Option<AlarmKind>,
@@ -25,7 +25,7 @@ pub struct AlarmPage {
 }
 
 impl AlarmPage {
-    /// Those that stand.
+    /// Ongoing alarms.
     pub fn standing(limit: u32) -> Self {
         Self {
             standing: Some(true),
@@ -57,7 +57,7 @@ impl FromRow<'_, AnyRow> for Alarm {
 }
 
 impl Watchlist {
-    /// Raises an alarm. `None` when one of that kind stands already.
+    /// Raises an alarm. `None` when one of that kind is ongoing.
     ///
     /// # Errors
     /// The database failed.
@@ -76,7 +76,7 @@ impl Watchlist {
         self.0.changed_row(insert.bind(sentence)).await
     }
 
-    /// Ends the standing alarm of a kind, if there is one.
+    /// Ends the ongoing alarm of a kind, if there is one.
     ///
     /// # Errors
     /// The database failed.
@@ -92,7 +92,7 @@ impl Watchlist {
         self.0.changed_row(update).await
     }
 
-    /// Notes who has seen an alarm; the first who does counts. `None` when the alarm does not stand.
+    /// Notes who has seen an alarm; only the first one counts. `None` when the alarm is not ongoing.
     ///
     /// # Errors
     /// The database failed.

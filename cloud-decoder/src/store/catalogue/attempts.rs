@@ -1,16 +1,16 @@
-//! Attempts at decoding: who begins, and how an attempt ends after which the frame is tried again.
+//! Attempts at decoding: their beginning, and their end if the frame is to be tried again.
 
 use uuid::Uuid;
 
 use super::{CatalogueError, FrameRows, statement::sql};
 use crate::frame::Frame;
 
-/// How a decoding ended of a frame that is to be tried again.
+/// The end of a decoding after which the frame is to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// By the frame's fault, as far as is known.
+    /// It failed, presumably because of the frame.
     Failed,
-    /// By the fault of a disk or a server.
+    /// It failed because of a disk or a server.
     NotItsFault,
     /// It was not begun.
     NotBegun,
@@ -26,18 +26,18 @@ impl AttemptEnd {
     }
 }
 
-/// How long a claim in SQLite holds, in milliseconds: longer than any frame takes to decode.
+/// Lifetime of a claim in SQLite, in milliseconds: longer than any decoding.
 const CLAIM_MS: i64 = 15 * 60 * 1000;
-/// Live frames came within a minute of their capture; the condition is that of an index.
+/// Live frames arrived within a minute of their capture. The condition is the same as that of an index.
 const NEWEST_LIVE: &str =
     "INDEXED BY frames_live WHERE state = 'queued' AND received_ms - captured_ms <= 60000
      AND not_before_ms <= $1 ORDER BY seq DESC";
 const OLDEST: &str = "WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY seq";
 
 impl FrameRows {
-    /// Claims a frame in SQLite, which counts as begun: the newest live frame or, where there is none or the oldest is wanted, the
-    /// oldest frame. The claim lapses after a quarter of an hour, so that the frame of a worker that died is taken again. `now_ms`
-    /// is the process's steady clock.
+    /// Claims a frame in SQLite and counts its decoding as begun: the newest live frame or, if there is none or the
+    /// oldest is requested, the oldest frame. The claim lapses after a quarter of an hour, so that the frame of a
+    /// worker that died is taken again. `now_ms` is the process's steady clock.
     ///
     /// # Errors
     /// The database failed.
@@ -75,8 +75,8 @@ impl FrameRows {
         Ok(row.map(Frame::under_way))
     }
 
-    /// Records how a decoding ended that is to be tried again: in SQLite not before a time of the process's steady clock, in
-    /// milliseconds.
+    /// Records the end of a decoding after which the frame is to be tried again; in SQLite, not before a time of the
+    /// process's steady clock, in milliseconds.
     ///
     /// # Errors
     /// The database failed.
@@ -94,7 +94,7 @@ impl FrameRows {
         self.0.execute(update.value(&id.as_bytes()[..])).await
     }
 
-    /// Notes that a frame's decoding is the only one under way in a process that has decoded others, until it ends.
+    /// Notes that a frame's decoding runs alone in a process that has decoded others, until it ends.
     ///
     /// # Errors
     /// The database failed.
@@ -103,8 +103,8 @@ impl FrameRows {
         self.0.execute(update.bind(&id.as_bytes()[..])).await
     }
 
-    /// Queued frames in PostgreSQL that were last offered before a time, in milliseconds since the Unix epoch, at most `limit`; from
-    /// now on they count as offered.
+    /// Queued frames in PostgreSQL that were last offered before a time, in milliseconds since the Unix epoch, at most
+    /// `limit`. They count as offered now.
     ///
     /// # Errors
     /// The database failed.

@@ -1,4 +1,4 @@
-//! Questions about cameras and about all of them together.
+//! Queries about cameras, and about all cameras together.
 
 use serde::Serialize;
 use sqlx::{FromRow, Row as _, any::AnyRow};
@@ -29,7 +29,7 @@ pub struct Camera {
     pub pixels: u64,
     /// Bits of their latents.
     pub latent_bits: u64,
-    /// Bytes as the camera sent them, of the frames with latents whose edge told.
+    /// Bytes that the camera sent, of the frames with latents whose edge node reported them.
     pub source_bytes: u64,
     /// Bits of latents of these frames.
     pub sourced_bits: u64,
@@ -49,15 +49,15 @@ pub struct Camera {
     pub last_decoded: Option<Uuid>,
     /// Longest usual time between two frames in milliseconds, once it is learned.
     pub expected_ms: Option<i64>,
-    /// When the last frame came of a camera that is silent now, milliseconds since the Unix epoch.
+    /// If the camera is silent now, arrival of its last frame, milliseconds since the Unix epoch.
     pub silent_since_ms: Option<i64>,
-    /// Since when the scene is not the usual one.
+    /// Since when the scene has changed, if it has.
     pub changed_since_ms: Option<i64>,
 }
 
 impl Camera {
-    /// The order in which a person should look at cameras: silent ones, ones of which nothing can be decoded, changed scenes,
-    /// the rest; by name among these.
+    /// Cameras by urgency: silent ones, ones of which no frame could be decoded, ones whose scene has changed, the
+    /// rest; by name within each group.
     fn worst_first(&self) -> (u8, &str) {
         let failing = self.failed > 0 && self.decoded == 0 && self.labelled == 0;
         let rank = match (self.silent_since_ms, failing, self.changed_since_ms) {
@@ -107,9 +107,9 @@ impl FromRow<'_, AnyRow> for Camera {
 pub struct Totals {
     /// Cameras of which frames are kept.
     pub cameras: i64,
-    /// Of these, with a frame since a time.
+    /// Of these, those with a frame since a time.
     pub cameras_live: i64,
-    /// Of these, with latents and without a usual scene yet.
+    /// Of these, those with latents and without a usual scene yet.
     pub cameras_learning: i64,
     /// Frames kept.
     pub frames: i64,
@@ -135,14 +135,14 @@ from_row! {
         latent_bits, measured, psnr_sum
 }
 
-/// The standing alarms of a camera `c`: `s` of silence, `d` of a changed scene.
+/// The ongoing alarms of a camera `c`: `s` for silence, `d` for a changed scene.
 const STANDING: &str = "
     LEFT JOIN alarms s ON s.camera_id = c.camera_id AND s.kind = 'silent' AND s.end_ms IS NULL
     LEFT JOIN alarms d ON d.camera_id = c.camera_id AND d.kind = 'drift' AND d.end_ms IS NULL";
 
 impl Catalogue {
-    /// Cameras after the first `offset`, at most `limit`: silent ones first, then failing ones, then ones whose scene has changed,
-    /// then the rest, each by name.
+    /// Cameras after the first `offset`, at most `limit`: silent ones first, then failing ones, then ones whose scene
+    /// has changed, then the rest, each by name.
     ///
     /// # Errors
     /// The database failed.
@@ -167,7 +167,7 @@ impl Catalogue {
             .bind(i64::from(limit))
             .bind(i64::from(offset));
         let mut cameras: Vec<Camera> = self.0.rows(query).await?;
-        // A join need not keep the order of the page.
+        // A join may change the order of the page.
         cameras.sort_by(|a, b| a.worst_first().cmp(&b.worst_first()));
         Ok(cameras)
     }

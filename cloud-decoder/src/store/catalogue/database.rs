@@ -1,7 +1,7 @@
 //! The database of the catalogue: SQLite for one process, PostgreSQL for many, behind one set of calls.
 //!
-//! SQLite runs in WAL mode with `synchronous = FULL`, one writing connection and a few reading ones: it takes one writer at a time, and
-//! waiting for the connection here never meets `SQLITE_BUSY`.
+//! SQLite runs in WAL mode with `synchronous = FULL`, one writing connection and a few reading ones: it takes one
+//! writer at a time, and waiting for the connection here never meets `SQLITE_BUSY`.
 
 use std::{
     path::Path,
@@ -32,7 +32,7 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// Longest wait for a connection, the first one included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Times that a transaction is tried which PostgreSQL ends in favour of another one.
+/// Times that a transaction is tried if PostgreSQL ends it in favour of another one.
 const MAX_TRIES: u32 = 5;
 /// Settings of each SQLite connection.
 const SQLITE_PRAGMAS: [&str; 2] = ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"];
@@ -43,16 +43,16 @@ pub struct Database {
     pub(super) dialect: &'static Dialect,
     pub(super) writer: AnyPool,
     readers: AnyPool,
-    /// Where further connections go; absent for SQLite, which one process has for itself.
+    /// Options of further connections; absent for SQLite, whose file belongs to one process.
     shared_url: Option<Arc<str>>,
     metrics: Option<Arc<Metrics>>,
 }
 
 impl Database {
-    /// Opens or creates an SQLite file, brings its schema up to date, and frees the claims of the process that had it before.
+    /// Opens or creates an SQLite file, brings its schema up to date, and frees the claims of the process that had it
+    /// before.
     ///
-    /// # Errors
-    /// The file cannot be opened or is not ours.
+    /// # Errors The file cannot be opened, or its schema is not ours.
     pub async fn sqlite(file: &Path) -> Result<Self, CatalogueError> {
         install_drivers();
         let bad_path = || CatalogueError::Address(format!("{} is no path", file.display()));
@@ -88,10 +88,9 @@ impl Database {
         })
     }
 
-    /// Connects to PostgreSQL and brings the schema up to date; of several processes that do so at once, one does.
+    /// Connects to PostgreSQL and brings the schema up to date; if several processes start at once, one of them does.
     ///
-    /// # Errors
-    /// The address is no address, the database cannot be reached, or its schema is not ours.
+    /// # Errors The address is invalid, the database cannot be reached, or its schema is not ours.
     pub async fn postgres(url: &str) -> Result<Self, CatalogueError> {
         install_drivers();
         let mut url: Url = url
@@ -99,7 +98,7 @@ impl Database {
             .map_err(|error| CatalogueError::Address(format!("{error}")))?;
         url.query_pairs_mut()
             .append_pair("application_name", "cloud-decoder");
-        // A pool would try again until its time is over, and then tell only that.
+        // A pool would try again until its timeout, and then report only the timeout.
         let first = timeout(CONNECT_TIMEOUT, AnyConnection::connect(url.as_str())).await;
         first
             .map_err(|_| sqlx::Error::PoolTimedOut)??
@@ -120,7 +119,7 @@ impl Database {
         })
     }
 
-    /// The same database, whose calls are counted and timed.
+    /// The same database, with its calls counted and timed.
     pub(crate) fn measured(self, metrics: Arc<Metrics>) -> Self {
         Self {
             metrics: Some(metrics),
@@ -150,7 +149,7 @@ impl Database {
         }
     }
 
-    /// Lets go of the database; calls under way end with an error.
+    /// Closes the database; calls in progress end with an error.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -236,7 +235,8 @@ impl Database {
             Ok(done)
         };
         let result = result.await;
-        // SQLite rolls back by itself when the disk is full, which the pool does not notice: no later transaction could begin.
+        // SQLite rolls back by itself when the disk is full, which the pool does not notice: no later transaction could
+        // begin.
         if result.is_err()
             && let Err(error) = connection.close().await
         {
@@ -257,7 +257,7 @@ impl Database {
     }
 }
 
-/// The work of a transaction, which may be done more than once.
+/// The work of a transaction, which may run more than once.
 pub(super) trait Work<T>:
     for<'c> Fn(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, CatalogueError>> + Sync
 {

@@ -11,13 +11,13 @@ pub(super) struct Dialect {
     pub(super) row_lock: &'static str,
     /// Columns `label` and `score` of a frame's likeliest class, which is the first that is written.
     pub(super) likeliest_class: &'static str,
-    /// Which queued frames are taken before the one of number `$1`, which is live or not (`$2`).
+    /// Condition for queued frames that are taken before the one of number `$1`, which is live or not (`$2`).
     pub(super) taken_before: &'static str,
     /// A program's id in hexadecimal digits.
     pub(super) program_hex: &'static str,
     /// Hint to use the index of means over time.
     pub(super) history_index: &'static str,
-    /// The column that says when a queued frame is taken, or was offered.
+    /// The column with the time from which a queued frame may be taken, or at which it was offered.
     pub(super) due_column: &'static str,
     /// The value of that column for a frame that has just been queued.
     pub(super) due_now: &'static str,

@@ -1,4 +1,4 @@
-//! Questions about frames.
+//! Queries about frames.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ use crate::frame::{Frame, FrameState, is_sure};
 /// Several frames together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Kept {
-    /// How many.
+    /// Number of frames.
     pub frames: u64,
     /// Bytes of their objects.
     pub bytes: u64,
@@ -52,7 +52,7 @@ pub struct LikeliestClass {
     pub label: String,
     /// Its softmax, 0 to 1.
     pub score: f64,
-    /// Whether the score is high enough to be shown as sure.
+    /// Whether the score is high enough for the label to be shown as sure.
     pub sure: bool,
 }
 
@@ -129,14 +129,14 @@ impl Catalogue {
             query = query.push(" AND camera_id = ").value(camera.as_str());
         }
         if let Some(state) = page.state {
-            // Spelled out: SQLite uses no partial index for a value that is bound.
+            // Written into the text, because SQLite uses no partial index for a bound value.
             query = query.push(&format!(" AND state = '{}'", state.name()));
         }
         let query = query.push(only).push(" ORDER BY seq DESC LIMIT ");
         Ok(Some(query.value(i64::from(page.limit))))
     }
 
-    /// Frames that were given up for a reason, first arrival first, at most `limit`.
+    /// Frames that failed for a reason, first arrival first, at most `limit`.
     ///
     /// # Errors
     /// The database failed.
@@ -169,8 +169,8 @@ impl Catalogue {
         Ok(kept(self.0.only_row(query).await?))
     }
 
-    /// Those of [`oldest`](Self::oldest) that arrived before a time, in milliseconds since the Unix epoch, or without
-    /// which so many `bytes` are not yet freed.
+    /// Those of [`oldest`](Self::oldest) that arrived before a time, in milliseconds since the Unix epoch, and further
+    /// ones until `bytes` would be freed.
     ///
     /// # Errors
     /// The database failed.
@@ -185,7 +185,7 @@ impl Catalogue {
         Ok(kept(self.0.only_row(query).await?))
     }
 
-    /// Those frames of which there is no row.
+    /// Those of these frames that have no row.
     ///
     /// # Errors
     /// The database failed.
@@ -224,7 +224,7 @@ impl Catalogue {
     }
 }
 
-/// From sums, which databases have as signed integers.
+/// Sums of databases are signed integers.
 fn kept((frames, bytes): (i64, i64)) -> Kept {
     Kept {
         frames: frames.max(0) as u64,

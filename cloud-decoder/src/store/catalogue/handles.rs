@@ -2,7 +2,7 @@
 
 use super::{CatalogueError, Database};
 
-/// Answers questions about frames and cameras.
+/// Answers queries about frames and cameras.
 #[derive(Clone)]
 pub struct Catalogue(pub Database);
 
@@ -10,8 +10,8 @@ pub struct Catalogue(pub Database);
 #[derive(Clone)]
 pub struct FrameRows(pub Database);
 
-/// Keeps what is known of cameras as a whole: their usual scene and rhythm, their alarms, and their bytes. Calls that change something
-/// may be made twice.
+/// Keeps data about cameras as a whole: their usual scene and rhythm, their alarms, and their bytes. Calls that change
+/// data may be repeated.
 #[derive(Clone)]
 pub struct Watchlist(pub Database);
 

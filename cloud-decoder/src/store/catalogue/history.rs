@@ -36,10 +36,10 @@ const STEPS_MS: [i64; 20] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Lines {
-    /// One a camera; those that sent last.
+    /// One per camera, for those that sent last.
     #[default]
     Camera,
-    /// One a compression program.
+    /// One per compression program.
     Program,
 }
 
@@ -48,11 +48,11 @@ pub enum Lines {
 pub struct Span {
     /// First time of capture, milliseconds since the Unix epoch; that of the first frame when `None`.
     pub from_ms: Option<i64>,
-    /// Time of capture from which on frames are left out.
+    /// Time of capture from which frames are left out.
     pub to_ms: i64,
     /// Most points of a line, within one or two.
     pub points: u32,
-    /// One line a camera or a program.
+    /// One line per camera or program.
     pub lines: Lines,
     /// All cameras when `None`.
     pub camera: Option<String>,
@@ -65,7 +65,7 @@ pub struct Span {
 pub struct History {
     /// First time of capture, milliseconds since the Unix epoch.
     pub from_ms: i64,
-    /// Time of capture from which on frames are left out.
+    /// Time of capture from which frames are left out.
     pub to_ms: i64,
     /// Width of a step in milliseconds.
     pub step_ms: i64,
@@ -98,7 +98,7 @@ pub struct Line {
     pub encode_ms: Vec<Option<f64>>,
     /// Milliseconds that the decoder took.
     pub decode_ms: Vec<Option<f64>>,
-    /// Milliseconds from the camera's frame until the reconstruction could be seen.
+    /// Milliseconds from the camera's frame to the stored reconstruction.
     pub latency_ms: Vec<Option<f64>>,
 }
 
@@ -123,7 +123,7 @@ from_row! {
         encode_ms, decode_ms, latency_ms
 }
 
-/// Means of a step, after its name.
+/// Columns of a step's means, which follow its name.
 const MEANS: &str = ", CAST(avg(captured_ms) AS BIGINT) AS captured_ms, count(*) AS frames, avg(psnr_db) AS psnr_db,
    avg(ssim) AS ssim, avg(ms_ssim) AS ms_ssim, avg(seam_ratio) AS seam_ratio,
    avg(CAST(latent_bits AS DOUBLE PRECISION) / (width * height)) AS bpp, avg(latent_ones) AS latent_ones,
@@ -183,7 +183,7 @@ impl Catalogue {
     }
 }
 
-/// Steps, which are in the order of their names, as lines.
+/// Groups steps, which are sorted by name, into lines.
 fn lines(steps: Vec<Step>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for step in steps {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Catalogue, CatalogueError, FrameRows, row::id, statement::sql};
 
-/// Which store a catalogue belongs to.
+/// The store that a catalogue belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreId {
     /// Its id.
@@ -24,7 +24,7 @@ impl FromRow<'_, AnyRow> for StoreId {
 }
 
 impl Catalogue {
-    /// Which store this catalogue belongs to; `None` when it has never been told.
+    /// The store that this catalogue belongs to; `None` when it has no id yet.
     ///
     /// # Errors
     /// The database failed.

@@ -1,5 +1,5 @@
-//! New rows. Frames come before cameras, and cameras in the order of their names, so that few transactions of PostgreSQL wait for each
-//! other in a circle.
+//! New rows. Frames come before cameras, and cameras in the order of their names, so that transactions of PostgreSQL
+//! rarely deadlock.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,14 +22,15 @@ use crate::{
     frame::{Frame, NewFrame},
 };
 
-/// Columns of a new frame, in the order in which [`insert_frames`] binds them, after the column that says when it is due.
+/// Columns of a new frame, in the order in which [`insert_frames`] binds them, after the column that says when it is
+/// due.
 const COLUMNS: &str = "frame_id, node_id, camera_id, captured_ms, received_ms, width, height, source_format, state,
     latent_bits, latent_ones, program_id, label_program_id, label_scores, original_type, encode_ns, bytes, source_bytes,
     latent_shares, traceparent, scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c, digest";
 
 impl FrameRows {
-    /// Stores frames in one durable transaction. Each answer is the new row, or `None` when the frame was there already and
-    /// nothing changed.
+    /// Stores frames in one durable transaction. Each answer is the new row, or `None` when the frame was there already
+    /// and nothing changed.
     ///
     /// # Errors
     /// The database failed; nothing was stored.
@@ -66,7 +67,7 @@ async fn insert(
     let mut sent: BTreeMap<(i64, &str, &str), Bytes> = BTreeMap::new();
     let mut rows = Vec::with_capacity(frames.len());
     for new in frames {
-        // Of a frame that is there twice, the first one counts.
+        // If a frame is there twice, the first one counts.
         let Some(seq) = numbers.remove(&new.id) else {
             rows.push(None);
             continue;

@@ -13,7 +13,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Of the only process that there is.
+    /// The lease of a process that is the only one.
     pub(super) fn unshared() -> Self {
         Self { connection: None }
     }

@@ -1,6 +1,7 @@
-//! The catalogue: a row for each frame, sums for each camera, and what is known of cameras. Everything that is kept except the frames' bytes.
+//! The catalogue: a row for each frame, sums for each camera, and the scenes and alarms of cameras. It holds everything
+//! except the frames' bytes.
 //!
-//! [`Catalogue`] answers questions, [`FrameRows`] changes the rows of frames, [`Watchlist`] keeps what is known of cameras as a
+//! [`Catalogue`] answers queries, [`FrameRows`] changes the rows of frames, [`Watchlist`] keeps data about cameras as a
 //! whole. All three use one [`Database`].
 
 mod alarms;

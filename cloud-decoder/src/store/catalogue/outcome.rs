@@ -14,7 +14,7 @@ use super::{
 use crate::frame::{Frame, FrameState, Quality, Work};
 
 impl FrameRows {
-    /// Records a reconstruction, whose objects have so many bytes. `None` when the frame was not queued any more.
+    /// Records a reconstruction, whose objects have so many bytes. `None` when the frame was no longer queued.
     ///
     /// # Errors
     /// The database failed; nothing changed.
@@ -31,7 +31,7 @@ impl FrameRows {
         record.await
     }
 
-    /// Gives a frame up. `None` when it was not queued any more.
+    /// Marks a frame as failed. `None` when it was no longer queued.
     ///
     /// # Errors
     /// The database failed; nothing changed.
@@ -44,8 +44,8 @@ impl FrameRows {
         record.await
     }
 
-    /// Queues a decoded or failed frame once more, as if it had just come; its objects have so many bytes without those
-    /// that the decoder makes. `None` when it was neither.
+    /// Queues a decoded or failed frame once more, as if it had just arrived; its objects have so many bytes without
+    /// those that the decoder makes. `None` when it was neither.
     ///
     /// # Errors
     /// The database failed; nothing changed.
@@ -57,7 +57,7 @@ impl FrameRows {
         requeue.await
     }
 
-    /// Forgets frames, except those that wait for the decoder, and takes them out of their cameras' sums.
+    /// Removes frames, except those that wait for the decoder, and subtracts them from their cameras' sums.
     ///
     /// # Errors
     /// The database failed; nothing changed.
@@ -173,7 +173,7 @@ async fn remove(on: &mut AnyConnection, frames: &[Uuid]) -> Result<(), Catalogue
     Ok(())
 }
 
-/// Takes a frame whose row is gone out of its camera's sums. With its last frame, a camera goes too.
+/// Subtracts a frame whose row is gone from its camera's sums. A camera without frames is removed too.
 async fn subtract_frame(on: &mut AnyConnection, frame: &Frame) -> Result<(), CatalogueError> {
     let [
         frames,

@@ -49,8 +49,9 @@ impl Statement {
         self.push(", ").value(value)
     }
 
-    /// Keeps the connection from reusing the prepared statement. This is for statements that bind floating-point numbers which may be
-    /// absent: sqlx's `Any` driver passes an absent one as `float4`, and PostgreSQL would then refuse a present one of 8 bytes.
+    /// Keeps the connection from reusing the prepared statement. This is for statements that bind floating-point
+    /// numbers which may be absent: sqlx's `Any` driver passes an absent one as `float4`, and PostgreSQL would then
+    /// refuse a present one of 8 bytes.
     pub(super) fn prepared_once(mut self) -> Self {
         self.prepared_once = true;
         self
@@ -82,7 +83,7 @@ impl Statement {
         Ok(row.await?)
     }
 
-    /// Runs it for what it changes.
+    /// Runs the statement for its changes.
     pub(super) async fn execute<'c>(
         self,
         on: impl Executor<'c, Database = Any>,

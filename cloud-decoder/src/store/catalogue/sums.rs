@@ -13,8 +13,8 @@ pub(super) const CAMERA_SUMS: [&str; 7] = [
     "sourced_bits",
 ];
 
-/// The numbers that a frame adds to its camera's sums. Pixels and bits are those of frames with latents; `source_bytes` and `sourced_bits` those
-/// of frames whose edge node told the bytes that the camera sent.
+/// The numbers that a frame adds to its camera's sums. Pixels and bits are those of frames with latents; `source_bytes`
+/// and `sourced_bits` are those of frames whose edge node reported the bytes that the camera sent.
 pub(super) fn camera_sums(new: &NewFrame) -> [i64; CAMERA_SUMS.len()] {
     let labelled = new.state() == FrameState::Labelled;
     let latent_bits = saturate(new.latent_bits);
@@ -31,7 +31,7 @@ pub(super) fn camera_sums(new: &NewFrame) -> [i64; CAMERA_SUMS.len()] {
     ]
 }
 
-/// The PSNR that counts in a camera's mean: an infinite one would stay in the sum.
+/// The PSNR for a camera's mean; an infinite one is left out, because it would stay in the sum.
 pub(super) fn measured(quality: Quality) -> Option<f64> {
     quality.psnr_db.filter(|psnr| psnr.is_finite())
 }

@@ -16,11 +16,11 @@ use crate::frame::NewFrame;
 /// Bytes between cameras, edge nodes and this service. HTTP/2, TLS and TCP are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Bytes {
-    /// Frames, each once.
+    /// Frames, each counted once.
     pub frames: i64,
-    /// Of these, those whose edge node told the bytes that the camera sent.
+    /// Of these, those whose edge node reported the bytes that the camera sent.
     pub told_frames: i64,
-    /// As the cameras sent them to their edge nodes.
+    /// Bytes that cameras sent to their edge nodes.
     pub source_bytes: i64,
     /// Latent containers.
     pub latent_bytes: i64,
@@ -28,7 +28,7 @@ pub struct Bytes {
     pub label_bytes: i64,
     /// Originals.
     pub original_bytes: i64,
-    /// The rest of the messages, and frames that came again.
+    /// The rest of the messages, and frames that were sent again.
     pub overhead_bytes: i64,
 }
 
@@ -107,7 +107,7 @@ pub struct TrafficLine {
 
 from_row! { TrafficLine: name; flatten bytes }
 
-/// Which bytes to sum.
+/// Selects the bytes to sum.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficSpan {
     /// First day, since 1970-01-01 in UTC.
@@ -116,11 +116,11 @@ pub struct TrafficSpan {
     pub camera: Option<String>,
     /// All nodes when `None`.
     pub node: Option<String>,
-    /// One line each.
+    /// The kind of a line.
     pub by: TrafficBy,
 }
 
-/// The bytes of a frame that came for the first time.
+/// The bytes of a frame that arrived for the first time.
 pub(super) fn frame_traffic(new: &NewFrame) -> Bytes {
     let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
     let latents = match new.latent_bits {
@@ -156,7 +156,7 @@ pub(super) fn add_traffic(day: i64, node: &str, camera: &str, bytes: Bytes) -> S
 }
 
 impl Watchlist {
-    /// Counts bytes of a frame that came again.
+    /// Counts bytes of a frame that was sent again.
     ///
     /// # Errors
     /// The database failed.

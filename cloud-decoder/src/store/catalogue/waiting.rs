@@ -1,4 +1,4 @@
-//! Questions about the frames that wait for the decoder, claimed ones included.
+//! Queries about the frames that wait for a decoder, including claimed ones.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,22 +6,22 @@ use uuid::Uuid;
 
 use super::{Catalogue, CatalogueError, from_row::from_row, statement::sql};
 
-/// Where a frame stands among those that wait for a decoder. One in four times the oldest is taken first.
+/// Place of a frame among those that wait for a decoder. Every fourth time the oldest frame is taken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Place)]
 pub struct QueuePosition {
-    /// Frames that are to be taken before it, those being decoded included.
+    /// Frames that will be taken before it, including those being decoded.
     pub ahead: i64,
     /// Frames that wait.
     pub waiting: i64,
-    /// When the one arrived that has waited longest, milliseconds since the Unix epoch.
+    /// Arrival of the frame that has waited longest, milliseconds since the Unix epoch.
     pub oldest_received_ms: Option<i64>,
 }
 
 from_row! { QueuePosition: ahead, waiting, oldest_received_ms }
 
 impl Catalogue {
-    /// How many frames wait.
+    /// Number of frames that wait.
     ///
     /// # Errors
     /// The database failed.
@@ -42,7 +42,7 @@ impl Catalogue {
         Ok(row.map(|(received_ms,)| received_ms))
     }
 
-    /// Where a frame stands among them; `None` when it does not wait.
+    /// Place of a frame among them; `None` when it does not wait.
     ///
     /// # Errors
     /// The database failed.
@@ -60,7 +60,7 @@ impl Catalogue {
         self.0.row(query.bind(seq).bind(live == 1)).await
     }
 
-    /// Whether a frame waits whose decoding is not under way and never was cut short.
+    /// Whether any frame waits that is not being decoded and whose decoding was never cut short.
     ///
     /// # Errors
     /// The database failed.

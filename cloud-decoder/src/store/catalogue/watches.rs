@@ -1,18 +1,18 @@
-//! Where the watch over cameras stands: what was learned of each camera, and the frames that came since.
+//! Progress of the watch over cameras: the model of each camera, and the frames that came since.
 
 use super::{CatalogueError, Watchlist, from_row::from_row, statement::sql};
 
-/// Most cameras whose names or watches one answer has.
+/// Most cameras in one answer.
 pub(crate) const MAX_WATCHED: i64 = 100_000;
 
-/// How far a camera has been watched.
+/// Progress of the watch over one camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The camera's id.
     pub camera_id: String,
     /// Number of its last frame.
     pub last_seq: i64,
-    /// When that arrived, milliseconds since the Unix epoch.
+    /// Arrival of that frame, milliseconds since the Unix epoch.
     pub last_received_ms: i64,
     /// Number of the last frame that was learned from.
     pub judged_seq: Option<i64>,
@@ -22,7 +22,7 @@ pub struct Watched {
 
 from_row! { Watched: camera_id, last_seq, last_received_ms, judged_seq, expected_ms }
 
-/// Something learned of a camera.
+/// The learned model of a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {
     /// Number of the last frame that it was learned from.
@@ -31,11 +31,11 @@ pub struct Learned {
     pub expected_ms: Option<i64>,
     /// Whether the usual scene is known.
     pub scene: bool,
-    /// The whole model, as the watch writes it.
+    /// The whole model, in the watch's own encoding.
     pub model: Vec<u8>,
 }
 
-/// A frame as far as a camera's scene and rhythm go.
+/// The parts of a frame that a camera's scene and rhythm need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The frame's number in the order of arrival.
@@ -50,7 +50,7 @@ pub struct Sighting {
     pub height: i64,
     /// How often each bit of a patch is set, from 0 (never) to 255 (always).
     pub latent_shares: Option<Vec<u8>>,
-    /// The same of the first bits in a coarse grid over the frame; absent of frames from before there was one.
+    /// The same for the first bits, in a coarse grid over the frame; absent for frames from before grids were kept.
     pub scene_grid: Option<Vec<u8>>,
 }
 
@@ -96,7 +96,7 @@ impl Watchlist {
         Ok(row.map(|(model,)| model))
     }
 
-    /// Keeps the model that was learned of a camera up to a frame.
+    /// Stores the model of a camera as of a frame.
     ///
     /// # Errors
     /// The database failed.
@@ -114,7 +114,7 @@ impl Watchlist {
         self.0.execute(insert).await
     }
 
-    /// Forgets alarms that ended before a time and bytes of days before one, and cameras of which nothing else is kept.
+    /// Deletes alarms that ended before a time, bytes of days before another time, and cameras without any other data.
     ///
     /// # Errors
     /// The database failed.

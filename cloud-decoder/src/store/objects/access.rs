@@ -14,14 +14,14 @@ use super::{
 };
 use crate::metrics::{Metrics, ObjectCall};
 
-/// Key of the object that tells which store the objects belong to.
+/// Key of the object with the id of the store.
 const STORE_ID: &str = "store-id";
 
 /// An object that is being read.
 pub struct Opened {
-    /// Bytes in all.
+    /// Number of bytes.
     pub length: u64,
-    /// Its bytes in order.
+    /// Its bytes, in order.
     pub pieces: BoxStream<'static, object_store::Result<Bytes>>,
 }
 
@@ -30,7 +30,7 @@ pub struct Opened {
 pub struct Objects {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) metrics: Option<Arc<Metrics>>,
-    /// Larger objects are written in parts of so many bytes.
+    /// Objects larger than this many bytes are written in parts of this size.
     pub(super) part_bytes: usize,
     /// The folder of objects that are files.
     pub(super) folder: Option<PathBuf>,
@@ -47,7 +47,7 @@ impl Objects {
         }
     }
 
-    /// With its calls counted and timed.
+    /// The same store, with its calls counted and timed.
     pub(crate) fn measured(self, metrics: Arc<Metrics>) -> Self {
         Self {
             metrics: Some(metrics),
@@ -98,7 +98,7 @@ impl Objects {
         self.time(ObjectCall::Put, create).await
     }
 
-    /// The id of the store that these objects belong to; `None` when they have never been told.
+    /// The id of the store that these objects belong to; `None` when they have none yet.
     ///
     /// # Errors
     /// The store failed, or holds something else in its place.
@@ -125,7 +125,7 @@ impl Objects {
         }
     }
 
-    /// Makes sure that an object that is missing is not missing because all are: a disk that is not mounted, or a bucket that is gone.
+    /// Checks that an object is not missing because all objects are, as when a disk is not mounted or a bucket is gone.
     ///
     /// # Errors
     /// The store failed, or is another one.
@@ -136,7 +136,7 @@ impl Objects {
         }
     }
 
-    /// The same for objects that are files, for which this costs next to nothing; of others nothing is known.
+    /// The same for objects that are files, where the check is cheap. Other stores are not checked.
     ///
     /// # Errors
     /// The folder is another one.
@@ -147,10 +147,9 @@ impl Objects {
         }
     }
 
-    /// Writes, reads and deletes an object that is no frame's. Returns when it was written, by the store's own clock.
+    /// Writes, reads and deletes a test object. Returns when it was written, by the store's own clock.
     ///
-    /// # Errors
-    /// The store does not let us do one of these.
+    /// # Errors The store refuses one of these operations.
     pub async fn try_out(&self) -> Result<SystemTime, ObjectError> {
         let key = Path::from(format!("startup-checks/{}", Uuid::now_v7()));
         let bytes = Bytes::from_static(b"ok");
@@ -173,7 +172,7 @@ impl Objects {
         };
         let done = parts.await;
         if done.is_err() {
-            // The store forgets the parts by itself some day.
+            // The store deletes the parts itself after some time.
             upload.abort().await.ok();
         }
         Ok(done.map(drop)?)
@@ -205,8 +204,7 @@ impl Objects {
 
     /// Moves an object, if it is there, below `set-aside/`, where it is neither found nor listed.
     ///
-    /// # Errors
-    /// The store failed; the object is in one of both places, or in both.
+    /// # Errors The store failed; the object is in one of the two places, or in both.
     pub async fn set_aside(&self, kind: Kind, frame: Uuid) -> Result<(), ObjectError> {
         let key = key(kind, frame);
         let aside = Path::from(format!("set-aside/{key}"));
@@ -224,8 +222,8 @@ impl Objects {
         self.time(ObjectCall::Stat, head).await
     }
 
-    /// All objects of a kind, in no order: the frame, and when the object was last written, by the store's clock. Objects with
-    /// other names are left out.
+    /// All objects of a kind, in no order: the frame, and when the object was last written, by the store's clock.
+    /// Objects with other names are left out.
     pub fn list(&self, kind: Kind) -> BoxStream<'static, Result<(Uuid, SystemTime), ObjectError>> {
         let objects = self.store.list(Some(&Path::from(kind.place().0)));
         let named = objects.filter_map(async |meta| {
@@ -240,8 +238,8 @@ impl Objects {
         named.boxed()
     }
 
-    /// Deletes what writes that were cut short before `oldest` have left; tells how many. S3 deletes its own, if the
-    /// bucket's lifecycle says so.
+    /// Deletes files of writes that were interrupted before `oldest`, and returns their number. S3 deletes its own if
+    /// the bucket's lifecycle is set so.
     ///
     /// # Errors
     /// The folder cannot be read or written.

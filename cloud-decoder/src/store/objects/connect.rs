@@ -14,7 +14,7 @@ use super::{access::Objects, error::ObjectError};
 
 /// Times that a request to S3 is tried again.
 const S3_RETRIES: usize = 5;
-/// Longest time for that.
+/// Longest time for all these tries.
 const S3_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of the parts in which larger objects go to S3, which takes no smaller ones than 5 MiB.
 const S3_PART: usize = 16 << 20;
@@ -34,7 +34,7 @@ impl Objects {
     }
 
     /// Objects below a prefix of an S3 bucket, `s3://BUCKET/PREFIX`, at Amazon's or another `endpoint`. Keys, region,
-    /// server-side encryption and whatever else there is are taken from variables with the usual names, such as
+    /// server-side encryption and further settings are taken from variables with the usual names, such as
     /// `AWS_ACCESS_KEY_ID`, `AWS_REGION` and `AWS_SERVER_SIDE_ENCRYPTION`.
     ///
     /// # Errors

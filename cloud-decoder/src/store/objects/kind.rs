@@ -1,7 +1,7 @@
 //! Kinds of objects and their keys.
 //!
-//! A key is `KIND/YYYY/MM/DD/FRAME_ID`, with the day that is in the frame's UUIDv7, so that a frame that is sent again has the same
-//! keys.
+//! A key is `KIND/YYYY/MM/DD/FRAME_ID`, with the day that is in the frame's UUIDv7, so that a frame that is sent again
+//! has the same keys.
 
 use chrono::DateTime;
 use object_store::path::Path;
@@ -16,7 +16,7 @@ pub enum Kind {
     Original,
     /// The reconstruction, PNG.
     Reconstruction,
-    /// The reconstruction in small, JPEG.
+    /// A small version of the reconstruction, JPEG.
     Thumbnail,
 }
 

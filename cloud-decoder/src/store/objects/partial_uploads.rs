@@ -1,7 +1,7 @@
-//! Files that a crash left where an object was being written.
+//! Partial files that a crash left while an object was being written.
 //!
-//! A local folder's objects are written to `NAME#NUMBER` and renamed to `NAME`. The store shows no such file, so that nothing else
-//! would ever delete it.
+//! A local folder's objects are written to `NAME#NUMBER` and renamed to `NAME`. The store does not list such files, so
+//! nothing else would ever delete them.
 
 use std::{
     fs::{self, DirEntry},
@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-/// Deletes those below the folder that were last written before `oldest`; tells how many.
+/// Deletes those below the folder that were last written before `oldest`. Returns their number.
 ///
 /// # Errors
 /// A folder cannot be read or a file not deleted.

@@ -1,4 +1,4 @@
-//! The queue as its users see it.
+//! The interface of the queue.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
 /// Longest that [`Queue::take`] waits for a frame.
 pub(super) const WAIT: Duration = Duration::from_millis(500);
 
-/// Why the queue could not do something.
+/// Errors of the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The catalogue failed, in which the queue's attempts are counted.
+    /// The catalogue, which counts the attempts, failed.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     /// JetStream failed.
@@ -34,7 +34,7 @@ pub enum QueueError {
     /// JetStream did not answer for long after this process started, or could not do what was asked yet.
     #[error("decode queue: JetStream was not ready within {seconds} seconds: {what}: {error}")]
     NotReady {
-        /// How long it was waited for.
+        /// Seconds of waiting.
         seconds: u64,
         /// The call that was tried.
         what: &'static str,
@@ -60,10 +60,10 @@ pub trait Queue: Send + Sync {
     /// Takes a frame and counts the attempt. `None` when none came for a while, or `stop` came first.
     async fn take(&self, stop: &CancellationToken) -> Result<Option<Claim>, QueueError>;
 
-    /// Lets go of a frame whose row is not queued any more.
+    /// Releases a frame whose row is no longer queued.
     async fn done(&self, claim: Claim) -> Result<(), QueueError>;
 
-    /// Gives a frame back whose decoding ended so, to be taken again after `delay`.
+    /// Gives a frame back after an attempt that ended as `end`, to be taken again after `delay`.
     async fn give_back(
         &self,
         claim: &Claim,
@@ -71,7 +71,7 @@ pub trait Queue: Send + Sync {
         end: AttemptEnd,
     ) -> Result<(), QueueError>;
 
-    /// Whether frames can be offered and taken, as far as was seen lately.
+    /// Whether frames can be offered and taken, as of the last check.
     ///
     /// # Errors
     /// They cannot.
@@ -80,11 +80,11 @@ pub trait Queue: Send + Sync {
     /// Returns once the queue takes more frames.
     async fn capacity(&self);
 
-    /// Offers those frames again that wait by their rows and that the queue does not have. How many that were.
+    /// Offers frames again that wait by their rows and are missing in the queue. Returns their number.
     async fn recover(&self) -> Result<u64, QueueError>;
 }
 
-/// An error of JetStream, with what was tried.
+/// An error of JetStream, with the call that was tried.
 pub(super) fn failed<E: Into<async_nats::Error>>(
     what: &'static str,
 ) -> impl FnOnce(E) -> QueueError {

@@ -1,11 +1,11 @@
-//! A message of JetStream that a worker keeps from other workers.
+//! A message of JetStream that is reserved for one worker.
 
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{AckKind, message::Acker};
 use tokio::{task::JoinHandle, time::sleep};
 
-/// How often a worker tells JetStream that it is still at work.
+/// Time between two heartbeats of a worker.
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// The message, until this is dropped.
@@ -21,7 +21,7 @@ impl Held {
         let heartbeat = tokio::spawn(async move {
             loop {
                 sleep(HEARTBEAT).await;
-                // A heartbeat that is lost lets the message go to another worker, and this one works for nothing.
+                // If a heartbeat is lost, another worker may get the message, and this one's work is wasted.
                 kept.ack_with(AckKind::Progress).await.ok();
             }
         });

@@ -1,11 +1,11 @@
 //! The queue in NATS JetStream, shared by any number of processes.
 //!
 //! A message is a frame id; the row in PostgreSQL says what the frame is, how often it was tried, and whether it still
-//! waits. Live frames and the backlog of edges that were away are two subjects of one work-queue stream. A message stays
-//! until its frame's outcome is in the catalogue: a worker says every few seconds that it is at it, and when it dies
-//! another gets the message. A row remembers when it was last offered, so that messages which JetStream lost are known
-//! by the rows that are older than the oldest message that it will still give. A stream that is gone with all its servers' disks is made
-//! again, and filled from the rows.
+//! waits. Live frames and the backlog of edge nodes that were disconnected are two subjects of one work-queue stream. A
+//! message stays until its frame's outcome is in the catalogue: a worker sends a heartbeat every few seconds, and when
+//! it dies another worker gets the message. A row records when it was last offered: rows that are older than the oldest
+//! message in the stream have lost their message. A stream that is gone with all its servers' disks is made again, and
+//! filled from the rows.
 
 use std::{
     sync::{
@@ -40,10 +40,9 @@ use crate::{
     store::catalogue::{AttemptEnd, Catalogue, Database, FrameRows},
 };
 
-/// A frame that comes this long after its capture, in milliseconds, is of a backlog.
+/// A frame that arrives this long after its capture, in milliseconds, is backlog.
 const LATE_MS: i64 = 60_000;
-/// Longest that JetStream may take to say what is there; a frame that comes later is given again, as if its worker were
-/// dead.
+/// Longest time for an answer of JetStream. A message that comes later is delivered again, as if its worker were dead.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Milliseconds without an answer after which the queue counts as gone.
 const SILENT_MS: i64 = 8_000;
@@ -51,7 +50,7 @@ const SILENT_MS: i64 = 8_000;
 const OFFER_MS: i64 = 60_000;
 /// Frames offered again at once.
 const BATCH: u32 = 500;
-/// Pause before a message is given again whose row could not be read.
+/// Pause before a message whose row could not be read is delivered again.
 const UNREAD: Duration = Duration::from_secs(1);
 
 /// [`Queue`] in JetStream beside a [`Database`] in PostgreSQL.
@@ -66,7 +65,7 @@ pub struct JetStreamQueue {
     capacity: watch::Receiver<bool>,
     /// When stream and consumers were last seen, by the steady clock.
     seen: Arc<AtomicI64>,
-    /// When the stream was made that has all that waits.
+    /// Creation time of the stream that holds all waiting frames.
     refilled: AtomicI64,
     // Ends with the queue.
     _watching: AbortOnDrop,
@@ -81,11 +80,10 @@ impl Drop for AbortOnDrop {
 }
 
 impl JetStreamQueue {
-    /// Makes sure that stream and consumers are there; the stream takes no more than `max_frames`. A cluster that is
-    /// still electing is waited for.
+    /// Makes sure that stream and consumers are there; the stream takes no more than `max_frames`. Waits for a cluster
+    /// that is still electing its leader.
     ///
-    /// # Errors
-    /// The server does not let us make them, or there is no JetStream within 30 seconds.
+    /// # Errors The server refuses to make them, or JetStream is not ready within 30 seconds.
     pub async fn open(
         client: async_nats::Client,
         database: Database,
@@ -124,13 +122,13 @@ impl JetStreamQueue {
         })
     }
 
-    /// The next message. A server that dies while it is asked leaves the question without an answer.
+    /// The next message. A server that dies meanwhile leaves the request without an answer.
     async fn next(&self) -> Result<Option<Message>, QueueError> {
         let pulled = timeout(ANSWER, self.pull()).await;
         pulled.unwrap_or_else(|late| Err(failed("taking a frame")(late)))
     }
 
-    /// The same, live before backlog, for as long as it takes.
+    /// The same, live frames before backlog, without a time limit.
     async fn pull(&self) -> Result<Option<Message>, QueueError> {
         let what = "taking a frame";
         for consumer in [&self.live, &self.backlog] {
@@ -156,7 +154,7 @@ impl JetStreamQueue {
         message.map_err(failed(what))
     }
 
-    /// The claim on a message's frame; `None` when the frame waits no more.
+    /// The claim on a message's frame; `None` when the frame no longer waits.
     async fn claim(&self, message: Message) -> Result<Option<Claim>, QueueError> {
         let (message, acker) = message.split();
         let Ok(id) = Uuid::from_slice(&message.payload) else {
@@ -254,7 +252,7 @@ impl Queue for JetStreamQueue {
         let created = created_ns(&self.stream).await?;
         let made_again = self.refilled.load(Ordering::Relaxed) != created;
         let before_ms = match made_again {
-            // It has nothing of what waited.
+            // The new stream is empty.
             true => now_ms,
             false => {
                 let queues = [(&self.live, LIVE), (&self.backlog, BACKLOG)];

@@ -16,7 +16,7 @@ use crate::{
     store::catalogue::{AttemptEnd, Database, FrameRows},
 };
 
-/// One in so many claims is of the oldest frame, so that none waits for ever.
+/// Every fourth claim takes the oldest frame, so that none waits for ever.
 const OLDEST_EVERY: u32 = 4;
 
 /// [`Queue`] of one process beside a [`Database`] in SQLite.
@@ -63,7 +63,7 @@ impl Queue for RowQueue {
         }
         tokio::select! {
             () = stop.cancelled() => Ok(None),
-            // Either way, the rows are looked at again: a retry may have come due.
+            // In both cases the rows are read again, because a retry may be due.
             _ = timeout(WAIT, self.offered.notified()) => self.claim().await,
         }
     }

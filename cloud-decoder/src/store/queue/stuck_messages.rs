@@ -1,8 +1,8 @@
-//! Messages that JetStream will never give to a worker.
+//! Messages that JetStream will never deliver to a worker.
 //!
-//! When a server dies, a cluster may keep a message that its consumer has behind it: the consumer's new leader knows of an
-//! acknowledgement, or of a delivery, that the stream's has not heard of. Such a message is given to nobody and stays for good. It
-//! must not count as one that waits.
+//! When a server dies, a cluster may keep a message that its consumer has passed: the consumer's new leader knows of an
+//! acknowledgement or delivery that the stream's leader does not. Such a message is never delivered and stays for good.
+//! It must not count as waiting.
 
 use async_nats::jetstream::{
     consumer::PullConsumer,
@@ -15,8 +15,8 @@ use super::contract::{QueueError, failed};
 /// Messages that are removed at a time.
 const AT_ONCE: usize = 1000;
 
-/// When the oldest message came that will be given, or `now_ms` if there is none, in milliseconds since the Unix epoch. Removes
-/// those that will not.
+/// Arrival of the oldest message that will be delivered, or `now_ms` if there is none, in milliseconds since the Unix
+/// epoch. Removes stuck messages.
 pub(super) async fn oldest_ms(
     stream: &Stream<()>,
     queues: [(&PullConsumer, &str); 2],
@@ -33,7 +33,7 @@ pub(super) async fn oldest_ms(
             && message.sequence <= behind
         {
             if let Err(error) = stream.delete_message(message.sequence).await {
-                // It may just have gone by itself; the next comparison sees to what has not.
+                // The message may just have been removed otherwise; if not, the next comparison removes it.
                 tracing::debug!(%error, "a message cannot be removed");
                 break;
             }

@@ -1,5 +1,5 @@
-//! Stream and consumers of the decode queue: made by the first process that starts, with patience for a cluster that
-//! has just started and is still electing.
+//! Stream and consumers of the decode queue. The first process that starts makes them, and waits for a cluster that is
+//! still electing its leader.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ const STREAM: &str = "PATCHWIRE_DECODE";
 const SUBJECTS: &str = "patchwire.decode.*";
 pub(super) const LIVE: &str = "patchwire.decode.live";
 pub(super) const BACKLOG: &str = "patchwire.decode.backlog";
-/// A worker that says nothing for so long is taken for dead.
+/// A worker that is silent for this long counts as dead.
 const ACK_WAIT: Duration = Duration::from_secs(15);
 /// Copies of the stream where the cluster has as many servers.
 const REPLICAS: usize = 3;
-/// Most frames of one consumer that workers have, those included whose retry is not due.
+/// Most frames of one consumer that workers may hold, including those whose retry is not due.
 const MAX_HELD: i64 = 10_000;
-/// How long a cluster may take until it makes what is asked for, but for the last try.
+/// Longest time for making stream and consumers, not counting the last try.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest that a try may take, all its requests together.
+/// Longest time for all requests of one try.
 const TRY: Duration = Duration::from_secs(10);
 /// Pause before the second try, doubled for each further one up to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -41,7 +41,7 @@ pub(super) struct Opened {
     pub(super) backlog: PullConsumer,
 }
 
-/// Makes sure that all is there, and tries again for [`TIMEOUT`] what may work by and by.
+/// Makes sure that stream and consumers exist. Repeats tries that may succeed later, for [`TIMEOUT`].
 pub(super) async fn open(context: &Context, max_frames: u64) -> Result<Opened, QueueError> {
     let begun = Instant::now();
     let mut pause = PAUSE;
@@ -66,7 +66,7 @@ pub(super) async fn open(context: &Context, max_frames: u64) -> Result<Opened, Q
     }
 }
 
-/// Makes sure that all is there.
+/// Makes sure that stream and consumers exist, in one try.
 pub(super) async fn make(
     context: &Context,
     max_frames: u64,
@@ -80,8 +80,8 @@ pub(super) async fn make(
     })
 }
 
-/// The stream as it should be, of as many copies as there are servers for; a stream's copies are not taken away again.
-/// A new one is made of fewer copies by a cluster only where `fewer_will_do`.
+/// Makes the stream, or updates it, with as many copies as there are servers for; copies are never removed. A new
+/// stream gets fewer copies only if `fewer_will_do`.
 async fn open_stream(
     context: &Context,
     max_frames: u64,
@@ -94,7 +94,7 @@ async fn open_stream(
         retention: RetentionPolicy::WorkQueue,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
-        // Frames that come while the bound is being checked still fit.
+        // Leaves capacity for frames that arrive while the bound is being checked.
         max_messages: i64::try_from(max_frames + max_frames / 10 + 1024).unwrap_or(i64::MAX),
         num_replicas,
         ..Config::default()
@@ -147,7 +147,7 @@ async fn consumer(
         filter_subject: subject.to_owned(),
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
-        // Attempts are bounded by the count in the row, which ends as failed.
+        // The count in the row bounds the attempts; then the frame fails.
         max_deliver: -1,
         max_ack_pending: MAX_HELD,
         ..pull::Config::default()
@@ -166,7 +166,7 @@ fn is_one_of(error: &CreateStreamError, codes: [ErrorCode; 2]) -> bool {
         if codes.contains(&answer.error_code()))
 }
 
-/// Whether it may work later: JetStream did not answer, is not there yet, or has not met its servers yet.
+/// Whether a later try may succeed: JetStream did not answer, is not ready, or does not know its servers yet.
 fn may_pass(error: &async_nats::Error) -> bool {
     const BAD_REQUEST: usize = 400;
     answer(error).is_none_or(|answer| {

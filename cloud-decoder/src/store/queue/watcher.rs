@@ -20,14 +20,15 @@ use super::{
 };
 use crate::clock::steady_ms;
 
-/// How often the queue's length is looked at.
+/// Time between two checks of the queue's length.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Looks without an answer after which stream and consumers are made again, if they are gone.
+/// Checks without an answer after which stream and consumers are made again if they are gone.
 const MISSED: u32 = 2;
-/// Longest that this may take.
+/// Longest time for making them again.
 const OPEN: Duration = Duration::from_secs(10);
 
-/// Looks at stream and consumers, makes them again when servers lost them, and tells whether the queue takes more frames.
+/// Checks stream and consumers, makes them again when servers lost them, and reports whether the queue takes more
+/// frames.
 pub(super) struct Watcher {
     pub(super) context: Context,
     pub(super) stream: Stream<()>,
@@ -40,7 +41,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// For as long as somebody asks.
+    /// Runs as long as the queue exists.
     pub(super) async fn run(self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
