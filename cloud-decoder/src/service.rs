@@ -133,7 +133,7 @@ async fn build(config: Config) -> anyhow::Result<Running> {
     let health = service.serve_grpc(grpc_listener, doors.grpc).await;
     service.decode(ready, health)?;
     if config.insecure {
-        tracing::warn!("insecure is set: who reaches the ports may read and send frames");
+        tracing::warn!("insecure is set: anyone who reaches the ports may read and send frames");
     }
     tracing::info!(%http_addr, %grpc_addr, role = ?config.role, "listening");
     Ok(Running {
@@ -365,7 +365,7 @@ async fn warm_up_then_decode(
     };
     if let Some(problem) = problem {
         // The API continues: decoded frames can be viewed, and new frames are queued.
-        tracing::error!(problem, "the warm-up frame did not decode");
+        tracing::error!(problem, "the warm-up frame could not be decoded");
         let broken = format!("the decoder does not work: {problem}");
         ready.send_replace(Readiness::Broken(broken));
         stop.cancelled().await;

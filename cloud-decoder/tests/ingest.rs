@@ -575,7 +575,7 @@ async fn of_two_frames_with_one_id_the_first_is_kept_whole_and_the_other_refused
     };
     let other = sealed(other);
     node.accepted(first.clone()).await;
-    let reason = "another frame of the same id is kept".to_owned();
+    let reason = "another frame with the same id is kept".to_owned();
     let refused = (AckStatus::Rejected, reason);
     assert_eq!(node.ack(other.clone()).await, refused);
     let record = cloud.until(id, "decoded").await;

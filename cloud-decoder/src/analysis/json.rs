@@ -72,10 +72,7 @@ impl DriftJson {
                 State::Drifting,
                 format!("{} {}", alarm.sentence, quality(psnr_db)),
             ),
-            (None, true) => (
-                State::Steady,
-                format!("{camera} sees its usual scene."),
-            ),
+            (None, true) => (State::Steady, format!("{camera} sees its usual scene.")),
             (None, false) => (
                 State::Learning,
                 format!(

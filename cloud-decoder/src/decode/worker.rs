@@ -224,7 +224,7 @@ impl Worker {
             .observe(rebuilt.work.measure_ns as f64 / 1e9);
         if rebuilt.differs {
             self.metrics.originals_differ.inc();
-            tracing::warn!(frame = %id, "the original's pixels differ here from those at its edge node: nothing is measured");
+            tracing::warn!(frame = %id, "the original decodes to other pixels than at its edge node: the frame is not measured");
         }
         let put = self.store.put_pictures(id, rebuilt.pictures, rebuilt.work);
         let (bytes, work) = put.await?;

@@ -57,7 +57,7 @@ impl CatalogueApi for CatalogueService {
                 )));
             }
         };
-        let bad_token = || Status::invalid_argument("page_token is not one that this service gave");
+        let bad_token = || Status::invalid_argument("page_token was not issued by this service");
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(Uuid::parse_str(token).map_err(|_| bad_token())?),

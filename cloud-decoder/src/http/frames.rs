@@ -123,7 +123,7 @@ fn cut<T>(
     limit: u32,
     id: impl Fn(&T) -> Uuid,
 ) -> Result<(Vec<T>, Option<Uuid>), ApiError> {
-    let missing = || ApiError::bad_request("before is not the id of a frame here");
+    let missing = || ApiError::bad_request("before is not the id of a stored frame");
     let mut page = page.ok_or_else(missing)?;
     let more = page.len() >= limit as usize;
     page.truncate(limit as usize - 1);

@@ -66,7 +66,7 @@ impl Answer {
             Insertion::New => (Outcome::Accepted, waits),
             Insertion::Duplicate => (Outcome::Duplicate, String::new()),
             Insertion::Conflict => {
-                let reason = "another frame of the same id is kept".to_owned();
+                let reason = "another frame with the same id is kept".to_owned();
                 (Outcome::Rejected, reason)
             }
         };

@@ -41,7 +41,7 @@ pub(super) enum Adopted {
 /// Why an orphan is left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Left {
-    #[error("its object is from a version that did not keep what a row needs")]
+    #[error("its object is of an earlier version, which did not store all fields of a row")]
     NoRecord,
     #[error("its original is not there, or damaged")]
     NoOriginal,
@@ -76,7 +76,7 @@ pub async fn adopt(config: &Config) -> anyhow::Result<Adoptions> {
             }
         }
         if n.is_multiple_of(1000) {
-            tracing::info!(frames = n, "looked at frames without a row");
+            tracing::info!(frames = n, "checked frames without a row");
         }
     }
     store.close().await;

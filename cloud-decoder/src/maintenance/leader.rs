@@ -78,7 +78,9 @@ impl Maintenance {
             }
             match self.store.recover_queue().await {
                 Ok(0) => {}
-                Ok(frames) => tracing::warn!(frames, "offered again what the queue had lost"),
+                Ok(frames) => {
+                    tracing::warn!(frames, "offered frames again that the queue had lost")
+                }
                 Err(error) => tracing::error!(%error, "comparing the queue with the rows"),
             }
         }

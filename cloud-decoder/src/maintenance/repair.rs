@@ -145,7 +145,7 @@ impl Repair {
                 Adopted::Row => {
                     orphans -= 1;
                     self.metrics.adopted.inc();
-                    tracing::warn!(frame = %id, "a stored frame had no row, it has one now");
+                    tracing::warn!(frame = %id, "made the missing row of a stored frame");
                 }
                 Adopted::Left(reason) => {
                     tracing::warn!(frame = %id, %reason, "an object without a row is left as it is");
@@ -160,8 +160,8 @@ impl Repair {
         let oldest = self.store.objects_now().await? - PARTIAL_UNTIL;
         match self.store.delete_partial_uploads(oldest).await {
             Ok(0) => {}
-            Ok(files) => tracing::warn!(files, "deleted what unfinished writes had left"),
-            Err(error) => tracing::error!(%error, "deleting what unfinished writes had left"),
+            Ok(files) => tracing::warn!(files, "deleted files of unfinished writes"),
+            Err(error) => tracing::error!(%error, "deleting files of unfinished writes"),
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Repair {
                 let id = frame.new.id;
                 if let Some(kind) = self.store.requeue_without_picture(id).await? {
                     self.metrics.requeued.inc();
-                    tracing::warn!(frame = %id, ?kind, "missing, decoding the frame again");
+                    tracing::warn!(frame = %id, ?kind, "missing: decoding the frame again");
                 }
             }
         }

@@ -26,7 +26,7 @@ daemon::metrics! {
         certificate_expires: Gauge = "tls_certificate_expires_timestamp_seconds",
             "When the certificate of tls.cert expires, in seconds since the Unix epoch; 0 without one";
         uplinks: Gauge = "uplinks", "Open uplink streams";
-        drained: Counter = "uplinks_drained", "Uplink streams that were asked to come again";
+        drained: Counter = "uplinks_drained", "Uplink streams that were asked to reconnect";
         held_back: Counter = "frames_held_back",
             "Frames that waited because their node sends more than its rate";
         watchers: Gauge = "watchers", "Open event streams";
@@ -37,7 +37,7 @@ daemon::metrics! {
             "Time from a frame's arrival to its first attempt", WAIT;
         decoded: Counter = "decoded", "Frames reconstructed";
         attempts_failed: Counter = "decode_attempts_failed", "Attempts to decode that failed";
-        failed: Counter = "frames_failed", "Frames given up";
+        failed: Counter = "frames_failed", "Frames that failed for good";
         decode_seconds: Histogram = "decode_seconds", "Time to reconstruct a frame", LONG;
         decode_busy: Gauge = "decode_busy", "Decode workers that have a frame";
         decode_workers: Gauge = "decode_workers", "Decode workers";
@@ -46,24 +46,24 @@ daemon::metrics! {
         ssim: Histogram = "ssim", "SSIM on luma", SIMILARITY;
         ms_ssim: Histogram = "ms_ssim", "MS-SSIM on luma", SIMILARITY;
         seam_ratio: Histogram = "seam_ratio",
-            "Gradient across patch borders over that inside", [0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0];
+            "Gradient across patch borders, divided by that inside patches", [0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0];
         latent_ones: Histogram = "latent_ones_ratio",
             "Share of set bits in a frame's latents", linear_buckets(0.1, 0.1, 9);
         removed: Counter = "frames_removed", "Frames removed by retention";
         orphans: Gauge = "orphans",
-            "Frames whose objects are there and whose rows are not, when that was last looked at";
+            "Frames with objects and without rows, as of the last check";
         adopted: Counter = "orphans_adopted",
-            "Frames that were stored whole but for their rows, and have them now";
-        damaged: Counter = "objects_damaged", "Objects that were not read as they were written";
+            "Frames whose missing rows were made";
+        damaged: Counter = "objects_damaged", "Objects that were read damaged";
         requeued: Counter = "frames_requeued",
-            "Frames decoded again because their pictures were gone, or asked to be";
+            "Frames queued again, because their pictures were gone or on request";
         stored_bytes: Gauge = "stored_bytes", "Objects of all frames";
         originals_differ: Counter = "originals_unmeasured",
-            "Originals whose pixels differ here from those at their edge node, so that they measure nothing";
+            "Originals that decode to other pixels than at their edge node, and were not measured";
         raised: Counters<Kind> = "alarms_raised", "Alarms raised";
-        standing: Family<Kind, Gauge> = "alarms", "Alarms that stand";
+        standing: Family<Kind, Gauge> = "alarms", "Ongoing alarms";
         by_camera: StandingAlarms = "alarm_standing",
-            "1 for each alarm that stands, by camera, the first 200; 0 without a camera";
+            "1 for each ongoing alarm, by camera, the first 200; 0 without a camera";
         objects: Calls<ObjectCall> = "objects", "calls of the object store";
         catalogue: Calls<DatabaseCall> = "catalogue", "calls of the catalogue";
     }

@@ -46,7 +46,7 @@ impl FrameStore {
             return Err(ReadError::MissingLatents);
         };
         let damaged = |error: String| {
-            tracing::warn!(frame = %id, error, "an object is not as it was written");
+            tracing::warn!(frame = %id, error, "an object was read damaged");
             ReadError::Damaged
         };
         let stored = StoredFrame::decode(object).map_err(|error| damaged(error.to_string()))?;
@@ -58,7 +58,7 @@ impl FrameStore {
         };
         let Some(data) = self.objects.get(Kind::Original, id).await? else {
             self.objects.check_present().await?;
-            tracing::warn!(frame = %id, "the original is gone: nothing is measured");
+            tracing::warn!(frame = %id, "the original is gone: the frame is not measured");
             return Ok((latents, None));
         };
         let record = stored.record.as_ref();
