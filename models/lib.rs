@@ -5,8 +5,8 @@
 /// Classification program (`.nqe`), CIFAR-10 classes.
 pub static CLASSIFY: &[u8] = include_bytes!("classify.nqe");
 
-/// Score from which on a label of [`CLASSIFY`] is shown as sure. Of crops of photographs, hardly any of which shows one of its classes,
-/// a tenth reaches it; `classify.md` has the measurement.
+/// Score from which on a label of [`CLASSIFY`] is shown as sure. Of crops of photographs, hardly any of which shows one
+/// of its classes, a tenth reaches it; `classify.md` has the measurement.
 pub const SURE: f32 = 0.9;
 
 /// Compression program (`.nqe`), 256 bits per 32x32 patch.

@@ -1,5 +1,5 @@
-//! Single bits and whole pages of the spool's file that are not what they were: the node starts all the same, delivers nothing that was
-//! altered, and counts what is lost.
+//! Single bits and whole pages of the spool's file that are not what they were: the node starts all the same, delivers
+//! nothing that was altered, and counts what is lost.
 
 use std::{
     collections::HashMap,

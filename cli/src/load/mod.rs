@@ -128,8 +128,8 @@ impl Fleet {
         })
     }
 
-    /// Connects all nodes, some at a time, each until it is welcomed. Also returns the queue of each. An error is that of
-    /// the first node that fails, by number.
+    /// Connects all nodes, some at a time, each until it is welcomed. Also returns the queue of each. An error is that
+    /// of the first node that fails, by number.
     async fn connect(&self, count: u32) -> Result<(Clients, Vec<mpsc::Sender<Instant>>)> {
         let bar = terminal::bar(count.into(), "connecting");
         let connecting = stream::iter(1..=count).map(|number| {

@@ -63,8 +63,8 @@ function plotSoon(box, make) {
 }
 
 /**
- * A figure with a plot. `format` writes a value, `axis` writes a tick, `range` gives the axis' limits for the smallest and the
- * largest value, and `zoomed(from, to)` is called with seconds when a part was selected.
+ * A figure with a plot. `format` writes a value, `axis` writes a tick, `range` gives the axis' limits for the smallest
+ * and the largest value, and `zoomed(from, to)` is called with seconds when a part was selected.
  */
 export function figure({ name, height, format, axis: onAxis = format, range, ticks, zoomed, dots = false }) {
   const now = h("b", {});

@@ -1,9 +1,9 @@
 // The service's stream of events.
 
 /**
- * Follows the stream until the page closes. Calls `ready` whenever no change is missed from then on, `frame` with the JSON
- * of each changed record, and `lost` when the connection broke and is being opened again, with true if it was refused.
- * Returns a function that opens a refused connection again at once.
+ * Follows the stream until the page closes. Calls `ready` whenever no change is missed from then on, `frame` with the
+ * JSON of each changed record, and `lost` when the connection broke and is being opened again, with true if it was
+ * refused. Returns a function that opens a refused connection again at once.
  */
 export function listen({ ready, frame, lost }) {
   let waiting = null;

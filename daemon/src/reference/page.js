@@ -1,4 +1,5 @@
-// Shows the OpenAPI document that the page names: every operation, its schemas, a curl line, and a form for those that read.
+// Shows the OpenAPI document that the page names: every operation, its schemas, a curl line, and a form for those that
+// read.
 
 /** Where a path of the document is: the service may be behind a prefix. */
 const located = (path) => new URL(document.body.dataset.root + path.slice(1), document.baseURI).href;

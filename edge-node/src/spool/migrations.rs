@@ -1,4 +1,5 @@
-//! The steps that bring an older spool's schema up to date. Their texts are compiled in; a step that has run is never changed.
+//! The steps that bring an older spool's schema up to date. Their texts are compiled in; a step that has run is never
+//! changed.
 
 use sqlx::migrate::{Migration, MigrationType::Simple, Migrator};
 
