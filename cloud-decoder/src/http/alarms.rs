@@ -84,7 +84,7 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The alarm", body = Alarm),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "No such alarm stands", body = ErrorBody),
+        (status = 404, description = "No such ongoing alarm", body = ErrorBody),
     ),
 )]
 pub(super) async fn acknowledge(

@@ -41,7 +41,7 @@ pub(super) struct PatchErrors {
     responses(
         (status = 200, description = "Errors", body = PatchErrors),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
         (status = 422, description = "It is too large to be compared", body = ErrorBody),
     ),
 )]
@@ -85,7 +85,7 @@ pub(super) async fn patches(
     responses(
         (status = 200, description = "The JPEG", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
         (status = 422, description = "It is too large to be compared", body = ErrorBody),
     ),
 )]

@@ -42,7 +42,7 @@ pub(super) struct DriftList {
     get,
     path = "/api/v1/nodes",
     responses(
-        (status = 200, description = "All of them", body = NodeList),
+        (status = 200, description = "All nodes", body = NodeList),
     ),
 )]
 pub(super) async fn nodes(State(app): State<App>) -> Json<Value> {
@@ -109,7 +109,7 @@ pub(super) struct DriftQuery {
     path = "/api/v1/drift",
     params(DriftQuery),
     responses(
-        (status = 200, description = "A judgement a camera", body = DriftList),
+        (status = 200, description = "One judgement per camera", body = DriftList),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
     ),
 )]

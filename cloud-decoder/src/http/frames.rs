@@ -137,9 +137,9 @@ fn cut<T>(
     path = "/api/v1/frames/{id}",
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
-        (status = 200, description = "Its record", body = FrameJson<'_>),
+        (status = 200, description = "Record of the frame", body = FrameJson<'_>),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
     ),
 )]
 pub(super) async fn one(
@@ -158,10 +158,10 @@ pub(super) async fn one(
     path = "/api/v1/frames/{id}/retry",
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
-        (status = 202, description = "Queued; its record", body = FrameJson<'_>),
+        (status = 202, description = "Queued; record of the frame", body = FrameJson<'_>),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
-        (status = 409, description = "There is nothing to decode, or it waits already", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
+        (status = 409, description = "There is nothing to decode, or the frame waits already", body = ErrorBody),
     ),
 )]
 pub(super) async fn retry(

@@ -28,7 +28,7 @@ const IMMUTABLE: &str = "private, max-age=31536000, immutable";
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
     ),
 )]
 pub(super) async fn reconstruction(
@@ -47,7 +47,7 @@ pub(super) async fn reconstruction(
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
     ),
 )]
 pub(super) async fn thumbnail(
@@ -66,7 +66,7 @@ pub(super) async fn thumbnail(
     responses(
         (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 404, description = "Not found", body = ErrorBody),
     ),
 )]
 pub(super) async fn original(

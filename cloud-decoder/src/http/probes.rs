@@ -13,7 +13,7 @@ use crate::{clock::now_ms, readiness::Readiness, store::StoreError};
     get,
     path = "/livez",
     responses(
-        (status = 200, description = "It does", body = String),
+        (status = 200, description = "The process answers", body = String),
     ),
 )]
 pub(super) async fn livez() -> &'static str {
@@ -25,8 +25,8 @@ pub(super) async fn livez() -> &'static str {
     get,
     path = "/readyz",
     responses(
-        (status = 200, description = "It can", body = String),
-        (status = 503, description = "Not now", body = ErrorBody),
+        (status = 200, description = "The service is ready", body = String),
+        (status = 503, description = "Not ready", body = ErrorBody),
     ),
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {

@@ -56,8 +56,8 @@ pub(super) struct Login {
     responses(
         (status = 204, description = "Logged in; the cookie is in Set-Cookie"),
         (status = 400, description = "No login, or no token is needed", body = ErrorBody),
-        (status = 401, description = "The token is not known", body = ErrorBody),
-        (status = 403, description = "It is not a viewer's", body = ErrorBody),
+        (status = 401, description = "Unknown or revoked token", body = ErrorBody),
+        (status = 403, description = "The token is not a viewer's", body = ErrorBody),
         (status = 415, description = "There is a content-encoding", body = ErrorBody),
     ),
 )]

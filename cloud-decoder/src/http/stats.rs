@@ -150,7 +150,7 @@ pub(super) async fn cameras(
     get,
     path = "/api/v1/cameras/names",
     responses(
-        (status = 200, description = "All of them, up to 100,000", body = CameraNames),
+        (status = 200, description = "All names, up to 100,000", body = CameraNames),
     ),
 )]
 pub(super) async fn camera_names(State(app): State<App>) -> Result<Json<CameraNames>, ApiError> {

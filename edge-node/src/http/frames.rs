@@ -258,7 +258,7 @@ fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpEr
     path = "/v1/frames/{id}",
     params(("id" = Uuid, Path, description = "The frame_id of the answer that took it")),
     responses(
-        (status = 200, description = "Its state", body = FrameStatus),
+        (status = 200, description = "State of the frame", body = FrameStatus),
         (status = 400, description = "The id is not a UUID", body = ErrorBody),
         (status = 404, description = "Unknown, or left the node too long ago", body = ErrorBody),
     ),

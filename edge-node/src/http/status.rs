@@ -104,7 +104,7 @@ pub(super) async fn live() -> &'static str {
     path = "/readyz",
     responses(
         (status = 200, description = "Frames are accepted", body = String),
-        (status = 503, description = "Not now", body = ErrorBody),
+        (status = 503, description = "Not ready", body = ErrorBody),
     ),
 )]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, HttpError> {
