@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::operands::{Element, Line, MAX_RUNS, ROW_BYTES, Sums, Tile, Weights, Windows};
 
-/// `arch_prctl` and what it is asked for: the state component of tile data.
+/// `arch_prctl` and its argument: the state component of tile data.
 const SYS_ARCH_PRCTL: usize = 158;
 const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
 const XFEATURE_XTILEDATA: usize = 18;
@@ -289,7 +289,7 @@ impl Present {
         }
     }
 
-    /// Operations of so many rounds of products, two a multiply-accumulate.
+    /// Operations of so many rounds of products, two per multiply-accumulate.
     pub(crate) fn spin<T: Element>(self, rounds: u64) -> u64 {
         let config = Config::new(16);
         // SAFETY: a value of this type exists only where AMX is present and permitted.

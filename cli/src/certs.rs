@@ -28,7 +28,7 @@ const CERTIFICATE: u32 = 0o644;
 /// Every certificate is good for this machine too.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// `patchwire certs`. What is there stays, so that nodes can be added later.
+/// `patchwire certs`. Existing files stay, so that nodes can be added later.
 pub(crate) fn run(args: &CertsArgs) -> Result<()> {
     check_nodes(&args.nodes)?;
     let folder = &args.folder;
@@ -125,7 +125,7 @@ fn params(common_name: &str, names: &[&str], days: u32) -> Result<CertificatePar
     Ok(params)
 }
 
-/// Writes a file with this mode, whatever the user's mask is, and tells of it.
+/// Writes a file with this mode, independent of the user's mask, and prints its path.
 pub(crate) fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode);

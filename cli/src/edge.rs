@@ -123,7 +123,7 @@ impl Edge {
             matches!(base.scheme(), "http" | "https") && base.has_host(),
             "{url} is not of the form http://HOST:PORT or https://HOST:PORT"
         );
-        // Behind a proxy under a path, what is asked for comes below it.
+        // Behind a proxy with a path, requests go below that path.
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
@@ -240,7 +240,7 @@ impl Edge {
             return Ok(Delivery::Forgotten);
         }
         if is_overload(status) {
-            // It cannot tell now.
+            // The state is unknown now.
             return Ok(Delivery::Spooled);
         }
         ensure!(
@@ -265,7 +265,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().ok()?))
 }
 
-/// The sentence of an error answer, `{"error": "..."}`, or what came instead.
+/// The sentence of an error answer, `{"error": "..."}`, or the answer itself.
 async fn reason(response: Response) -> String {
     #[derive(Deserialize)]
     struct Refusal {

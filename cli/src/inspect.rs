@@ -1,4 +1,4 @@
-//! `inspect`: what a program or a decoder is made of, and what it costs.
+//! `inspect`: the parts of a program or a decoder, and their cost.
 
 use std::fmt::{self, Write};
 

@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) originals_share: f64,
 }
 
-/// An edge node, the cloud decoder that it sends to, and what it takes to use them.
+/// An edge node, the cloud decoder that it sends to, and clients of both.
 pub(crate) struct Pair {
     pub(crate) edge: edge_node::Running,
     pub(crate) cloud: cloud_decoder::Running,

@@ -28,7 +28,7 @@ const CLOUD: &str = "cloud";
 /// File of a service's holders of tokens.
 const HOLDERS: &str = "tokens";
 
-/// `patchwire provision`. What is there stays, so that nodes can be added later.
+/// `patchwire provision`. Existing files stay, so that nodes can be added later.
 pub(crate) fn run(args: &ProvisionArgs) -> Result<()> {
     certs::check_nodes(&args.nodes)?;
     let all = &args.folder;
@@ -99,7 +99,7 @@ fn token(service: &Path, kind: Kind, holder: &str, path: &Path, mode: u32) -> Re
     })
 }
 
-/// Makes a file of what `text` gives, unless it is there.
+/// Makes a file with the text of `text`, unless it exists.
 fn file(path: &Path, mode: u32, text: impl FnOnce() -> Result<String>) -> Result<()> {
     if path.exists() {
         terminal::out(format!("kept {}", path.display()))?;

@@ -68,7 +68,7 @@ pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-/// A count on standard error, of what nobody knows the end, silent when that is not a terminal.
+/// A count on standard error, for work without a known end; silent when that is not a terminal.
 pub(crate) fn counter(what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:>12} {pos} frames, {per_sec}")
         .expect("the template is a constant that parses");

@@ -25,8 +25,8 @@ impl Watch {
         Ok(Self { client, changes })
     }
 
-    /// The next change, or `None` when some were missed: whoever waits for a frame asks for it.
-    /// Dropping the future loses nothing.
+    /// The next change, or `None` when some were missed: a caller that waits for a frame must query it. Dropping the
+    /// future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<FrameRecord>> {
         match self.changes.message().await {
             Ok(Some(record)) => Ok(Some(record)),

@@ -26,7 +26,7 @@ use crate::{
     window::Window,
 };
 
-/// How often the cloud is told the state of the source, if it has changed.
+/// Time between two statuses of the source, which are only sent after a change.
 const STATUS_PERIOD: Duration = Duration::from_secs(2);
 /// Frames that are too large for the cloud and skipped in a row before acks are read again.
 const SKIPPED_IN_A_ROW: u32 = 64;
@@ -50,7 +50,7 @@ pub(crate) struct Session<'a, S> {
     reads_on: bool,
     /// No more frames are sent on this stream.
     draining: bool,
-    /// The status that the cloud was told last.
+    /// The status that was sent last.
     last_status: Option<NodeStatus>,
     /// A status that is to be sent.
     status: Option<NodeStatus>,

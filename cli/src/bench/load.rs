@@ -17,7 +17,7 @@ use crate::pair::{Pair, Settings};
 use crate::watch::Watch;
 
 const SIZES: [(u32, u32); 3] = [(640, 480), (1280, 720), (1920, 1080)];
-/// By the name of their decoder. What is least is what an edge node does by default.
+/// By the name of their decoder. The smallest share is the default of an edge node.
 const PAIRS: [(&str, Settings); 3] = [
     ("large", pair(false, 1.0)),
     ("fast", pair(true, 1.0)),
@@ -52,7 +52,7 @@ pub(super) struct PairFigures {
     /// From the post to the measured result at the cloud, one frame after the other.
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-    /// The most memory of the process meanwhile; none where the system does not tell.
+    /// Peak memory of the process meanwhile; `None` if the system does not report it.
     pub(super) rss_mb: Option<f64>,
 }
 
@@ -96,7 +96,7 @@ fn photograph(width: u32, height: u32) -> Result<Vec<u8>> {
     Ok(jpeg.into_inner())
 }
 
-/// Frames a second, and times of frames that were alone.
+/// Frames per second, and times of single frames.
 async fn one_size(
     edge: &Edge,
     watch: &mut Watch,
@@ -173,7 +173,7 @@ fn forget_peak_memory() {
     std::fs::write("/proc/self/clear_refs", "5").ok();
 }
 
-/// The most resident memory of this process, in MB, as Linux tells it.
+/// Peak resident memory of this process in MB, as Linux reports it.
 fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -17,7 +17,7 @@ pub(super) struct ImageFigures {
     pub(super) ssim: f64,
     pub(super) ms_ssim: Option<f64>,
     pub(super) seam_ratio: Option<f64>,
-    /// That of the scene itself: what no coding would give.
+    /// The seam ratio of the original.
     pub(super) original_seam_ratio: Option<f64>,
 }
 

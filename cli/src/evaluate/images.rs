@@ -13,7 +13,7 @@ use crate::{latents, terminal};
 
 /// The images of a folder at one rate.
 pub(super) struct Rate {
-    /// Bits a patch.
+    /// Bits per patch.
     pub(super) bits: u32,
     pub(super) images: Vec<ImageFigures>,
 }

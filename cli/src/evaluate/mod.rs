@@ -17,7 +17,7 @@ use report::{ProgramFacts, Report};
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let mut report = Report::default();
     if let Some(folder) = &args.images {
-        // First, as what is wrong with them shows before the long part.
+        // Read first, so that errors in them show before the long part.
         if let Some(peers) = &args.peers {
             report.peers = peers::measure(peers, folder)?;
         }

@@ -50,7 +50,7 @@ pub(super) enum Unit {
 pub(super) struct Peer {
     pub(super) codec: String,
     pub(super) unit: Unit,
-    /// Bits a patch that it was allowed.
+    /// Budget in bits per patch.
     pub(super) bits: u32,
     #[serde(flatten)]
     pub(super) mean: MeanFigures,

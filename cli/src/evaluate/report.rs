@@ -10,7 +10,7 @@ use super::images::Rate;
 use super::peers::Peer;
 use crate::terminal::{self, figure, grouped};
 
-/// Everything that was measured; what was not asked for is left out of the JSON.
+/// All measurements; those that were not requested are left out of the JSON.
 #[derive(Default, Serialize)]
 pub(super) struct Report {
     /// At all bits of a patch.
@@ -34,7 +34,7 @@ pub(super) struct Report {
 /// Means at one of the decoder's rates.
 #[derive(Serialize)]
 pub(super) struct RateFigures {
-    /// Bits a patch.
+    /// Bits per patch.
     bits: u32,
     #[serde(flatten)]
     pub(super) mean: MeanFigures,
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// One row an image, at all bits of a patch.
+/// One row per image, at all bits of a patch.
 fn images_table(images: &[ImageFigures], mean: &MeanFigures) -> impl Display + use<> {
     let header = ["image", "size", "bpp", "PSNR dB", "SSIM", "MS-SSIM", "seam"];
     let mut table = terminal::table(&header, 1);

@@ -35,7 +35,7 @@ element!(f32: Float, u8: Uint8, i8: Int8, i32: Int32, i64: Int64);
 /// A value in the graph, by its name.
 pub(super) type Value = String;
 
-/// A graph that grows; every node comes after what it reads.
+/// A graph that grows; every node comes after its inputs.
 #[derive(Default)]
 pub(super) struct Builder {
     graph: GraphProto,

@@ -11,7 +11,7 @@ const MAX_LATENCY_US: u64 = 3600 * 1_000_000;
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;
 
-/// Counts of a fixed size, whatever the load.
+/// Counts of a fixed size, independent of the load.
 #[derive(Default)]
 pub(super) struct Stats(Mutex<Counts>);
 

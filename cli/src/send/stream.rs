@@ -193,7 +193,7 @@ pub(super) async fn post(
     Ok(())
 }
 
-/// Waits until no more than `most` frames are under way.
+/// Waits until at most `most` frames are in progress.
 async fn deliver(
     edge: &Edge,
     under_way: &mut VecDeque<Uuid>,

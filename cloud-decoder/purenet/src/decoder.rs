@@ -249,7 +249,7 @@ impl<E: Engine> Runner<E> {
         })
     }
 
-    /// Decodes to bytes; `row` gives those of a row of what is finished.
+    /// Decodes to bytes; `row` converts one finished row.
     fn rgb<O: Value>(
         &self,
         latents: &[u8],

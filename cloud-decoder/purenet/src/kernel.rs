@@ -60,7 +60,7 @@ impl Kernel {
         }
     }
 
-    /// What one core of this machine could do at most on this path, measured: operations a second, two a
+    /// The measured peak of one core of this machine on this path, in operations per second, two per
     /// multiply-accumulate, of its instructions on registers alone. None for the portable path and for those that this
     /// machine cannot run.
     pub fn peak(self) -> Option<f64> {

@@ -53,7 +53,7 @@ impl<O: Value> Finished<'_, O> {
         self.first..self.first + self.values.len() / (self.columns * PATCH * Shape::FRAME.channels)
     }
 
-    /// Row `y`, three values a pixel, as many as there is room for.
+    /// Row `y`, three values per pixel, as many as fit.
     pub(crate) fn row(&self, y: usize, out: &mut [O]) {
         let (depth, rows) = (
             self.pixels * self.pixels * Shape::FRAME.channels,
@@ -102,8 +102,8 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
         }
     }
 
-    /// Decodes latents of `patch_bytes` a patch, hands the frame's rows out in order and gives the maps back, and
-    /// whether it came to the end: before each group of rows it asks whether to go on.
+    /// Decodes latents of `patch_bytes` bytes per patch, hands the frame's rows out in order and gives the maps back,
+    /// and whether it came to the end: before each group of rows it asks whether to go on.
     pub(crate) fn run(
         mut self,
         latents: &[u8],
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::engines::simd::Isa;
 
-    /// The rings never grow: what is counted is what is taken.
+    /// The rings never grow, so the computed memory is the memory in use.
     #[test]
     fn memory_is_as_counted() {
         let bytes = include_bytes!("../tests/golden/full.safetensors");

@@ -27,7 +27,7 @@ struct Answered {
     frame_id: Uuid,
     /// Id of the program in hexadecimal.
     program: String,
-    /// Bits a patch.
+    /// Bits per patch.
     bits_per_patch: u32,
     scores: Option<Vec<Score>>,
     original_attached: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Accepted {
     pub(crate) edge: usize,
     /// Program of the latents, or else of the label.
     pub(crate) program: String,
-    /// Bits a patch; 0 without latents.
+    /// Bits per patch; 0 without latents.
     pub(crate) bits: u32,
     pub(crate) scores: Option<Vec<Score>>,
     /// Whether the original travels along.
@@ -62,9 +62,9 @@ pub(crate) struct AnswerLog {
 /// The recorded answers.
 #[derive(Clone, Default)]
 pub(crate) struct Pages {
-    /// By frame id, what was answered 202.
+    /// Frames that were answered 202, by id.
     pub(crate) accepted: HashMap<Uuid, Accepted>,
-    /// Pictures that were sent and not answered: accepted or not, nobody knows.
+    /// Pictures that were sent and not answered: they may have been accepted or not.
     pub(crate) unanswered: Vec<Picture>,
     /// Answers other than 202, by status.
     pub(crate) refused: BTreeMap<u16, u64>,
@@ -77,7 +77,7 @@ pub(crate) enum Answer {
     Refused,
     /// Sent, and the connection ended.
     Unanswered,
-    /// There was nobody to send to.
+    /// No connection could be made.
     Unsent,
 }
 
@@ -92,7 +92,7 @@ impl AnswerLog {
         }
     }
 
-    /// A copy of what was taken down so far.
+    /// A copy of the answers so far.
     pub(crate) fn pages(&self) -> Pages {
         self.with(|pages| pages.clone())
     }

@@ -128,7 +128,7 @@ pub(crate) async fn fate(site: &Site, edge: usize, id: Uuid) -> Result<Fate> {
     }
 }
 
-/// Whether each frame is what was accepted, and whether it is decoded.
+/// Whether each frame equals the accepted one, and whether it is decoded.
 fn contents(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) {
     let accepted: Vec<_> = pages.accepted.iter().collect();
     let judged: Vec<_> = accepted

@@ -62,7 +62,7 @@ impl Clock {
         Ok(settings.into())
     }
 
-    /// Sets the clock wrong by so many seconds, within a second, also in a process that runs.
+    /// Sets the clock wrong by so many seconds, within a second, also in a running process.
     pub(crate) fn skew(&self, seconds: i64) -> Result<()> {
         let fresh = self.file.with_extension("new");
         fs::write(&fresh, format!("{seconds:+}\n"))?;

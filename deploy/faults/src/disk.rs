@@ -1,4 +1,4 @@
-//! A small disk of a service's own, which can be full: a tmpfs whose size is cut to what is on it.
+//! A small disk of a service's own, which can be full: a tmpfs whose size is reduced to that of its contents.
 
 use std::{
     path::{Path, PathBuf},

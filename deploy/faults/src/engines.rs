@@ -63,7 +63,7 @@ impl Engines {
         })
     }
 
-    /// Wires of one process to all servers, and what it is told of them.
+    /// Wires of one process to all servers, and its settings for them.
     pub(crate) async fn connect(&self, seed: u64) -> Result<(Settings, Vec<(Server, Proxy)>)> {
         let mut wires = Vec::new();
         let mut urls = Vec::new();

@@ -144,7 +144,7 @@ impl Camera {
     }
 
     async fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
-        // The request is short, and it does not matter what it says.
+        // The request is short, and its content does not matter.
         if connection.read(&mut [0; 4096]).await? == 0 {
             return Ok(());
         }

@@ -156,7 +156,7 @@ fn latents(object: &[u8]) -> Option<&[u8]> {
 }
 
 fn digests(file: &[u8]) -> Original {
-    // One that cannot be decoded has no pixels, which is not what was accepted.
+    // One that cannot be decoded has no pixels, and so differs from the accepted one.
     let decoded = image::load_from_memory_with_format(file, ImageFormat::WebP);
     Original {
         file: sum(file),

@@ -66,7 +66,7 @@ pub(crate) trait Clocks {
     fn wrong(&self, edge: Option<usize>, from_ms: i64, to_ms: i64) -> Vec<i64>;
 }
 
-/// How a frame differs from what was accepted. `node` is the name of the edge node.
+/// The difference between a frame and the accepted one. `node` is the name of the edge node.
 pub(crate) fn compare(
     models: &Models,
     clocks: &dyn Clocks,
@@ -120,7 +120,7 @@ pub(crate) fn original(picture: &Picture, found: &Found) -> Result<()> {
 fn times(clocks: &dyn Clocks, accepted: &Accepted, record: &Record, seen_ms: i64) -> Result<()> {
     let (sent, answered) = (accepted.sent_ms, accepted.answered_ms);
     let right = |at: i64, to: i64, wrong: Vec<i64>| {
-        // Right, where nobody has set it wrong.
+        // Right, unless the harness has set it wrong.
         let mut wrong = wrong.into_iter().chain([0]);
         let within = sent - SLACK_MS..=to + SLACK_MS;
         wrong.any(|seconds| within.contains(&(at - seconds * 1000)))

@@ -26,7 +26,7 @@ pub(crate) struct Ledger {
     pub(crate) duplicated: u64,
     /// Accepted frames that are nowhere, and that nothing was allowed to take.
     pub(crate) lost: u64,
-    /// Services that ended though nobody asked them to, or not as they were asked to.
+    /// Services that ended without being asked to, or in another way than they were asked to.
     pub(crate) unexpected_ends: u64,
     /// Frames answered with something else than 202.
     pub(crate) refused: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes down what is wrong.
+    /// Records a fault of the run.
     pub(crate) fn complain(&mut self, what: String) {
         self.complaints.push(what);
     }

@@ -44,7 +44,7 @@ impl Kind {
         matches!(self, Self::Cloud | Self::Ingest)
     }
 
-    /// Whether it tells what the cloud has.
+    /// Whether it has the cloud's API.
     pub(crate) fn shows(self) -> bool {
         matches!(self, Self::Cloud | Self::Web)
     }
@@ -110,7 +110,7 @@ impl Place {
         })
     }
 
-    /// The same with a disk and a clock of its own, as far as this machine lets us.
+    /// The same with a disk and a clock of its own, as far as this machine permits.
     pub(crate) fn make_breakable(
         kind: Kind,
         folder: &Path,

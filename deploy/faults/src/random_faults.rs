@@ -13,7 +13,7 @@ use crate::{
     site::Site,
 };
 
-/// Causes faults until `end`, and mends what is broken then.
+/// Causes faults until `end`, and then repairs everything.
 pub(crate) async fn cause_at_random(
     site: &Arc<Site>,
     seed: u64,

@@ -21,7 +21,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-/// One answer in so many is corrupted while answers are.
+/// One answer in so many is corrupted while the server corrupts.
 const CORRUPT_ONE_IN: u32 = 3;
 
 /// The apparent state of the server.

@@ -47,7 +47,7 @@ pub(crate) struct Service {
     log: PathBuf,
     process: Mutex<Process>,
     listening: watch::Sender<Option<Addresses>>,
-    /// Ends that nobody asked for, or that were not as asked.
+    /// Ends that were not requested, or that differ from the request.
     pub(crate) unexpected_ends: AtomicU64,
     /// Starts that ended before the service listened, with a reason.
     pub(crate) failed_starts: AtomicU64,

@@ -133,7 +133,7 @@ impl Site {
         self.places.iter().filter(move |place| place.kind == kind)
     }
 
-    /// Where something listens that shows what the cloud has.
+    /// Address of the cloud's HTTP API.
     pub(crate) fn shown(&self) -> Option<Addresses> {
         let mut shows = self.places.iter().filter(|place| place.kind.shows());
         shows.find_map(|place| place.service.listening())
@@ -246,7 +246,7 @@ impl Site {
         [spooled, queued]
     }
 
-    /// Waits until nothing is under way any more, or until nothing moves.
+    /// Waits until no work is in progress, or until there is no progress.
     pub(crate) async fn settle(&self, ledger: &mut Ledger) {
         let (mut least, mut since) = (u64::MAX, Instant::now());
         loop {

@@ -56,7 +56,7 @@ fn on_tiles(bytes: &[u8]) -> Decoder {
     Decoder::load(bytes, Kernel::AmxBf16, choice).expect("it loads")
 }
 
-/// Against the definition on photographs, coded by the shipped program: the issue is what can be seen.
+/// Against the definition on photographs, coded by the shipped program: only visible differences matter.
 #[test]
 fn photographs_come_out_of_tiles_as_they_do_in_full_precision() {
     let encoder = nqe::Program::from_bytes(patchwire_models::COMPRESS).expect("it loads");

@@ -62,7 +62,7 @@ impl Linear {
     }
 }
 
-/// The values of patch after patch from latents of `bytes` a patch.
+/// The values of patch after patch from latents of `bytes` bytes per patch.
 pub(crate) fn synthesize(
     isa: Isa,
     hidden: Option<&Linear>,
@@ -163,7 +163,7 @@ struct Signs<'a> {
     latents: &'a [u8],
     /// Of each patch.
     bytes: usize,
-    /// One a patch.
+    /// One per patch.
     sums: &'a mut [Lanes],
 }
 

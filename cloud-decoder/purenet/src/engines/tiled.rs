@@ -18,7 +18,7 @@ const MAX_KERNEL: usize = 2 * MARGIN + 1;
 /// Windows whose sums are computed together: those of a panel stay in the first-level cache.
 const STRIP: usize = 128;
 
-/// Tiles, and instructions for what is done around them.
+/// Tiles, and the vector instructions around them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tiles {
     pub(crate) amx: Amx,
@@ -42,7 +42,7 @@ pub(crate) struct Linear {
     bias: Vec<f32>,
 }
 
-/// The nearest bf16, and that of what it leaves.
+/// The nearest bf16, and the nearest bf16 of the remainder.
 fn split(value: f32) -> [bf16; 2] {
     let high: bf16 = Value::from_f32(value);
     [high, Value::from_f32(value - Value::to_f32(high))]
@@ -114,7 +114,7 @@ impl Layer {
 }
 
 impl Tiles {
-    /// Linear layer on `count` vectors one after the other; what is negative becomes zero if `relu`. Panels are shared
+    /// Linear layer on `count` vectors one after the other; negative values become zero if `relu`. Panels are shared
     /// out, since the weights are more than the inputs.
     fn linear(self, layer: &Linear, input: &[f32], count: usize, relu: bool) -> Vec<f32> {
         let [mut high, mut low] = [(); 2].map(|()| Aligned::zeros(count * layer.inputs));

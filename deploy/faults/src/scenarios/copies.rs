@@ -71,7 +71,7 @@ impl Halves {
         }
     }
 
-    /// Puts a copy of the catalogue in the place of what is there; none in place of all.
+    /// Replaces the catalogue by a copy, or removes it if there is none.
     pub(crate) fn restore_catalogue(&self, copy: Option<&Catalogue>) -> Result<()> {
         match self {
             Self::Embedded(folder) => {
@@ -93,7 +93,7 @@ impl Halves {
         Ok(())
     }
 
-    /// Puts a copy of the objects in the place of what is there.
+    /// Replaces the objects by a copy.
     pub(crate) async fn restore_objects(&self, copy: &Objects) -> Result<()> {
         match self {
             Self::Embedded(folder) => {

@@ -22,7 +22,7 @@ use crate::{
 /// A camera's frames a day: one every two minutes.
 const FRAMES: u64 = 24 * 30;
 const DAY_S: u64 = 24 * 3600;
-/// Cap of the spool: less than half of what the day brings.
+/// Cap of the spool: less than half of the day's frames.
 const CAP_BYTES: u64 = 4 << 20;
 /// Frames posted at once.
 const AT_ONCE: usize = 6;
@@ -105,7 +105,8 @@ async fn one(
     Ok(())
 }
 
-/// The cloud comes back: what the spool has arrives in its order, and what it does not have is what the policy dropped.
+/// The cloud comes back: the frames of the spool arrive in order, and the missing frames are those that the policy
+/// dropped.
 async fn evening(
     site: &Site,
     spooled: &[Uuid],

@@ -18,7 +18,7 @@ use crate::{
 
 /// Milliseconds for which something is away.
 const AWAY: std::ops::Range<u64> = 0..6000;
-/// Milliseconds for which something is cut off, or S3 does not do what it should.
+/// Milliseconds for which something is cut off, or S3 misbehaves.
 const CUT_OFF: std::ops::Range<u64> = 3000..12_000;
 const DAY_S: i64 = 86_400;
 
@@ -179,7 +179,7 @@ pub(crate) async fn cause(
     Ok(())
 }
 
-/// Nothing comes through either way, and nobody is told; in the end connections go on, or break.
+/// No byte passes either way, without an error; in the end connections continue or break.
 async fn cut_off(kind: FleetFault, engines: &Engines, site: &Site, rng: &mut StdRng) {
     let weather = match rng.random() {
         true => Weather::Stall,

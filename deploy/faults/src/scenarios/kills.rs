@@ -7,7 +7,7 @@ use crate::{answer_log::Answer, ledger::Ledger, pictures::Picture, site::Site};
 /// How often a line is printed.
 const REPORT: u64 = 50;
 
-/// Posts a frame to a fresh process and kills that with its answer, so many times.
+/// Posts a frame to a new process and kills the process at its answer, many times.
 pub(crate) async fn kills(times: u64, seed: u64) -> Result<Ledger> {
     let site = Site::pair(seed, Picture::plain, &[]).await?;
     let mut ledger = Ledger::default();

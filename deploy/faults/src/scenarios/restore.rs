@@ -26,7 +26,7 @@ use crate::{
 const FRAMES: usize = 150;
 const BACKUP_AT: usize = 60;
 const BETWEEN: Duration = Duration::from_millis(40);
-/// Longest that the cloud may take to find out what is missing.
+/// Longest time until the cloud notices what is missing.
 const FINDS_OUT_WITHIN: Duration = Duration::from_secs(60);
 /// Processes where servers are shared.
 const FLEET: [(Kind, usize); 4] = [

@@ -62,7 +62,7 @@ impl Isa {
         fast.unwrap_or(Self::Portable)
     }
 
-    /// Operations, two a multiply-accumulate, of so many rounds of nothing but multiply-accumulates in registers; none
+    /// Operations, two per multiply-accumulate, of so many rounds of multiply-accumulates in registers alone; none
     /// without vector instructions.
     fn spin(self, rounds: u64) -> Option<u64> {
         match self {
@@ -138,7 +138,7 @@ impl Isa {
         self.products(windows, weights, outputs, sums, false);
     }
 
-    /// The same, added to what `sums` holds.
+    /// The same, added to the values in `sums`.
     ///
     /// # Panics
     /// As [`Isa::multiply`].
@@ -173,7 +173,7 @@ impl Isa {
         }
     }
 
-    /// One tile; `sums` has one entry a pixel: 1, 4 or the full tile. `windows.check` passed.
+    /// One tile; `sums` has one entry per pixel: 1, 4 or the full tile. `windows.check` passed.
     fn tile_products(
         self,
         windows: Windows<'_>,

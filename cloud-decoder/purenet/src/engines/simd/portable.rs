@@ -1,4 +1,4 @@
-//! The kernel in plain Rust: the fallback, and what the others are tested against.
+//! The kernel in plain Rust: the fallback, and the reference for tests of the others.
 
 use super::lanes::{Lanes, PANEL, SMALL_TILE, Vector, WIDTH, Windows};
 
