@@ -70,11 +70,15 @@ impl Source for Delivery {
             (ack.id, state)
         });
         self.spool.acknowledge(&states.collect::<Vec<_>>()).await?;
-        for (ack, _) in acks {
-            let kind = match ack.outcome {
+        for (Ack { id, outcome }, _) in acks {
+            tracing::debug!(frame = %id, ?outcome, "ack");
+            let kind = match outcome {
                 Outcome::Accepted { .. } => AckKind::Accepted,
                 Outcome::Duplicate => AckKind::Duplicate,
-                Outcome::Rejected { .. } => AckKind::Rejected,
+                Outcome::Rejected { reason } => {
+                    tracing::warn!(frame = %id, reason, "the cloud rejected a frame, quarantined it");
+                    AckKind::Rejected
+                }
             };
             self.metrics.acks.get_or_create(&kind).inc();
         }

@@ -258,16 +258,11 @@ impl<'a, S: Source> Session<'a, S> {
         }
     }
 
-    /// Logs a rejection or a new remark, and keeps the remark.
+    /// Logs a new remark of the cloud, and keeps it.
     fn report(&self, Ack { id, outcome }: Ack) {
-        tracing::debug!(frame = %id, ?outcome, "ack");
         let notice = match outcome {
             Outcome::Accepted { notice } => notice,
-            Outcome::Duplicate => None,
-            Outcome::Rejected { reason } => {
-                tracing::warn!(frame = %id, reason, "the cloud rejected a frame, quarantined it");
-                None
-            }
+            Outcome::Duplicate | Outcome::Rejected { .. } => None,
         };
         self.link.send_if_modified(|link| {
             let changed = link.notice != notice;
