@@ -10,7 +10,6 @@ has, u16.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -185,9 +184,8 @@ def write(out: Path) -> None:
     frames = {}
     for name, layout, seed in [("full", FULL, 7), ("plain", PLAIN, 8)]:
         file = Maker(layout, seed).make()
-        metadata = {"format": model.FORMAT, "program": file.program, "stages": json.dumps(layout)}
-        save_file(file.tensors, out / f"{name}.safetensors", metadata)
-        frames |= cases(model.File.read(out / f"{name}.safetensors"), name, np.random.default_rng(seed))
+        file.write(out / f"{name}.safetensors")
+        frames |= cases(file, name, np.random.default_rng(seed))
     save_file(frames, out / "frames.safetensors")
 
 

@@ -38,6 +38,20 @@ class File:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         return File(metadata["program"], layout["stages"], layout.get("base"), tensors)
 
+    def write(self, path: Path) -> None:
+        """Write the file; the same decoder gives the same bytes, and so the same id."""
+        layout = {"stages": self.stages} | ({"base": self.base} if self.base else {})
+        metadata = {"format": FORMAT, "program": self.program, "stages": json.dumps(layout)}
+        header, data = {"__metadata__": metadata}, b""
+        # The widest first, so that each is aligned.
+        for name, tensor in sorted(self.tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
+            kind, end = f"I{8 * tensor.itemsize}", len(data) + tensor.nbytes
+            header[name] = {"dtype": kind, "shape": tensor.shape, "data_offsets": [len(data), end]}
+            data += np.ascontiguousarray(tensor).tobytes()
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
 
 @dataclass
 class Patches:
