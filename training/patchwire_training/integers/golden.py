@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from . import model
 from .bounds import check
 
-GRAY = 64
+GRAY = 1 << model.GRAY_BITS
 """Steps of a gray level in the last map."""
 # Channels are no multiples of anything; the numbers of `reading` are zeros of layers.
 FULL = {
