@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from ..chip.quant import Chip, Mode
-from ..recipes.train_compress import encode, take_shipped
+from ..recipes.train_compress import encode, take_pair
 
 COLUMNS, ROWS, BITS = 6, 4, 16
 FIRST, COUNT = 300, 48
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chip, _ = take_shipped(args.models)
+    chip, _ = take_pair(args.models)
     chip.eval()
     chip.set_mode(Mode.CHIP)
     images = [Image.open(path).convert("RGB") for path in sorted(args.frames.iterdir())]
