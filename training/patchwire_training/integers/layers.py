@@ -15,7 +15,7 @@ from torch import Tensor
 
 LARGEST = 63
 """Of a weight's magnitude."""
-CLIPS = torch.linspace(0.3, 1, 36).tolist()
+CLIPS = torch.linspace(0.3, 1, 15).tolist()
 """Of a range or of the largest weight: the shares that are tried, of which the one with the least error is taken."""
 SHARES = (0.8, 1.0)
 """The same of weights."""
@@ -25,7 +25,7 @@ BLOCK = 48
 """Weights that are rounded before the others make up for their errors, which is faster."""
 DAMPING = 0.01
 """Of the covariance, as a share of its mean diagonal."""
-SAMPLE = 400_000
+SAMPLE = 4_000_000
 """Values to which a range is fitted."""
 TALLEST = 32767
 """Of a 16-bit value and of a multiplier."""
@@ -37,14 +37,14 @@ def fit_reading(values: Tensor, count: Tensor) -> tuple[int, int]:
     `count` says how much an error of each channel counts.
     """
     sample = values.transpose(0, 1).flatten(1)
-    sample = sample[:, :: max(1, sample.numel() // SAMPLE)].double()
+    sample = sample[:, :: max(1, sample.numel() // SAMPLE)].float()
     low, high = min(0.0, sample.min().item()), max(1.0, sample.max().item())
     best = (math.inf, 0, 0)
     for share in CLIPS:
         scale = min(TALLEST, round(32768 * 255 / (share * (high - low))))
         zero = min(255, max(0, round(-share * low * scale / 32768)))
         read = ((sample * scale / 32768 + 0.5).floor() + zero).clamp(0, 255) - zero
-        error = ((read * 32768 / scale - sample).square().mean(1) @ count.double()).item()
+        error = ((read * (32768 / scale) - sample).square().mean(1).double() @ count).item()
         best = min(best, (error, scale, zero))
     return best[1:]
 
