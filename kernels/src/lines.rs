@@ -10,19 +10,12 @@ use crate::simd::{Call, Simd};
 pub(crate) const TAP: usize = 4;
 /// Most blocks of 16 outputs of a panel.
 pub(crate) const MOST_BLOCKS: usize = 4;
-/// Bytes of a panel that stays in the first-level cache.
-const NEAR: usize = 40 << 10;
-
-/// Outputs of a panel whose windows have so many taps. AVX-512 has registers for four blocks. With two, a line meets
-/// twice as many windows, which pays where lines come from the second-level cache.
-pub(crate) fn panel(simd: Simd, taps: usize) -> usize {
-    let wide = simd.kernel() == Kernel::Avx512Vnni || simd.kernel() == Kernel::AmxInt8;
-    let blocks = match wide {
-        true if taps * MOST_BLOCKS * size_of::<Line>() <= NEAR => MOST_BLOCKS,
-        true => 2,
-        false => 1,
-    };
-    blocks * LANES
+/// Outputs of a panel: AVX-512 has registers for four blocks.
+pub(crate) fn panel(simd: Simd) -> usize {
+    match simd.kernel() {
+        Kernel::Avx512Vnni | Kernel::AmxInt8 => MOST_BLOCKS * LANES,
+        _ => LANES,
+    }
 }
 
 /// A tap's place: its run, and its first byte there.

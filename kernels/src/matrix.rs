@@ -113,7 +113,7 @@ impl<T: Element> Matrix<T> {
         let width = if in_tiles {
             tiles::OUTPUTS
         } else {
-            lines::panel(simd, runs * (run * size_of::<T>()).div_ceil(TAP))
+            lines::panel(simd)
         };
         let panel = |first: usize| {
             let outputs = width.min(outputs - first);

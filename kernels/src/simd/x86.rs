@@ -12,7 +12,7 @@ use crate::operands::{LANES, Lanes, Line};
 
 /// Windows that are computed together, so that their sums fill the registers.
 const FEW: usize = 6;
-const MANY: usize = 12;
+const MANY: usize = 8;
 const AVX2_WINDOWS: usize = 3;
 
 /// Does the work in a function compiled for the kernel.
