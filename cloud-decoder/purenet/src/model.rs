@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::engines::simd::Isa;
+use kernels::{Kernel, Simd};
+
 use crate::error::ModelError;
 use crate::file::File;
+use crate::float;
 use crate::graph::{ChannelOrder, Graph};
 use crate::layout::Layout;
 use crate::network::Network;
 use crate::shape::Shape;
 use crate::stages::Drawing;
-use crate::weights::values;
 
-/// The network and the weights of a decoder's file, for other engines than [`Decoder`](crate::Decoder).
+/// The network of a decoder's file in floating point, for other engines than [`Decoder`](crate::Decoder): its layers
+/// without their rounding and saturation.
 pub struct Model {
     program: [u8; 32],
     layout: Layout,
@@ -36,17 +38,15 @@ impl Model {
     /// As [`Decoder::from_safetensors`](crate::Decoder::from_safetensors): both accept the same files.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
         // All rules are those of loading.
-        Network::<Isa>::load(bytes)?;
+        let plain = Simd::detect(Kernel::Scalar).expect("plain code runs everywhere");
+        Network::load(bytes, plain)?;
         let file = File::open(bytes)?;
-        let tensors = file.tensors.into_iter().map(|(name, view)| {
-            let values = values(name.clone(), &view)?;
-            Ok((name, values))
-        });
+        let shapes = file.layout.shapes()?;
         Ok(Self {
             program: file.program,
-            shapes: file.layout.shapes()?,
+            tensors: float::tensors(&file.layout, &shapes, file.tensors)?,
             layout: file.layout,
-            tensors: tensors.collect::<Result<_, ModelError>>()?,
+            shapes,
         })
     }
 
@@ -89,8 +89,8 @@ impl Model {
         Ok(Drawn { map, base })
     }
 
-    /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that
-    /// `docs/formats.md` gives for the [`Model::layout`] is there, and in the shape that follows from it.
+    /// The values of `NAME.weight` or `NAME.bias` of a layer in PyTorch's order: output, input, kernel row, kernel column.
+    /// They take and give maps as they are in 16 bits, but frames from 0 to 1.
     pub fn tensor(&self, name: &str) -> Option<&[f32]> {
         self.tensors.get(name).map(Vec::as_slice)
     }
