@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array3, ArrayView2, s};
 use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use crate::engine::Engine;
 use crate::engines::{simd::Isa, tiled::Tiles};
@@ -22,6 +23,7 @@ use crate::value::Value;
 pub struct Decoder {
     kernel: Kernel,
     run: Runs,
+    id: [u8; 32],
     program: [u8; 32],
     rates: Vec<u32>,
     parameters: u64,
@@ -90,6 +92,7 @@ impl Decoder {
             let network = Network::<E>::load(bytes)?;
             Ok(Decoder {
                 kernel,
+                id: Sha256::digest(bytes).into(),
                 program: network.program,
                 rates: network.synthesis.rates.clone(),
                 parameters: network.parameters,
@@ -105,6 +108,11 @@ impl Decoder {
             Choice::Full(isa) => with(bytes, isa, kernel, Runs::Full),
             Choice::Tiles(tiles) => with(bytes, tiles, kernel, Runs::Tiles),
         }
+    }
+
+    /// Its id: the SHA-256 of the file that it was loaded from.
+    pub fn id(&self) -> [u8; 32] {
+        self.id
     }
 
     /// Id of the program whose latents this decodes.
