@@ -47,10 +47,10 @@ impl Reading {
     }
 }
 
-/// The colour of a value in 64ths of a gray level.
+/// The colour of a value in 16ths of a gray level.
 #[inline(always)]
 pub(crate) fn pixel(value: i16) -> u8 {
-    (value.saturating_add(32) >> 6).clamp(0, 255) as u8
+    (value.saturating_add(8) >> 4).clamp(0, 255) as u8
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn pixels_round_half_up_and_clamp() {
         for value in i16::MIN..=i16::MAX {
-            let expected = ((i32::from(value) + 32) >> 6).clamp(0, 255);
+            let expected = ((i32::from(value) + 8) >> 4).clamp(0, 255);
             assert_eq!(i32::from(pixel(value)), expected);
         }
     }

@@ -52,7 +52,7 @@ impl Decoder {
         })
     }
 
-    /// SHA-256 of the file, by which a picture names the decoder that made it.
+    /// SHA-256 of the file that it was loaded from, by which a picture names the decoder that made it.
     pub fn id(&self) -> [u8; 32] {
         self.network.id
     }

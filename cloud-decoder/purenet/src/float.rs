@@ -11,8 +11,8 @@ use crate::shape::Shape;
 use crate::stages::StageLayout;
 use crate::tensors::{LayerSize, Tensors};
 
-/// Values of a frame, which is in 64ths of a gray level, that are 1.
-const WHITE: f64 = 64.0 * 255.0;
+/// Values of a frame, which is in 16ths of a gray level, that are 1.
+const WHITE: f64 = 16.0 * 255.0;
 /// What R of the format divides by.
 const ONE: f64 = 32_768.0;
 

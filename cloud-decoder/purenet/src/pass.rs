@@ -18,9 +18,9 @@ use crate::rows::Rows;
 use crate::shape::Shape;
 use crate::stages::StageMaps;
 
-/// Reads 64ths of a gray level as the bytes of a frame.
+/// Reads 16ths of a gray level as the bytes of a frame.
 const PIXELS: Reading = Reading {
-    scale: 1 << 9,
+    scale: 1 << 11,
     zero: 0,
 };
 
