@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ndarray::{Array1, ArrayD};
 use safetensors::tensor::TensorView;
 
 use crate::error::ModelError;
@@ -22,7 +23,7 @@ pub(crate) fn tensors(
     layout: &Layout,
     shapes: &[Shape],
     tensors: HashMap<String, TensorView<'_>>,
-) -> Result<BTreeMap<String, Vec<f32>>, ModelError> {
+) -> Result<BTreeMap<String, ArrayD<f32>>, ModelError> {
     let mut tensors = Tensors::new(tensors);
     let mut found = Found::default();
     // Frames are those of the base, which the first stage gives and joins read, and the last map.
@@ -39,6 +40,7 @@ pub(crate) fn tensors(
     found.add(
         &format!("{}.hidden", first.name),
         synthesis.hidden_weights.iter().map(|&weight| weight.into()),
+        &[first.bits],
         hidden.collect(),
         (&synthesis.hidden_multipliers, 0),
         (1.0, 1.0),
@@ -46,6 +48,7 @@ pub(crate) fn tensors(
     found.add(
         &first.name,
         synthesis.weights.iter().map(|&weight| weight.into()),
+        &[first.hidden],
         synthesis.bias,
         (&synthesis.multipliers, synthesis.shift),
         (1.0, base),
@@ -69,7 +72,15 @@ pub(crate) fn tensors(
             } = tensors.layer(&label, name, size)?;
             let read = f64::from(reading.scale) / ONE * input;
             let weights = weights.iter().map(|&weight| weight.into());
-            found.add(name, weights, bias, (&multipliers, shift), (read, output));
+            let window = [inputs, kernel, kernel];
+            found.add(
+                name,
+                weights,
+                &window,
+                bias,
+                (&multipliers, shift),
+                (read, output),
+            );
             Ok::<_, ModelError>(())
         };
         match stage {
@@ -100,7 +111,7 @@ pub(crate) fn tensors(
 
 /// The tensors so far.
 #[derive(Default)]
-struct Found(BTreeMap<String, Vec<f32>>);
+struct Found(BTreeMap<String, ArrayD<f32>>);
 
 impl Found {
     /// Adds a layer whose outputs are the sums divided by 2^`shift` and multiplied. Its inputs are multiplied by
@@ -109,21 +120,25 @@ impl Found {
         &mut self,
         name: &str,
         weights: impl ExactSizeIterator<Item = i32>,
+        window: &[usize],
         bias: Vec<i32>,
         (multipliers, shift): (&[i16], u32),
         scales: (f64, f64),
     ) {
-        let window = weights.len() / bias.len();
+        let length: usize = window.iter().product();
         let factor = |output: usize| {
             f64::from(multipliers[output]) / ONE / f64::from(shift).exp2() / scales.1
         };
-        let weights = weights.enumerate();
         let weights = weights
-            .map(|(index, weight)| (f64::from(weight) * scales.0 * factor(index / window)) as f32);
-        let weights = weights.collect();
+            .enumerate()
+            .map(|(index, weight)| (f64::from(weight) * scales.0 * factor(index / length)) as f32);
+        let shape: Vec<usize> = [bias.len()].iter().chain(window).copied().collect();
+        let weights = ArrayD::from_shape_vec(shape, weights.collect());
+        let weights = weights.expect("a checked tensor has its shape");
         self.0.insert(format!("{name}.weight"), weights);
         let bias = bias.iter().enumerate();
         let bias = bias.map(|(output, &bias)| (f64::from(bias) * factor(output)) as f32);
-        self.0.insert(format!("{name}.bias"), bias.collect());
+        self.0
+            .insert(format!("{name}.bias"), Array1::from_iter(bias).into_dyn());
     }
 }

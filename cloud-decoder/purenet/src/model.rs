@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use kernels::{Kernel, Simd};
+use ndarray::{ArrayD, ArrayViewD};
 
 use crate::error::ModelError;
 use crate::file::File;
@@ -20,7 +21,7 @@ pub struct Model {
     program: [u8; 32],
     layout: Layout,
     shapes: Vec<Shape>,
-    tensors: BTreeMap<String, Vec<f32>>,
+    tensors: BTreeMap<String, ArrayD<f32>>,
 }
 
 /// A network's outputs in a graph.
@@ -89,10 +90,10 @@ impl Model {
         Ok(Drawn { map, base })
     }
 
-    /// The values of `NAME.weight` or `NAME.bias` of a layer in PyTorch's order: output, input, kernel row, kernel column.
-    /// They take and give maps as they are in 16 bits, but frames from 0 to 1.
-    pub fn tensor(&self, name: &str) -> Option<&[f32]> {
-        self.tensors.get(name).map(Vec::as_slice)
+    /// `NAME.weight` [output, input, kernel row, kernel column], of the first stage [output, input], or `NAME.bias`
+    /// [output] of a layer. Maps have the values that they have in integers, but frames are from 0 to 1.
+    pub fn tensor(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
+        self.tensors.get(name).map(|tensor| tensor.view())
     }
 }
 
