@@ -1,29 +1,17 @@
-//! The operations that the format specifies (`docs/formats.md`, "Decoder"). All are exact, and the compiler makes
-//! vector code of them.
+//! The operations that the format specifies (`docs/formats.md`, "Decoder"), one number at a time. [`kernels::Words`] has
+//! them for sixteen.
 
-use kernels::{LANES, Lanes};
+use kernels::{LANES, Words};
 
 /// One value for each output of a block.
 pub(crate) type Block<T> = [T; LANES];
 
 /// R of the format: `value` times `multiplier` / 2^15, rounded half up; `multiplier` is not negative.
 ///
-/// This is (value * multiplier + 2^14) >> 15, in the form of which the compiler makes one instruction.
+/// This is (value * multiplier + 2^14) >> 15.
 #[inline(always)]
 pub(crate) fn scaled(value: i16, multiplier: i16) -> i16 {
-    (((i32::from(value) * i32::from(multiplier)) >> 14) + 1 >> 1) as i16
-}
-
-/// The outputs of a block of sums, which half of 2^`shift` was added to.
-#[inline(always)]
-pub(crate) fn requantized(sums: &Lanes, shift: u32, multipliers: &Block<i16>) -> Block<i16> {
-    let mut outputs = [0; LANES];
-    let sums = sums.0.iter().zip(multipliers);
-    for (output, (&sum, &multiplier)) in outputs.iter_mut().zip(sums) {
-        let value = (sum >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        *output = scaled(value, multiplier);
-    }
-    outputs
+    ((i32::from(value) * i32::from(multiplier) + (1 << 14)) >> 15) as i16
 }
 
 /// Half of 2^`shift`, which rounds.
@@ -40,6 +28,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Writes the bytes of a block.
+    #[inline(always)]
+    pub(crate) fn store<W: Words>(self, values: W, bytes: &mut Block<u8>) {
+        values.scaled(self.scale).store_bytes(self.zero, bytes);
+    }
+
     #[inline(always)]
     pub(crate) fn byte(self, value: i16) -> u8 {
         let value = scaled(value, self.scale).saturating_add(self.zero.into());
@@ -47,11 +41,11 @@ impl Reading {
     }
 }
 
-/// The colour of a value in 16ths of a gray level.
-#[inline(always)]
-pub(crate) fn pixel(value: i16) -> u8 {
-    (value.saturating_add(8) >> 4).clamp(0, 255) as u8
-}
+/// Reads values in 16ths of a gray level as the bytes of a frame.
+pub(crate) const PIXELS: Reading = Reading {
+    scale: 1 << 11,
+    zero: 0,
+};
 
 #[cfg(test)]
 mod tests {
@@ -87,7 +81,7 @@ mod tests {
     fn pixels_round_half_up_and_clamp() {
         for value in i16::MIN..=i16::MAX {
             let expected = ((i32::from(value) + 8) >> 4).clamp(0, 255);
-            assert_eq!(i32::from(pixel(value)), expected);
+            assert_eq!(i32::from(PIXELS.byte(value)), expected);
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use kernels::{LANES, Lanes, Matrix, Reads, Simd, Work};
+use kernels::{LANES, Lanes, Matrix, Reads, Simd, Words, Work};
 use rayon::prelude::*;
 
-use crate::arithmetic::{Block, Reading, half, requantized};
+use crate::arithmetic::{Block, Reading, half};
 use crate::maps::Writes;
 use crate::rows::{MARGIN, Rows};
 
@@ -196,7 +196,7 @@ impl Layer {
                     x,
                     width: piece.min(width - x),
                     relu,
-                    addend,
+                    addend: addend.map(|rows| &rows.row(y)[x * run..]),
                     run,
                     reading: writes.reading,
                     wide: wide.iter_mut().filter_map(Iterator::next).collect(),
@@ -260,7 +260,8 @@ struct Piece<'a> {
     x: usize,
     width: usize,
     relu: bool,
-    addend: Option<&'a Rows<i16>>,
+    /// Values to add to those of the piece.
+    addend: Option<&'a [i16]>,
     /// Consecutive outputs of a position that go into the same row.
     run: usize,
     reading: Reading,
@@ -285,25 +286,19 @@ struct Finish<'a, 'p> {
 
 impl Work for Finish<'_, '_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         let piece = self.piece;
+        let whole = piece.run.is_multiple_of(LANES);
         for (window, sums) in self.sums.chunks_exact(self.blocks).enumerate() {
             let position = self.position + window;
             for (block, (sums, multipliers)) in sums.iter().zip(self.multipliers).enumerate() {
                 let output = self.first + block * LANES;
                 let count = (self.first + self.outputs - output).min(LANES);
-                let values = requantized(sums, self.shift, multipliers);
-                match piece.run {
-                    run if run.is_multiple_of(LANES) && count == LANES => {
-                        piece.put(position, output, values);
-                    }
-                    run if run.is_multiple_of(8) => {
-                        piece.put_all::<8>(position, output, &values[..count]);
-                    }
-                    run if run.is_multiple_of(4) => {
-                        piece.put_all::<4>(position, output, &values[..count]);
-                    }
-                    _ => piece.put_all::<1>(position, output, &values[..count]),
+                let values = W::requantized(sums, self.shift, multipliers);
+                if whole && count == LANES {
+                    piece.put(position, output, values);
+                } else {
+                    piece.put_some(position, output, count, values);
                 }
             }
         }
@@ -311,36 +306,71 @@ impl Work for Finish<'_, '_> {
 }
 
 impl Piece<'_> {
-    /// Ends consecutive outputs of a position, N at a time.
+    /// The end of a block whose outputs go into the same row.
     #[inline(always)]
-    fn put_all<const N: usize>(&mut self, position: usize, output: usize, values: &[i16]) {
-        let (values, _) = values.as_chunks::<N>();
-        for (output, &values) in (output..).step_by(N).zip(values) {
-            self.put(position, output, values);
+    fn put<W: Words>(&mut self, position: usize, output: usize, mut values: W) {
+        let (row, at) = (output / self.run, position * self.run + output % self.run);
+        if let Some(rows) = self.addend {
+            let addend = &rows[position * self.run + output..];
+            values = values.plus(W::load(addend.first_chunk().expect("values to add")));
+        }
+        if self.relu {
+            values = values.relu();
+        }
+        if let Some(row) = self.wide.get_mut(row) {
+            values.store(row[at..].first_chunk_mut().expect("place for values"));
+        }
+        if let Some(row) = self.bytes.get_mut(row) {
+            let place = row[at..].first_chunk_mut().expect("place for bytes");
+            self.reading.store(values, place);
         }
     }
 
-    /// Ends some consecutive outputs of a position, which go into the same row.
+    /// The same of the first outputs of a block, whichever rows they go into.
     #[inline(always)]
-    fn put<const N: usize>(&mut self, position: usize, output: usize, mut values: [i16; N]) {
-        let (row, at) = (output / self.run, position * self.run + output % self.run);
+    fn put_some<W: Words>(&mut self, position: usize, output: usize, count: usize, mut values: W) {
         if let Some(rows) = self.addend {
-            let addend = &rows.row(self.y)[(self.x + position) * self.run + output..];
-            let addend = addend.first_chunk::<N>().expect("values to add");
-            for (value, &add) in values.iter_mut().zip(addend) {
-                *value = value.saturating_add(add);
-            }
+            let mut addend = [0; LANES];
+            addend[..count].copy_from_slice(&rows[position * self.run + output..][..count]);
+            values = values.plus(W::load(&addend));
         }
         if self.relu {
-            values.iter_mut().for_each(|value| *value = (*value).max(0));
+            values = values.relu();
         }
-        if let Some(row) = self.wide.get_mut(row) {
-            *row[at..].first_chunk_mut::<N>().expect("place for values") = values;
+        let (mut wide, mut bytes) = ([0; LANES], [0; LANES]);
+        values.store(&mut wide);
+        self.reading.store(values, &mut bytes);
+        match self.run {
+            run if run.is_multiple_of(8) => {
+                self.spread::<8>(position, output, count, &wide, &bytes)
+            }
+            run if run.is_multiple_of(4) => {
+                self.spread::<4>(position, output, count, &wide, &bytes)
+            }
+            _ => self.spread::<1>(position, output, count, &wide, &bytes),
         }
-        if let Some(row) = self.bytes.get_mut(row) {
-            let reading = self.reading;
-            let place = row[at..].first_chunk_mut::<N>().expect("place for bytes");
-            *place = values.map(|value| reading.byte(value));
+    }
+
+    /// Writes outputs N at a time, which go into the same row.
+    #[inline(always)]
+    fn spread<const N: usize>(
+        &mut self,
+        position: usize,
+        first: usize,
+        count: usize,
+        wide: &Block<i16>,
+        bytes: &Block<u8>,
+    ) {
+        let (wide, _) = wide[..count].as_chunks::<N>();
+        let (bytes, _) = bytes[..count].as_chunks::<N>();
+        for (output, (wide, bytes)) in (first..).step_by(N).zip(wide.iter().zip(bytes)) {
+            let (row, at) = (output / self.run, position * self.run + output % self.run);
+            if let Some(row) = self.wide.get_mut(row) {
+                *row[at..].first_chunk_mut().expect("place for values") = *wide;
+            }
+            if let Some(row) = self.bytes.get_mut(row) {
+                *row[at..].first_chunk_mut().expect("place for bytes") = *bytes;
+            }
         }
     }
 }

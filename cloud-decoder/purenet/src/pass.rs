@@ -4,10 +4,10 @@
 //! frame's maps are therefore never whole in memory, a stage reads rows that were written a moment ago, and nothing is
 //! computed twice.
 
-use kernels::Work;
+use kernels::{Words, Work};
 use rayon::prelude::*;
 
-use crate::arithmetic::{Reading, pixel};
+use crate::arithmetic::{PIXELS, Reading};
 use crate::latents::Size;
 use crate::layer::Ends;
 use crate::limits::PATCH;
@@ -17,12 +17,6 @@ use crate::plan::Plan;
 use crate::rows::Rows;
 use crate::shape::Shape;
 use crate::stages::StageMaps;
-
-/// Reads 16ths of a gray level as the bytes of a frame.
-const PIXELS: Reading = Reading {
-    scale: 1 << 11,
-    zero: 0,
-};
 
 /// Feature maps of frames of one size; new ones cost as much time as a layer.
 pub(crate) struct Maps {
@@ -223,8 +217,12 @@ struct Read<'a> {
 
 impl Work for Read<'_> {
     #[inline(always)]
-    fn run(self) {
-        for (byte, &value) in self.bytes.iter_mut().zip(self.values) {
+    fn run<W: Words>(self) {
+        let ((values, last), (bytes, rest)) = (self.values.as_chunks(), self.bytes.as_chunks_mut());
+        for (bytes, values) in bytes.iter_mut().zip(values) {
+            self.reading.store(W::load(values), bytes);
+        }
+        for (byte, &value) in rest.iter_mut().zip(last) {
             *byte = self.reading.byte(value);
         }
     }
@@ -239,10 +237,14 @@ struct Sum<'a> {
 
 impl Work for Sum<'_> {
     #[inline(always)]
-    fn run(self) {
-        let values = self.values.iter().zip(self.base);
-        for (byte, (value, base)) in self.line.iter_mut().zip(values) {
-            *byte = pixel(value.saturating_add(*base));
+    fn run<W: Words>(self) {
+        let ((values, last), (base, last_base)) = (self.values.as_chunks(), self.base.as_chunks());
+        let (line, rest) = self.line.as_chunks_mut();
+        for (bytes, (values, base)) in line.iter_mut().zip(values.iter().zip(base)) {
+            PIXELS.store(W::load(values).plus(W::load(base)), bytes);
+        }
+        for (byte, (value, &base)) in rest.iter_mut().zip(last.iter().zip(last_base)) {
+            *byte = PIXELS.byte(value.saturating_add(base));
         }
     }
 }

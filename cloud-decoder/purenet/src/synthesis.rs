@@ -5,10 +5,10 @@
 
 use std::cell::RefCell;
 
-use kernels::{Aligned, LANES, Lanes, Matrix, Simd, Work};
+use kernels::{Aligned, LANES, Lanes, Matrix, Simd, Words, Work};
 use rayon::prelude::*;
 
-use crate::arithmetic::{Block, half, requantized, scaled};
+use crate::arithmetic::{Block, half};
 use crate::layer::blocks;
 
 /// Hidden units that are computed together.
@@ -59,7 +59,7 @@ struct UnitPanel {
     /// One per bit, in whole groups of [`BYTES`].
     weights: Vec<Units>,
     bias: Units,
-    multipliers: Units,
+    multipliers: [Block<i16>; UNITS / LANES],
 }
 
 /// Buffers of one thread.
@@ -86,7 +86,7 @@ impl Synthesis {
             let mut panel = UnitPanel {
                 weights: vec![[0; UNITS]; padded],
                 bias: [0; UNITS],
-                multipliers: [0; UNITS],
+                multipliers: [[0; LANES]; UNITS / LANES],
             };
             for unit in first..units.min(first + UNITS) {
                 let weights = &tensors.hidden_weights[unit * bits..][..bits];
@@ -94,7 +94,8 @@ impl Synthesis {
                     lanes[unit - first] = weight;
                 }
                 panel.bias[unit - first] = tensors.hidden_bias[unit];
-                panel.multipliers[unit - first] = tensors.hidden_multipliers[unit];
+                let place = panel.multipliers.as_flattened_mut();
+                place[unit - first] = tensors.hidden_multipliers[unit];
             }
             panel
         };
@@ -191,7 +192,7 @@ struct Signs<'a> {
 
 impl Work for Signs<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         let mut tables = [[[[0; UNITS]; SUMS]; HALVES]; BYTES];
         self.units.fill(self.panel.bias);
         let most = self.patches.iter().map(|patch| patch.len()).max();
@@ -213,8 +214,9 @@ impl Work for Signs<'_> {
             }
         }
         for units in self.units {
-            for (unit, &multiplier) in units.iter_mut().zip(&self.panel.multipliers) {
-                *unit = scaled(*unit, multiplier).max(0);
+            let (blocks, _) = units.as_chunks_mut::<LANES>();
+            for (block, multipliers) in blocks.iter_mut().zip(&self.panel.multipliers) {
+                W::load(block).scaled_each(multipliers).relu().store(block);
             }
         }
     }
@@ -253,16 +255,20 @@ struct Requantize<'a> {
 
 impl Work for Requantize<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         let (first, outputs, all) = self.places;
         let patches = self.sums.chunks_exact(self.blocks);
         for (sums, values) in patches.zip(self.values.chunks_exact_mut(all)) {
             let values = values[first..][..outputs].chunks_mut(LANES);
             for ((sums, multipliers), values) in sums.iter().zip(self.multipliers).zip(values) {
-                let block = requantized(sums, self.shift, multipliers);
-                match values.first_chunk_mut::<LANES>() {
-                    Some(values) => *values = block,
-                    None => values.copy_from_slice(&block[..values.len()]),
+                let block = W::requantized(sums, self.shift, multipliers);
+                match values.first_chunk_mut() {
+                    Some(values) => block.store(values),
+                    None => {
+                        let mut all = [0; LANES];
+                        block.store(&mut all);
+                        values.copy_from_slice(&all[..values.len()]);
+                    }
                 }
             }
         }
