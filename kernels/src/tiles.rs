@@ -163,12 +163,6 @@ impl Tiles {
             Pair { at, first }
         });
         multiply(self, &places[..self.runs], stride, rows, pairs, sums);
-        for sums in sums.chunks_exact_mut(BLOCKS) {
-            for (sums, starts) in sums.iter_mut().zip(&self.starts) {
-                let sums = sums.0.iter_mut().zip(starts.0);
-                sums.for_each(|(sum, start)| *sum = sum.wrapping_add(start));
-            }
-        }
     }
 
     /// Windows anywhere, which are copied together.

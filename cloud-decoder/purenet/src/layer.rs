@@ -284,70 +284,103 @@ struct Finish<'a, 'p> {
     piece: &'a mut Piece<'p>,
 }
 
+// No closure has vectors: only functions that are always inlined are compiled for the instructions.
 impl Work for Finish<'_, '_> {
     #[inline(always)]
     fn run<W: Words>(self) {
-        let piece = self.piece;
-        let whole = piece.run.is_multiple_of(LANES);
-        for (window, sums) in self.sums.chunks_exact(self.blocks).enumerate() {
-            let position = self.position + window;
-            for (block, (sums, multipliers)) in sums.iter().zip(self.multipliers).enumerate() {
-                let output = self.first + block * LANES;
-                let count = (self.first + self.outputs - output).min(LANES);
-                let values = W::requantized(sums, self.shift, multipliers);
-                if whole && count == LANES {
-                    piece.put(position, output, values);
-                } else {
-                    piece.put_some(position, output, count, values);
+        let Piece {
+            run, addend, relu, ..
+        } = *self.piece;
+        for (block, multipliers) in self.multipliers.iter().take(self.blocks).enumerate() {
+            let output = self.first + block * LANES;
+            let count = (self.first + self.outputs - output).min(LANES);
+            let sums = self.sums[block..].iter().step_by(self.blocks);
+            if count == LANES && run.is_multiple_of(LANES) {
+                let (row, at) = (output / run, self.position * run + output % run);
+                let mut place = self.piece.place(row, at);
+                let mut addend = addend.map(|rows| &rows[at..]);
+                for sums in sums {
+                    let mut values = W::requantized(sums, self.shift, multipliers);
+                    if let Some(rows) = addend {
+                        values = values.plus(W::load(rows.first_chunk().expect("an addend")));
+                        addend = Some(rows.get(run..).unwrap_or_default());
+                    }
+                    if relu {
+                        values = values.relu();
+                    }
+                    place.put(values);
                 }
+                continue;
+            }
+            for (position, sums) in (self.position..).zip(sums) {
+                let mut values = W::requantized(sums, self.shift, multipliers);
+                if let Some(rows) = addend {
+                    let mut block = [0; LANES];
+                    block[..count].copy_from_slice(&rows[position * run + output..][..count]);
+                    values = values.plus(W::load(&block));
+                }
+                if relu {
+                    values = values.relu();
+                }
+                self.piece.put_some(position, output, count, values);
             }
         }
     }
 }
 
-impl Piece<'_> {
-    /// The end of a block whose outputs go into the same row.
+/// Where the same block of consecutive positions goes.
+struct BlockPlace<'a> {
+    run: usize,
+    reading: Reading,
+    wide: &'a mut [i16],
+    bytes: &'a mut [u8],
+}
+
+impl BlockPlace<'_> {
+    /// Writes the block of the next position.
     #[inline(always)]
-    fn put<W: Words>(&mut self, position: usize, output: usize, mut values: W) {
-        let (row, at) = (output / self.run, position * self.run + output % self.run);
-        if let Some(rows) = self.addend {
-            let addend = &rows[position * self.run + output..];
-            values = values.plus(W::load(addend.first_chunk().expect("values to add")));
+    fn put<W: Words>(&mut self, values: W) {
+        if let Some(place) = self.wide.first_chunk_mut() {
+            values.store(place);
+            let rest = std::mem::take(&mut self.wide);
+            self.wide = rest.get_mut(self.run..).unwrap_or_default();
         }
-        if self.relu {
-            values = values.relu();
-        }
-        if let Some(row) = self.wide.get_mut(row) {
-            values.store(row[at..].first_chunk_mut().expect("place for values"));
-        }
-        if let Some(row) = self.bytes.get_mut(row) {
-            let place = row[at..].first_chunk_mut().expect("place for bytes");
+        if let Some(place) = self.bytes.first_chunk_mut() {
             self.reading.store(values, place);
+            let rest = std::mem::take(&mut self.bytes);
+            self.bytes = rest.get_mut(self.run..).unwrap_or_default();
+        }
+    }
+}
+
+impl Piece<'_> {
+    /// The places of a block from the value `at` of a row on.
+    #[inline(always)]
+    fn place(&mut self, row: usize, at: usize) -> BlockPlace<'_> {
+        let wide = self.wide.get_mut(row).map(|row| &mut row[at..]);
+        let bytes = self.bytes.get_mut(row).map(|row| &mut row[at..]);
+        BlockPlace {
+            run: self.run,
+            reading: self.reading,
+            wide: wide.unwrap_or_default(),
+            bytes: bytes.unwrap_or_default(),
         }
     }
 
-    /// The same of the first outputs of a block, whichever rows they go into.
+    /// Writes the first outputs of a block of a position, whichever rows they go into.
     #[inline(always)]
-    fn put_some<W: Words>(&mut self, position: usize, output: usize, count: usize, mut values: W) {
-        if let Some(rows) = self.addend {
-            let mut addend = [0; LANES];
-            addend[..count].copy_from_slice(&rows[position * self.run + output..][..count]);
-            values = values.plus(W::load(&addend));
-        }
-        if self.relu {
-            values = values.relu();
-        }
+    fn put_some<W: Words>(&mut self, position: usize, output: usize, count: usize, values: W) {
         let (mut wide, mut bytes) = ([0; LANES], [0; LANES]);
         values.store(&mut wide);
         self.reading.store(values, &mut bytes);
         match self.run {
             run if run.is_multiple_of(8) => {
-                self.spread::<8>(position, output, count, &wide, &bytes)
+                self.spread::<8>(position, output, &wide[..count], &bytes[..count]);
             }
             run if run.is_multiple_of(4) => {
-                self.spread::<4>(position, output, count, &wide, &bytes)
+                self.spread::<4>(position, output, &wide[..count], &bytes[..count]);
             }
-            _ => self.spread::<1>(position, output, count, &wide, &bytes),
+            _ => self.spread::<1>(position, output, &wide[..count], &bytes[..count]),
         }
     }
 
@@ -357,12 +390,11 @@ impl Piece<'_> {
         &mut self,
         position: usize,
         first: usize,
-        count: usize,
-        wide: &Block<i16>,
-        bytes: &Block<u8>,
+        wide: &[i16],
+        bytes: &[u8],
     ) {
-        let (wide, _) = wide[..count].as_chunks::<N>();
-        let (bytes, _) = bytes[..count].as_chunks::<N>();
+        let (wide, _) = wide.as_chunks::<N>();
+        let (bytes, _) = bytes.as_chunks::<N>();
         for (output, (wide, bytes)) in (first..).step_by(N).zip(wide.iter().zip(bytes)) {
             let (row, at) = (output / self.run, position * self.run + output % self.run);
             if let Some(row) = self.wide.get_mut(row) {
