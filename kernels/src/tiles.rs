@@ -32,7 +32,7 @@ const GAIN: usize = 4;
 
 /// Whether tiles are worth it for windows of so many runs of so many bytes.
 pub(crate) fn pay(runs: usize, run: usize) -> bool {
-    run > 0 && runs <= MOST_RUNS && run.div_ceil(4) >= GAIN * run.div_ceil(DEPTH)
+    run > 0 && (1..=MOST_RUNS).contains(&runs) && run.div_ceil(4) >= GAIN * run.div_ceil(DEPTH)
 }
 
 /// A row of a tile of weights: four bytes of depth of 16 outputs.
