@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Encode(EncodeArgs),
     /// Rebuild an image from a latent container, without any service.
     Decode(DecodeArgs),
+    /// Check that a picture is the one that its decoder makes of its latents, in every pixel.
+    ///
+    /// A picture names its decoder. Exit status: 0 if all pixels are the same, 1 if some differ, 2 if it cannot be told.
+    Verify(VerifyArgs),
     /// Measure reconstruction quality and classification accuracy.
     Evaluate(EvaluateArgs),
     /// Show what a program or a decoder is made of, or what an edge node has loaded.
@@ -75,7 +79,7 @@ pub(crate) struct SendArgs {
     )]
     pub(crate) edge: String,
     #[command(flatten)]
-    pub(crate) access: EdgeAccess,
+    pub(crate) access: Access,
     /// Camera that the frames are from, 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'.
     #[arg(long, value_name = "NAME", default_value = "patchwire-send")]
     pub(crate) camera: String,
@@ -91,13 +95,13 @@ pub(crate) struct SendArgs {
     pub(crate) wait: bool,
 }
 
-/// Credentials for an edge node that has certificates and tokens.
+/// Credentials for a service that has certificates and tokens.
 #[derive(Debug, Default, clap::Args)]
-pub(crate) struct EdgeAccess {
-    /// File with the edge node's token.
+pub(crate) struct Access {
+    /// File with a token of the service.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// CA certificates (PEM) that verify an https edge node [default: the system's].
+    /// CA certificates (PEM) that verify an https service [default: the system's].
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }
@@ -155,6 +159,28 @@ pub(crate) struct DecodeArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Latent container, also as the cloud's object store has it.
+    #[arg(
+        value_name = "LATENTS.pwl",
+        required_unless_present = "cloud",
+        requires = "picture"
+    )]
+    pub(crate) latents: Option<PathBuf>,
+    /// The picture, as `decode` or the cloud wrote it.
+    #[arg(value_name = "PICTURE.png")]
+    pub(crate) picture: Option<PathBuf>,
+    /// Check a frame of a running cloud decoder, by its HTTP address and the frame's id.
+    #[arg(long, num_args = 2, value_names = ["URL", "ID"], conflicts_with = "latents")]
+    pub(crate) cloud: Option<Vec<String>>,
+    /// Decoder weights, if the picture's decoder is none that is shipped.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) decoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["images", "cifar10"])))]
 pub(crate) struct EvaluateArgs {
     /// Compress and rebuild every image of this folder.
@@ -195,7 +221,7 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "URL", conflicts_with = "file")]
     pub(crate) edge: Option<String>,
     #[command(flatten)]
-    pub(crate) access: EdgeAccess,
+    pub(crate) access: Access,
 }
 
 #[derive(Debug, clap::Args)]

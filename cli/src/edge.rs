@@ -4,32 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use daemon::proxy;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::args::{EdgeAccess, Task};
+use crate::args::{Access, Task};
+use crate::http::{self, Http, MAX_ANSWER_BYTES, reason};
 
 /// Longest that a frame is offered to an edge node that is overloaded or not there.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LAST_BACKOFF: Duration = Duration::from_secs(8);
-/// Longest wait for one answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Most bytes of an answer; real ones are a few hundred.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// An edge node.
-pub(crate) struct Edge {
-    http: reqwest::Client,
-    base: Url,
-    /// Tells of the proxy on the way; empty without one.
-    through: String,
-}
+pub(crate) struct Edge(Http);
 
 /// The edge node's answer to a frame that it accepted.
 #[derive(Debug, Deserialize)]
@@ -117,42 +108,8 @@ pub(crate) struct Chosen {
 
 impl Edge {
     /// The edge node at `url`, for example `http://127.0.0.1:8080`; nothing is sent yet.
-    pub(crate) fn new(url: &str, access: &EdgeAccess) -> Result<Self> {
-        let mut base = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
-        ensure!(
-            matches!(base.scheme(), "http" | "https") && base.has_host(),
-            "{url} is not of the form http://HOST:PORT or https://HOST:PORT"
-        );
-        // Behind a proxy with a path, requests go below that path.
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        let mut http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
-        if let Some(path) = &access.ca {
-            let bundle = Certificate::from_pem_bundle(&daemon::files::read(path)?);
-            let bundle = bundle.with_context(|| format!("{} is not PEM", path.display()))?;
-            http = http.tls_certs_only(bundle);
-        } else if base.scheme() == "http" {
-            // The system's certificates are not asked for: an image from scratch has none.
-            http = http.tls_certs_only([]);
-        }
-        let proxy = proxy::of(&base.as_str().parse()?);
-        if proxy.is_none() {
-            http = http.no_proxy();
-        }
-        if let Some(path) = &access.token_file {
-            let bearer = format!("Bearer {}", daemon::tokens::from_file(path)?);
-            let mut value = HeaderValue::try_from(bearer)?;
-            value.set_sensitive(true);
-            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
-        }
-        Ok(Self {
-            http: http.build()?,
-            base,
-            through: proxy.map_or_else(String::new, |proxy| {
-                format!(" (through the proxy {proxy}, which the environment names)")
-            }),
-        })
+    pub(crate) fn new(url: &str, access: &Access) -> Result<Self> {
+        Ok(Self(Http::new(url, access)?))
     }
 
     /// Posts an image file's bytes. An edge node that is overloaded (429, 503) or not there is asked
@@ -162,16 +119,17 @@ impl Edge {
             Ok(format) => format.to_mime_type(),
             Err(_) => return Ok(Err("it is no image of a known format".to_owned())),
         };
-        let mut url = self.base.join("v1/frames")?;
+        let mut url = self.0.base.join("v1/frames")?;
         url.query_pairs_mut()
             .append_pair("camera", camera)
             .append_pair("task", task.as_str());
-        let through = &self.through;
+        let through = &self.0.through;
         let deadline = Instant::now() + RETRY_FOR;
         let mut backoff = FIRST_BACKOFF;
         loop {
             let request = self
-                .http
+                .0
+                .client
                 .post(url.clone())
                 .header(CONTENT_TYPE, media_type)
                 .body(image.to_vec());
@@ -194,10 +152,10 @@ impl Edge {
                 }
             };
             if Instant::now() + wait > deadline {
-                bail!("the edge node at {} takes no frame: {problem}", self.base);
+                bail!("the edge node at {} takes no frame: {problem}", self.0.base);
             }
             if backoff == FIRST_BACKOFF {
-                eprintln!("the edge node at {}: {problem}, trying again", self.base);
+                eprintln!("the edge node at {}: {problem}, trying again", self.0.base);
             }
             sleep(wait).await;
             backoff = (2 * backoff).min(LAST_BACKOFF);
@@ -206,7 +164,7 @@ impl Edge {
 
     /// A frame that fails takes no other with it.
     async fn answer(&self, response: Response) -> Result<Answer> {
-        let (status, through) = (response.status(), &self.through);
+        let (status, through) = (response.status(), &self.0.through);
         if status.is_success() {
             return Ok(Ok(json(response).await?));
         }
@@ -218,23 +176,14 @@ impl Edge {
 
     /// The loaded programs.
     pub(crate) async fn encoder(&self) -> Result<Chip> {
-        let response = self.http.get(self.base.join("v1/encoder")?).send().await;
-        let through = &self.through;
-        let response =
-            response.with_context(|| format!("the edge node did not answer{through}"))?;
-        let status = response.status();
-        ensure!(
-            status.is_success(),
-            "the edge node answers {status}{through}: {}",
-            reason(response).await
-        );
+        let response = self.0.get("the edge node", "v1/encoder").await?;
         json(response).await
     }
 
     /// Where a frame is now.
     pub(crate) async fn delivery(&self, id: Uuid) -> Result<Delivery> {
-        let url = self.base.join(&format!("v1/frames/{id}"))?;
-        let response = self.http.get(url).send().await?;
+        let url = self.0.base.join(&format!("v1/frames/{id}"))?;
+        let response = self.0.client.get(url).send().await?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
             return Ok(Delivery::Forgotten);
@@ -246,7 +195,7 @@ impl Edge {
         ensure!(
             status.is_success(),
             "the edge node answers {status} for frame {id}{}: {}",
-            self.through,
+            self.0.through,
             reason(response).await
         );
         json(response).await
@@ -265,33 +214,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().ok()?))
 }
 
-/// The sentence of an error answer, `{"error": "..."}`, or the answer itself.
-async fn reason(response: Response) -> String {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: String,
-    }
-    match body(response).await {
-        Ok(bytes) => match serde_json::from_slice::<Refusal>(&bytes) {
-            Ok(refusal) => refusal.error,
-            Err(_) => String::from_utf8_lossy(&bytes).chars().take(200).collect(),
-        },
-        Err(error) => format!("{error:#}"),
-    }
-}
-
 async fn json<T: DeserializeOwned>(response: Response) -> Result<T> {
-    serde_json::from_slice(&body(response).await?).context("the answer is not that of an edge node")
-}
-
-async fn body(mut response: Response) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        ensure!(
-            bytes.len() + chunk.len() <= MAX_ANSWER_BYTES,
-            "the answer is longer than {MAX_ANSWER_BYTES} bytes"
-        );
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+    let body = http::body(response, MAX_ANSWER_BYTES).await?;
+    serde_json::from_slice(&body).context("the answer is not that of an edge node")
 }

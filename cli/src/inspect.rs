@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use anyhow::{Context, Result};
-use nqe::{BUDGET_BITS, Conv, Layer, LayerMemory, Map, Op, OutputKind, Program};
-use purenet::Decoder;
+use nqe::{BUDGET_BITS, Conv, Layer, LayerMemory, Map, Op, OutputKind, Program, ProgramId};
+use purenet::{Decoder, Layout, Model};
 
 use crate::args::InspectArgs;
 use crate::edge::{Chip, Edge, MemoryBits, ProgramSummary};
@@ -66,7 +66,8 @@ fn describe(bytes: &[u8]) -> Result<()> {
     let text = if is_program(bytes) {
         program(&Program::from_bytes(bytes)?)?
     } else {
-        decoder(&Decoder::from_safetensors(bytes)?)?
+        let decoder = Decoder::from_safetensors(bytes)?;
+        describe_decoder(&decoder, Model::from_safetensors(bytes)?.layout())?
     };
     Ok(out(text)?)
 }
@@ -251,15 +252,20 @@ fn drawing(parts: &[(char, &str, u64)]) -> String {
         .collect()
 }
 
-fn decoder(decoder: &Decoder) -> Result<String, fmt::Error> {
+fn describe_decoder(decoder: &Decoder, network: &Layout) -> Result<String, fmt::Error> {
+    let first = network.first();
     let mut text = String::new();
-    writeln!(text, "decoder    for {} bits a 32x32 patch", decoder.bits())?;
-    writeln!(
-        text,
-        "program    {}",
-        nqe::ProgramId::from(decoder.program())
-    )?;
+    write!(text, "decoder    for {} bits a 32x32 patch", first.bits)?;
+    if !first.prefixes.is_empty() {
+        let prefixes: Vec<_> = first.prefixes.iter().map(ToString::to_string).collect();
+        write!(text, ", or the first {}", prefixes.join(", "))?;
+    }
+    writeln!(text)?;
+    writeln!(text, "id         {}", ProgramId::from(decoder.id()))?;
+    writeln!(text, "program    {}", ProgramId::from(decoder.program()))?;
     writeln!(text, "parameters {}", grouped(decoder.parameters()))?;
+    let hidden = grouped(first.hidden as u64);
+    writeln!(text, "hidden     {hidden} units a patch")?;
     writeln!(
         text,
         "work       {} multiply-accumulates a pixel",

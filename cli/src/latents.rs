@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use image::{ExtendedColorType, ImageFormat};
+use bytes::Bytes;
+use cloud_decoder::store::stored_frame::StoredFrame;
 use nqe::{Emulator, ProgramId};
 use patchwire_proto::latent::{LatentFrame, MAX_BITS, OVERHEAD_BYTES, PATCH};
 use patchwire_proto::limits::MAX_SIDE;
@@ -15,10 +16,13 @@ use crate::models;
 use crate::terminal::out;
 
 /// Bytes of the largest latent container that the format allows.
-const MAX_CONTAINER_BYTES: u64 = {
+pub(crate) const MAX_CONTAINER_BYTES: u64 = {
     let patches = MAX_SIDE.div_ceil(PATCH) as u64;
     patches * patches * (MAX_BITS / 8) as u64 + OVERHEAD_BYTES as u64
 };
+
+/// Most bytes that an object of the cloud's store has beside its container; real ones have a few hundred.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 
 /// `patchwire encode`.
 pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
@@ -45,19 +49,11 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
 /// `patchwire decode`.
 pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
     let decoder = models::decoder(args.decoder.as_deref(), args.fast)?;
-    let container = read_bounded(&args.latents, MAX_CONTAINER_BYTES)?;
-    let latents = LatentFrame::decode(container.into())
-        .with_context(|| format!("{} is not a latent container", args.latents.display()))?;
+    let latents = read(&args.latents)?;
     let rgb = reconstruct(&decoder, &latents)?;
-    image::save_buffer_with_format(
-        &args.output,
-        &rgb,
-        latents.width,
-        latents.height,
-        ExtendedColorType::Rgb8,
-        ImageFormat::Png,
-    )
-    .with_context(|| format!("cannot write {}", args.output.display()))?;
+    let (width, height) = (latents.width, latents.height);
+    let picture = media::reconstruction::encode(&rgb, width, height, &decoder.id())?;
+    write(&args.output, &picture)?;
     let line = format!(
         "{}: {}x{} from {:.4} bpp",
         args.output.display(),
@@ -66,6 +62,14 @@ pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
         latents.bits_per_pixel()
     );
     Ok(out(line)?)
+}
+
+/// The latents in a file: a latent container, or an object of the cloud's store that holds one.
+pub(crate) fn read(path: &Path) -> Result<LatentFrame> {
+    let file = read_bounded(path, MAX_CONTAINER_BYTES + MAX_RECORD_BYTES)?;
+    let not_one = || format!("{} is not a latent container", path.display());
+    let stored = StoredFrame::decode(Bytes::from(file)).with_context(not_one)?;
+    LatentFrame::decode(stored.latents).with_context(not_one)
 }
 
 /// The latents of a frame.

@@ -2,7 +2,7 @@
 //!
 //! It is a library so that it compiles while the services' machine code is still being made; a binary would wait for
 //! them.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod args;
 mod bench;
@@ -12,6 +12,7 @@ mod edge;
 mod evaluate;
 mod export;
 mod frames;
+mod http;
 mod inspect;
 mod latents;
 mod load;
@@ -20,6 +21,7 @@ mod pair;
 mod provision;
 mod send;
 mod terminal;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Encode(args) => latents::encode(&args),
         Command::Decode(args) => latents::decode(&args),
+        Command::Verify(args) => return verify::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use nqe::{Emulator, Program, Task};
 use purenet::Decoder;
+use sha2::{Digest as _, Sha256};
 
 use crate::frames::read_bounded;
 
@@ -35,6 +36,17 @@ pub(crate) fn decoder(path: Option<&Path>, fast: bool) -> Result<Decoder> {
         Some(path) => Decoder::from_safetensors(&read_bounded(path, MAX_MODEL_BYTES)?)
             .with_context(|| format!("{} does not load", path.display())),
     }
+}
+
+/// The decoder with an id: the one in `path` or a shipped one. `None` if neither has this id.
+pub(crate) fn decoder_with_id(id: [u8; 32], path: Option<&Path>) -> Result<Option<Decoder>> {
+    let own = path.map(|path| read_bounded(path, MAX_MODEL_BYTES));
+    let own = own.transpose()?;
+    let shipped = [patchwire_models::DECODER, patchwire_models::FAST_DECODER];
+    let mut at_hand = own.as_deref().into_iter().chain(shipped);
+    let found = at_hand.find(|bytes| Sha256::digest(bytes)[..] == id);
+    let loaded = found.map(Decoder::from_safetensors).transpose();
+    loaded.context("the picture's decoder does not load")
 }
 
 fn emulator(path: Option<&Path>, shipped: &[u8], task: Task) -> Result<Emulator> {

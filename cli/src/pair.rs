@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::args::EdgeAccess;
+use crate::args::Access;
 use crate::edge::Edge;
 use crate::watch::Watch;
 
@@ -45,10 +45,7 @@ impl Pair {
             .await
             .context("the edge node does not start")?;
         Ok(Self {
-            node: Edge::new(
-                &format!("http://{}", edge.http_addr),
-                &EdgeAccess::default(),
-            )?,
+            node: Edge::new(&format!("http://{}", edge.http_addr), &Access::default())?,
             watch: Watch::subscribe(cloud.grpc_addr).await?,
             edge,
             cloud,

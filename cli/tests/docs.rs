@@ -24,7 +24,7 @@ use serde_json::Value;
 const RUN: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/secure.md"];
 
 /// How commands begin that are run elsewhere, and where.
-const ELSEWHERE: [(&str, &str); 50] = [
+const ELSEWHERE: [(&str, &str); 51] = [
     ("rm -f /backup/catalogue.new", "by hand: before a backup"),
     (
         "sqlite3 /var/lib/patchwire/catalogue.sqlite",
@@ -98,6 +98,7 @@ const ELSEWHERE: [(&str, &str); 50] = [
     ("EDGE_PORT=0 EDGE_SPOOL= docker compose", "deploy/test.sh"),
     ("ORIGINALS_SHARE=1 docker compose", "deploy/test.sh"),
     ("patchwire load", "cli/tests/load.rs"),
+    ("patchwire verify", "cli/tests/verify.rs"),
     ("pip install -r requirements.txt", ".ci/run"),
     ("python3 -m venv .venv", ".ci/run"),
     ("python ", "training/tests"),

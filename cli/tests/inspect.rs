@@ -21,6 +21,20 @@ fn the_shipped_models_are_shown() {
         "{shown}"
     );
     assert!(shown.contains("airplane, automobile, bird"), "{shown}");
+    for bytes in [patchwire_models::DECODER, patchwire_models::FAST_DECODER] {
+        let decoder = purenet::Decoder::from_safetensors(bytes).expect("shipped decoder");
+        let id = nqe::ProgramId::from(decoder.id()).to_string();
+        let (_, rest) = shown.split_once(&id).expect("its id");
+        let model = purenet::Model::from_safetensors(bytes).expect("shipped decoder");
+        let hidden = model.layout().first().hidden;
+        let units = rest.lines().find(|line| line.starts_with("hidden"));
+        let units = units.expect("hidden units").replace(',', "");
+        assert!(units.contains(&format!(" {hidden} units")), "{shown}");
+    }
+    assert!(
+        shown.contains("256 bits a 32x32 patch, or the first 64, 128, 192"),
+        "{shown}"
+    );
     assert!(shown.contains("multiply-accumulates a pixel"), "{shown}");
 }
 

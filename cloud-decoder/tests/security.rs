@@ -355,6 +355,7 @@ async fn http_nothing_of_a_frame_is_readable_without_a_viewers_token() {
         ),
         (Method::GET, format!("/api/v1/frames/{id}/thumbnail.jpg")),
         (Method::GET, format!("/api/v1/frames/{id}/original")),
+        (Method::GET, format!("/api/v1/frames/{id}/latents.pwl")),
         (Method::GET, "/api/v1/cameras".to_owned()),
         (Method::GET, "/api/v1/summary".to_owned()),
         (Method::GET, "/api/v1/history".to_owned()),

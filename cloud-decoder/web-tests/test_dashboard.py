@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from services import Pair
+from services import Pair, Service
 
 # Each view, and what is there once it is shown.
 VIEWS = {"#/": "#wall .tile img", "#/quality": "#charts canvas", "#/labels": "#label-list li", "#/parked": "#parked-note:not(:empty)"}
@@ -86,6 +86,26 @@ def test_a_frame_tells_its_program_and_the_time_of_each_stage(pair, open_page):
     for part in ["Encoded", "Spool and link", "Waiting for a decoder", "Decoded", "Measured", "Stored", "Capture to picture",
                  "MACs per patch", "of 1,048,576 bits", "256", "Camera's file"]:
         expect(facts).to_contain_text(part)
+
+
+def test_a_picture_tells_its_decoder_and_whether_another_has_come(tmp_path, open_page):
+    pair = Pair(tmp_path)
+    try:
+        frame = pair.send("gate")
+        page = open_page(f"{pair.cloud.url}/#/frame/{frame}")
+        facts = page.locator("#viewer .facts")
+        made_by = pair.cloud.json("/api/v1/summary")["decoder"]["id"]
+        expect(facts).to_contain_text(made_by)
+        expect(facts).not_to_contain_text("of an earlier decoder")
+        page.context.close()
+        pair.cloud.stop()
+        pair.cloud = Service("cloud-decoder", tmp_path, grpc__listen="127.0.0.1:0", data_dir="cloud", decode__fast="true")
+        page = open_page(f"{pair.cloud.url}/#/frame/{frame}")
+        facts = page.locator("#viewer .facts")
+        expect(facts).to_contain_text(made_by)
+        expect(facts).to_contain_text("of an earlier decoder")
+    finally:
+        pair.stop()
 
 
 def test_errors_are_mapped(pair, open_page):

@@ -26,7 +26,7 @@ use crate::{
 const ALLOWED: &str = "image/png, image/jpeg, image/webp, image/x-portable-pixmap, \
                        or application/octet-stream for raw RGB";
 /// Most bytes of colour profiles and texts in a file, unpacked.
-const METADATA_BYTES: u64 = 16 << 20;
+pub(crate) const METADATA_BYTES: u64 = 16 << 20;
 
 /// Why a file is not decoded.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,8 @@
-//! RGB pixels to files: PNG and lossless WebP.
+//! RGB pixels to lossless files.
 
 use image::{
     ExtendedColorType, ImageEncoder as _, ImageError,
-    codecs::{
-        png::{CompressionType, FilterType, PngEncoder},
-        webp::WebPEncoder,
-    },
+    codecs::{png::PngEncoder, webp::WebPEncoder},
 };
 
 /// Longest side of a WebP that all decoders take, in pixels.
@@ -29,22 +26,4 @@ pub fn lossless(
     let webp = WebPEncoder::new_lossless(&mut file);
     webp.write_image(rgb, width, height, ExtendedColorType::Rgb8)?;
     Ok(("image/webp", file))
-}
-
-/// A PNG that is written quickly. `rgb` has width * height * 3 bytes.
-///
-/// Paeth's filter alone comes within half a percent of the bytes of the best filter per row, measured on
-/// reconstructions of the sample photographs; trying all filters takes twice as long.
-///
-/// # Errors
-/// [`ImageError`] when `rgb` does not have the length that the size needs.
-pub fn png(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, ImageError> {
-    let mut file = Vec::new();
-    PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Paeth).write_image(
-        rgb,
-        width,
-        height,
-        ExtendedColorType::Rgb8,
-    )?;
-    Ok(file)
 }

@@ -1,9 +1,9 @@
 //! Image files to RGB pixels and back.
 //!
 //! [`decode`](decode::decode) reads a file of PNG, JPEG, WebP or PNM, or raw RGB, within limits, and turns it upright.
-//! [`encode`] writes PNG and lossless WebP. [`jpeg`] reads JPEG as cameras really send it, and
-//! [`Jpegs`] splits motion JPEG into files. A damaged file gives an error,
-//! never a panic and never more memory than its size allows.
+//! [`encode`] writes lossless files, [`reconstruction`] the PNG of a picture that a decoder made. [`jpeg`] reads JPEG as
+//! cameras really send it, and [`Jpegs`] splits motion JPEG into files. A damaged file gives an error, never a panic and
+//! never more memory than its size allows.
 //!
 //! The crate knows no service, no async and no I/O: bytes in, bytes out.
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod jpeg;
 mod mjpeg;
 pub mod original;
 mod picture;
+pub mod reconstruction;
 mod text;
 mod upright;
 mod webp;

@@ -22,6 +22,8 @@ use crate::{
 /// A frame rebuilt from its latents.
 pub(super) struct Rebuilt {
     pub(super) pictures: Pictures,
+    /// Id of the decoder.
+    pub(super) decoder: [u8; 32],
     pub(super) quality: Quality,
     /// Whether the original's pixels are not those that the edge node encoded.
     pub(super) differs: bool,
@@ -60,7 +62,7 @@ pub(super) fn rebuild(
     let measure_ns = elapsed_ns(start);
     let start = Instant::now();
     let (png, jpeg) = rayon::join(
-        || media::encode::png(&rgb, width, height),
+        || media::reconstruction::encode(&rgb, width, height, &decoder.id()),
         || thumbnail(&rgb, width, height),
     );
     Ok(Rebuilt {
@@ -68,6 +70,7 @@ pub(super) fn rebuild(
             png: png.map_err(WriteError::from)?.into(),
             jpeg: jpeg?,
         },
+        decoder: decoder.id(),
         quality,
         differs,
         work: Work {

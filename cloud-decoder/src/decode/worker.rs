@@ -48,6 +48,8 @@ pub(crate) struct Worker {
 
 /// The results of a decoding whose pictures are written.
 struct Decoded {
+    /// Id of the decoder.
+    decoder: [u8; 32],
     quality: Quality,
     work: Work,
     /// Bytes of the pictures.
@@ -159,11 +161,14 @@ impl Worker {
         let (id, attempts) = (claim.frame.new.id, claim.frame.attempts);
         let (delay, end) = match outcome {
             Ok(Decoded {
+                decoder,
                 quality,
                 work,
                 bytes,
             }) => {
-                self.store.complete(id, *quality, *work, *bytes).await?;
+                self.store
+                    .complete(id, *decoder, *quality, *work, *bytes)
+                    .await?;
                 self.metrics.decoded.inc();
                 let seconds = work.decode_ns as f64 / 1e9;
                 self.metrics.decode_seconds.observe(seconds);
@@ -229,6 +234,7 @@ impl Worker {
         let put = self.store.put_pictures(id, rebuilt.pictures, rebuilt.work);
         let (bytes, work) = put.await?;
         Ok(Decoded {
+            decoder: rebuilt.decoder,
             quality: rebuilt.quality,
             work,
             bytes,

@@ -45,6 +45,11 @@ impl From<&Frame> for v1::FrameRecord {
             }),
             encode_ns: new.encode_ns,
             decode_ns: frame.work.decode_ns,
+            decoder_id: frame
+                .decoder_id
+                .map(|id| id.to_vec())
+                .unwrap_or_default()
+                .into(),
         }
     }
 }

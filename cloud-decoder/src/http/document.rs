@@ -3,7 +3,7 @@
 use daemon::reference::Tokens;
 use utoipa::OpenApi;
 
-use super::{alarms, compare, events, fleet, frames, images, probes, session, stats};
+use super::{alarms, compare, events, fleet, frames, images, latents, probes, session, stats};
 
 /// The HTTP API; the dashboard's files are not part of it.
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use super::{alarms, compare, events, fleet, frames, images, probes, session, sta
         images::reconstruction,
         images::original,
         images::thumbnail,
+        latents::latents,
         compare::patches,
         compare::same_size,
         stats::cameras,

@@ -4,7 +4,7 @@ pub(super) use daemon::http_error::{ErrorBody, HttpError as ApiError};
 
 use crate::{
     analysis::CompareError,
-    store::{StoreError, catalogue::CatalogueError, objects::ObjectError},
+    store::{ReadError, StoreError, catalogue::CatalogueError, objects::ObjectError},
 };
 
 impl From<CatalogueError> for ApiError {
@@ -16,6 +16,16 @@ impl From<CatalogueError> for ApiError {
 impl From<ObjectError> for ApiError {
     fn from(error: ObjectError) -> Self {
         Self::internal(error, "the frame's objects could not be read")
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::MissingLatents => Self::not_found(error),
+            ReadError::Objects(error) => error.into(),
+            ReadError::Damaged => Self::internal(&error, &error),
+        }
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct FrameJson<'a> {
     label: Option<&'a Label>,
     /// Whether the likeliest class is far enough ahead.
     label_sure: Option<bool>,
+    /// SHA-256 of the file of the decoder that made the pictures; null for a frame that is not decoded, and for pictures of
+    /// an earlier decoder, from before it was kept.
+    decoder_id: Option<String>,
     quality: Option<Quality>,
     encode_ms: f64,
     decode_ms: f64,
@@ -81,6 +84,7 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
                 let best = label.scores.first()?;
                 Some(is_sure(best.score.into()))
             }),
+            decoder_id: frame.decoder_id.map(hex::encode),
             quality: frame.quality,
             encode_ms: new.encode_ns as f64 / 1e6,
             decode_ms: frame.work.decode_ns as f64 / 1e6,

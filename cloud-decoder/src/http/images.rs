@@ -1,9 +1,9 @@
-//! A frame's images. They never change once they are there, so browsers may keep them.
+//! A frame's images. One of them only changes when another decoder rebuilds the frame, so browsers may keep them.
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use uuid::Uuid;
@@ -20,13 +20,23 @@ use crate::{
 
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 
-/// The rebuilt frame.
+/// Header with the id of the decoder that made a picture.
+const DECODER: HeaderName = HeaderName::from_static("x-decoder-id");
+
+/// The rebuilt frame. The file and the header `x-decoder-id` name the decoder that made it, except for a picture of an
+/// earlier decoder, from before its id was kept.
 #[utoipa::path(
     get,
     path = "/api/v1/frames/{id}/reconstruction.png",
     params(("id" = Uuid, Path, description = "The frame")),
     responses(
-        (status = 200, description = "The image", body = Vec<u8>, content_type = "image/png"),
+        (
+            status = 200,
+            description = "The image",
+            body = Vec<u8>,
+            content_type = "image/png",
+            headers(("x-decoder-id" = String, description = "SHA-256 of the decoder's file")),
+        ),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
         (status = 404, description = "Not found", body = ErrorBody),
     ),
@@ -110,7 +120,12 @@ async fn image(
     request: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = frame.new.id;
-    let caching = caching(&format!("{id}-{kind:?}"));
+    let decoder = match kind {
+        Kind::Original => None,
+        _ => frame.decoder_id.map(hex::encode),
+    };
+    let of = decoder.as_deref().unwrap_or_default();
+    let caching = caching(&format!("{id}-{kind:?}{of}"));
     if known(request, &caching) {
         return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
     }
@@ -123,7 +138,8 @@ async fn image(
         (header::CONTENT_TYPE, media_type.to_owned()),
         (header::CONTENT_LENGTH, object.length.to_string()),
     ];
-    Ok((caching, content, Body::from_stream(object.pieces)).into_response())
+    let decoder = decoder.map(|id| [(DECODER, id)]);
+    Ok((caching, content, decoder, Body::from_stream(object.pieces)).into_response())
 }
 
 /// `Cache-Control` and `ETag` of an answer that never changes.

@@ -13,6 +13,7 @@ mod fleet;
 mod frame_json;
 mod frames;
 mod images;
+mod latents;
 mod probes;
 mod query;
 mod router;

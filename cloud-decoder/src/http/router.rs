@@ -16,7 +16,7 @@ use utoipa::OpenApi as _;
 
 use super::{
     alarms, app::App, assets, compare, document::Document, error::ApiError, events, fleet, frames,
-    images, probes, session, stats,
+    images, latents, probes, session, stats,
 };
 use crate::config::Role;
 
@@ -49,6 +49,7 @@ fn router(app: App) -> Router {
         )
         .route("/frames/{id}/original", get(images::original))
         .route("/frames/{id}/thumbnail.jpg", get(images::thumbnail))
+        .route("/frames/{id}/latents.pwl", get(latents::latents))
         .route("/frames/{id}/patches", get(compare::patches))
         .route("/frames/{id}/same-size.jpg", get(compare::same_size))
         .route("/labels", get(frames::labels))

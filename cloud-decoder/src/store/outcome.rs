@@ -55,15 +55,16 @@ impl FrameStore {
         Ok((bytes, work))
     }
 
-    /// Records a reconstruction whose pictures are written.
+    /// Records the reconstruction by a decoder, whose pictures are written.
     pub(crate) async fn complete(
         &self,
         id: Uuid,
+        decoder: [u8; 32],
         quality: Quality,
         work: Work,
         bytes: u64,
     ) -> Result<(), QueueError> {
-        let row = self.rows.decoded(id, quality, work, bytes).await?;
+        let row = self.rows.decoded(id, decoder, quality, work, bytes).await?;
         self.publish(row).await;
         Ok(())
     }

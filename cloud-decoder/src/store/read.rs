@@ -40,19 +40,10 @@ impl FrameStore {
         frame: &Frame,
     ) -> Result<(LatentFrame, Option<Original>), ReadError> {
         let id = frame.new.id;
-        let object = self.objects.get(Kind::Latents, id).await?;
-        let Some(object) = object else {
-            self.objects.check_present().await?;
-            return Err(ReadError::MissingLatents);
-        };
-        let damaged = |error: String| {
-            tracing::warn!(frame = %id, error, "an object was read damaged");
-            ReadError::Damaged
-        };
-        let stored = StoredFrame::decode(object).map_err(|error| damaged(error.to_string()))?;
+        let stored = self.read_stored(id).await?;
         // The container was checked before it was stored.
         let latents =
-            LatentFrame::decode(stored.latents).map_err(|error| damaged(error.to_string()))?;
+            LatentFrame::decode(stored.latents).map_err(|error| damaged(id, &error.to_string()))?;
         let Some(media_type) = &frame.new.original_type else {
             return Ok((latents, None));
         };
@@ -63,7 +54,7 @@ impl FrameStore {
         };
         let record = stored.record.as_ref();
         if !record.is_none_or(|record| record.has_original(&data)) {
-            return Err(damaged("the original".to_owned()));
+            return Err(damaged(id, "the original"));
         }
         let original = Original {
             media_type: media_type.clone(),
@@ -71,6 +62,15 @@ impl FrameStore {
             crc32c: frame.new.original_crc32c,
         };
         Ok((latents, Some(original)))
+    }
+
+    /// A frame's object: its record, and its latent container.
+    pub(crate) async fn read_stored(&self, id: Uuid) -> Result<StoredFrame, ReadError> {
+        let Some(object) = self.objects.get(Kind::Latents, id).await? else {
+            self.objects.check_present().await?;
+            return Err(ReadError::MissingLatents);
+        };
+        StoredFrame::decode(object).map_err(|error| damaged(id, &error.to_string()))
     }
 
     /// Reads an object; `None` when there is none.
@@ -90,4 +90,9 @@ impl FrameStore {
     ) -> Result<Option<Opened>, ObjectError> {
         self.objects.open(kind, frame).await
     }
+}
+
+fn damaged(frame: Uuid, error: &str) -> ReadError {
+    tracing::warn!(%frame, error, "an object was read damaged");
+    ReadError::Damaged
 }

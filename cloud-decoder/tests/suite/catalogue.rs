@@ -15,6 +15,7 @@ const QUALITY: Quality = Quality {
     seam_ratio: Some(1.02),
     original_seam_ratio: Some(1.0),
 };
+const DECODER: [u8; 32] = [3; 32];
 const WORK: Work = Work {
     decode_ns: 4_000_000,
     measure_ns: 2,
@@ -119,12 +120,19 @@ async fn an_outcome_is_written_once(catalogue: &Handles) {
     let since = catalogue.catalogue.queued_since().await.expect("a time");
     assert_eq!(since, Some(1_790_000_001_000));
 
-    let decoded = catalogue.rows.decoded(good_id, QUALITY, WORK, 50).await;
+    let decoded = catalogue
+        .rows
+        .decoded(good_id, DECODER, QUALITY, WORK, 50)
+        .await;
     let decoded = decoded.expect("written").expect("it was queued");
     assert_eq!(decoded.state, FrameState::Decoded);
+    assert_eq!(decoded.decoder_id, Some(DECODER));
     assert_eq!((decoded.quality, decoded.work), (Some(QUALITY), WORK));
     assert_eq!(decoded.new.bytes, 150);
-    let again = catalogue.rows.decoded(good_id, QUALITY, WORK, 50).await;
+    let again = catalogue
+        .rows
+        .decoded(good_id, DECODER, QUALITY, WORK, 50)
+        .await;
     assert!(again.expect("asked").is_none());
     let too_late = catalogue.rows.failed(good_id, "late").await.expect("asked");
     assert!(too_late.is_none());
@@ -153,12 +161,13 @@ async fn a_frame_is_queued_again(catalogue: &Handles) {
     assert!(nothing.is_none(), "there is nothing to decode");
     catalogue
         .rows
-        .decoded(id, QUALITY, WORK, 50)
+        .decoded(id, DECODER, QUALITY, WORK, 50)
         .await
         .expect("written");
     let queued = catalogue.rows.requeue(id, 100).await.expect("written");
     let queued = queued.expect("it was decoded");
     assert_eq!(queued.state, FrameState::Queued);
+    assert_eq!(queued.decoder_id, None);
     assert_eq!((queued.quality, queued.work), (None, Work::default()));
     let camera = catalogue
         .catalogue
@@ -179,7 +188,7 @@ async fn sums_follow_frames(catalogue: &Handles) {
     insert(catalogue, vec![first, second, label, frame("dock")]).await;
     catalogue
         .rows
-        .decoded(first_id, QUALITY, WORK, 50)
+        .decoded(first_id, DECODER, QUALITY, WORK, 50)
         .await
         .expect("written");
     let infinite = Quality {
@@ -188,7 +197,7 @@ async fn sums_follow_frames(catalogue: &Handles) {
     };
     catalogue
         .rows
-        .decoded(second_id, infinite, WORK, 50)
+        .decoded(second_id, DECODER, infinite, WORK, 50)
         .await
         .expect("written");
     let read = get(catalogue, second_id).await.quality.expect("measured");
@@ -216,7 +225,7 @@ async fn the_oldest_goes_first(catalogue: &Handles) {
     for &id in &sent[1..] {
         catalogue
             .rows
-            .decoded(id, QUALITY, WORK, 0)
+            .decoded(id, DECODER, QUALITY, WORK, 0)
             .await
             .expect("written");
     }
@@ -276,7 +285,7 @@ async fn figures_are_read(catalogue: &Handles) {
         };
         catalogue
             .rows
-            .decoded(id, quality, WORK, 0)
+            .decoded(id, DECODER, quality, WORK, 0)
             .await
             .expect("written");
     }

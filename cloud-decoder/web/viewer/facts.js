@@ -1,5 +1,6 @@
 // The panel beside a frame: figures, label, quality, the time that each stage took, its program, its identity.
 
+import { isLoaded } from "../lib/decoders.js";
 import { bytes, count, dateTime, decibel, h, millis, percent, rate, ratio, similarity } from "../lib/dom.js";
 import { program } from "../lib/nodes.js";
 
@@ -111,6 +112,15 @@ function encoder(frame) {
   ], chip?.bar);
 }
 
+/** The decoder that made the picture, which may be another than those that are loaded now. */
+function decoder({ state, decoder_id: id }) {
+  if (state !== "decoded") return null;
+  return group("Decoder", [
+    !isLoaded(id) && ["Picture", "of an earlier decoder", "The service has another decoder now; no picture is rebuilt by itself"],
+    id !== null && ["Id", code(id)],
+  ]);
+}
+
 export function facts(frame) {
   const q = frame.quality;
   const latents = frame.latent_bits / 8;
@@ -134,6 +144,7 @@ export function facts(frame) {
     ]),
     timing(frame),
     encoder(frame),
+    decoder(frame),
     group("Identity", [
       ["Node", frame.node],
       ["Size", `${count(frame.width)} × ${count(frame.height)} px`],

@@ -2,6 +2,7 @@
 
 import * as api from "../lib/api.js";
 import { $, ago, count, dateTime, h, plural } from "../lib/dom.js";
+import * as decoders from "../lib/decoders.js";
 import * as errors from "./errors.js";
 import { facts } from "./facts.js";
 import { know } from "../lib/nodes.js";
@@ -118,6 +119,7 @@ export async function route() {
   }
   try {
     [current] = await Promise.all([api.frame(id), know()]);
+    await decoders.know(current.decoder_id);
     render();
   } catch (error) {
     current = null;
@@ -129,10 +131,12 @@ export async function route() {
 }
 
 /** The shown frame may have been decoded meanwhile. */
-export function changed(frame) {
+export async function changed(frame) {
   if (current?.id !== frame.id) return;
   current = frame;
-  render();
+  // Without an answer, the frame is shown with the decoders that were known before.
+  await decoders.know(frame.decoder_id).catch(() => {});
+  if (current === frame) render();
 }
 
 export function init() {

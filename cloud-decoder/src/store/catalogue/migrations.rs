@@ -4,7 +4,7 @@ use sqlx::migrate::{Migration, MigrationType::Simple, Migrator};
 
 type Step = (i64, &'static str, &'static str);
 
-pub(super) const SQLITE: [Step; 6] = [
+pub(super) const SQLITE: [Step; 7] = [
     (
         1,
         "frames",
@@ -35,9 +35,14 @@ pub(super) const SQLITE: [Step; 6] = [
         "store",
         include_str!("../../../migrations/sqlite/0012_store.sql"),
     ),
+    (
+        13,
+        "decoder",
+        include_str!("../../../migrations/sqlite/0013_decoder.sql"),
+    ),
 ];
 
-pub(super) const POSTGRES: [Step; 3] = [
+pub(super) const POSTGRES: [Step; 4] = [
     (
         1,
         "frames",
@@ -52,6 +57,11 @@ pub(super) const POSTGRES: [Step; 3] = [
         3,
         "store",
         include_str!("../../../migrations/postgres/0003_store.sql"),
+    ),
+    (
+        4,
+        "decoder",
+        include_str!("../../../migrations/postgres/0004_decoder.sql"),
     ),
 ];
 

@@ -14,20 +14,21 @@ use super::{
 use crate::frame::{Frame, FrameState, Quality, Work};
 
 impl FrameRows {
-    /// Records a reconstruction, whose objects have so many bytes. `None` when the frame was no longer queued.
+    /// Records the reconstruction by a decoder, whose objects have so many bytes. `None` when the frame was no longer queued.
     ///
     /// # Errors
     /// The database failed; nothing changed.
     pub async fn decoded(
         &self,
         id: Uuid,
+        decoder: [u8; 32],
         quality: Quality,
         work: Work,
         bytes: u64,
     ) -> Result<Option<Frame>, CatalogueError> {
         let record = self
             .0
-            .transaction(move |on| Box::pin(record_decoded(on, id, quality, work, bytes)));
+            .transaction(move |on| Box::pin(record_decoded(on, id, decoder, quality, work, bytes)));
         record.await
     }
 
@@ -74,6 +75,7 @@ impl FrameRows {
 async fn record_decoded(
     on: &mut AnyConnection,
     id: Uuid,
+    decoder: [u8; 32],
     quality: Quality,
     work: Work,
     bytes: u64,
@@ -81,8 +83,9 @@ async fn record_decoded(
     let update = sql(
         "UPDATE frames SET state = 'decoded', decode_ns = $1, measure_ns = $2, store_ns = $3,
              finished_ms = $4, bytes = bytes + $5, attempts = attempts + 1, begun = 0, deaths = 0,
-             psnr_db = $6, ssim = $7, ms_ssim = $8, seam_ratio = $9, original_seam_ratio = $10
-         WHERE frame_id = $11 AND state = 'queued' RETURNING *",
+             psnr_db = $6, ssim = $7, ms_ssim = $8, seam_ratio = $9, original_seam_ratio = $10,
+             decoder_id = $11
+         WHERE frame_id = $12 AND state = 'queued' RETURNING *",
     )
     .bind(saturate(work.decode_ns))
     .bind(saturate(work.measure_ns))
@@ -94,6 +97,7 @@ async fn record_decoded(
     .bind(quality.ms_ssim)
     .bind(quality.seam_ratio)
     .bind(quality.original_seam_ratio)
+    .bind(&decoder[..])
     .bind(&id.as_bytes()[..]);
     let row: Option<Frame> = update.prepared_once().row(&mut *on).await?;
     if let Some(frame) = &row {
@@ -149,7 +153,7 @@ async fn requeue(
     let update = format!(
         "UPDATE frames SET state = 'queued', attempts = 0, begun = 0, deaths = 0, failure = '', decode_ns = 0,
              measure_ns = 0, store_ns = 0, finished_ms = 0, psnr_db = NULL, ssim = NULL, ms_ssim = NULL,
-             seam_ratio = NULL, original_seam_ratio = NULL, bytes = $1, {due} = {now}
+             seam_ratio = NULL, original_seam_ratio = NULL, decoder_id = NULL, bytes = $1, {due} = {now}
          WHERE frame_id = $2 RETURNING *"
     );
     let update = sql(&update).bind(saturate(bytes)).bind(&id.as_bytes()[..]);

@@ -76,6 +76,7 @@ impl FromRow<'_, AnyRow> for Frame {
             attempts: small("attempts")?,
             begun: small("begun")?,
             deaths: small("deaths")?,
+            decoder_id: hash("decoder_id")?,
             quality: (state == FrameState::Decoded).then_some(quality),
             work: Work {
                 decode_ns: count("decode_ns")?,
