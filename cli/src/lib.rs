@@ -2,7 +2,7 @@
 //!
 //! It is a library so that it compiles while the services' machine code is still being made; a binary would wait for
 //! them.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod args;
 mod bench;

@@ -3,11 +3,12 @@
 mod load;
 mod measure;
 mod networks;
+mod peak;
 
 use std::time::Duration;
 
 use anyhow::Result;
-use nqe::Kernel;
+use kernels::Kernel;
 use serde::Serialize;
 
 use crate::args::BenchArgs;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
     let mut peaks: Peaks = Kernel::available()
         .into_iter()
-        .filter_map(|kernel| Some((kernel.name().to_owned(), kernel.peak()?)))
+        .filter_map(|kernel| Some((kernel.name().to_owned(), peak::peak(kernel)?)))
         .collect();
     let encoder = networks::encoder(&peaks, threads, span)?;
     // The encoder compares itself with integer peaks only.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nqe::{Emulator, Kernel, PATCH_BYTES, Program};
+use kernels::Kernel;
+use nqe::{Emulator, PATCH_BYTES, Program};
 use purenet::Decoder;
 use serde::Serialize;
 
