@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd};
+use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd, Work};
 
 use crate::layer::StoredKernel;
 use crate::layout::Layout;
@@ -98,14 +98,14 @@ impl Banks {
         })
     }
 
-    /// Calls `sink(window, first kernel, sums)` for each of the windows and up to 16 kernels at a time. `sums` is memory
-    /// to work in.
+    /// Gives `sink` the sums of each of the windows. `sums` is memory to work in.
     pub(crate) fn run(
         &self,
+        simd: Simd,
         input: &Aligned<u8>,
         windows: &[usize],
         sums: &mut Vec<Lanes>,
-        sink: &mut impl FnMut(usize, usize, &[i32]),
+        sink: &mut impl WindowSink,
     ) {
         for Bank {
             first,
@@ -119,14 +119,47 @@ impl Banks {
                 for (part, windows) in windows.chunks(WINDOWS).enumerate() {
                     sums.resize(windows.len() * blocks, Lanes::default());
                     matrix.multiply(panel, reads, input.with_spare(), windows, sums);
-                    for (window, sums) in sums.chunks_exact(blocks).enumerate() {
-                        let kernels = (0..outputs).step_by(LANES);
-                        for (kernel, lanes) in kernels.zip(sums) {
-                            let sums = &lanes.0[..(outputs - kernel).min(LANES)];
-                            sink(part * WINDOWS + window, first + output + kernel, sums);
-                        }
-                    }
+                    simd.vectorized(Deliver {
+                        sums,
+                        blocks,
+                        outputs,
+                        window: part * WINDOWS,
+                        kernel: first + output,
+                        sink,
+                    });
                 }
+            }
+        }
+    }
+}
+
+/// Where the sums of windows go.
+pub(crate) trait WindowSink {
+    /// Sums of a window's kernels from `kernel` on, of which the first `count` mean something. To be marked
+    /// `#[inline(always)]`.
+    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize);
+}
+
+/// The sums of a panel, on their way to a sink.
+struct Deliver<'a, S> {
+    /// By window and block.
+    sums: &'a [Lanes],
+    blocks: usize,
+    outputs: usize,
+    /// The first window and kernel.
+    window: usize,
+    kernel: usize,
+    sink: &'a mut S,
+}
+
+impl<S: WindowSink> Work for Deliver<'_, S> {
+    #[inline(always)]
+    fn run(self) {
+        for (window, sums) in self.sums.chunks_exact(self.blocks).enumerate() {
+            for (kernel, sums) in (0..self.outputs).step_by(LANES).zip(sums) {
+                let count = (self.outputs - kernel).min(LANES);
+                self.sink
+                    .sums(self.window + window, self.kernel + kernel, sums, count);
             }
         }
     }

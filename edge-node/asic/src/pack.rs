@@ -1,12 +1,11 @@
 //! A program repacked for the vector kernels, and its run from layer to layer.
 
-use kernels::{Aligned, LANES, Lanes, Simd};
+use kernels::{Aligned, Lanes, Simd};
 
 use crate::banks::Banks;
 use crate::layout::{Layout, max_pool};
-use crate::reference::quantize;
 use crate::rows::{ROW, Row, RowConv, reads_rows};
-use crate::sinks::{CodeMaps, CodeRows, Results, Target};
+use crate::sinks::{CodeMaps, CodeRows, Results, Target, WindowCodes, WindowResults};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
 /// Most bytes of a batch's maps, so that they stay in the core's own cache.
@@ -156,7 +155,7 @@ impl PackedLayer {
             PackedOp::Conv { banks, shift } => {
                 scratch.windows.clear();
                 scratch.windows.extend(banks.windows(&self.input, patches));
-                run_banks(banks, *shift, next.is_none(), scratch, target);
+                run_banks(banks, *shift, simd, next.is_none(), scratch, target);
             }
             PackedOp::Rows(conv) => {
                 conv.windows(&self.input, patches, &mut scratch.windows);
@@ -170,6 +169,7 @@ impl PackedLayer {
 fn run_banks(
     banks: &Banks,
     shift: u32,
+    simd: Simd,
     last: bool,
     scratch: &mut Scratch,
     target: &mut Target<'_>,
@@ -184,21 +184,15 @@ fn run_banks(
     } = scratch;
     if last {
         let channels = target.len() / windows.len();
-        let mut sink = |window, channel, sums: &[i32]| {
-            for (index, &sum) in (window * channels + channel..).zip(sums) {
-                target.put(index, sum);
-            }
-        };
-        return banks.run(input, windows, sums, &mut sink);
+        let mut sink = WindowResults { target, channels };
+        return banks.run(simd, input, windows, sums, &mut sink);
     }
-    let mut sink = |window: usize, channel, sums: &[i32]| {
-        let mut codes = [0; LANES];
-        for (code, &acc) in codes.iter_mut().zip(sums) {
-            *code = quantize(acc, shift);
-        }
-        output[places[window] + channel..][..sums.len()].copy_from_slice(&codes[..sums.len()]);
+    let mut sink = WindowCodes {
+        bytes: output,
+        places,
+        shift,
     };
-    banks.run(input, windows, sums, &mut sink);
+    banks.run(simd, input, windows, sums, &mut sink);
 }
 
 /// The same row by row.

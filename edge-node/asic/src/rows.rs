@@ -6,7 +6,7 @@
 
 use kernels::{Aligned, Lanes, Simd, Work};
 
-use crate::banks::Banks;
+use crate::banks::{Banks, WindowSink};
 use crate::layout::Layout;
 use crate::reference::quantize;
 use crate::{Conv, Element, Layer, Map};
@@ -98,11 +98,7 @@ impl RowConv {
         rows.resize(self.kernels, [0; ROW]);
         match &self.sums {
             Sums::Dense(banks) => {
-                banks.run(input, windows, sums, &mut |window, first, sums: &[i32]| {
-                    for (row, &sum) in rows[first..].iter_mut().zip(sums) {
-                        row[window] = sum;
-                    }
-                });
+                banks.run(simd, input, windows, sums, &mut ToRows(rows));
             }
             Sums::Sparse(kernels) => simd.vectorized(Weigh {
                 kernels,
@@ -112,6 +108,18 @@ impl RowConv {
         }
         let conv = self;
         simd.vectorized(Spread { conv, rows, sink });
+    }
+}
+
+/// Sums of windows to rows.
+struct ToRows<'a>(&'a mut [Row<i32>]);
+
+impl WindowSink for ToRows<'_> {
+    #[inline(always)]
+    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
+        for (row, &sum) in self.0[kernel..].iter_mut().zip(&sums.0[..count]) {
+            row[window] = sum;
+        }
     }
 }
 
