@@ -1,47 +1,11 @@
 //! How feature maps lie in memory for the vector kernels, and what needs no kernel: clearing and pooling.
 //!
 //! A map lies as its reader wants it, with the reader's zero border. A batch has the maps of its patches one after the
-//! other, and some bytes to spare, since kernels read several at a time.
+//! other.
 
-use std::ops::{Deref, DerefMut};
+use kernels::Aligned;
 
 use crate::{Layer, Map, Op, Pool};
-
-/// Bytes after the last map that a read of a whole tile's row may touch.
-const SPARE: usize = 64;
-
-/// Bytes that begin at a cache line, or loads of vectors would straddle two.
-#[derive(Debug, Default)]
-pub(crate) struct Bytes {
-    held: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Bytes {
-    const LINE: usize = 64;
-
-    /// Makes room for `len` bytes with any content.
-    pub(crate) fn resize(&mut self, len: usize) {
-        self.held.resize(self.held.len().max(len + Self::LINE), 0);
-        self.start = self.held.as_ptr().align_offset(Self::LINE) % Self::LINE;
-        self.len = len;
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.held[self.start..][..self.len]
-    }
-}
-
-impl DerefMut for Bytes {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.held[self.start..][..self.len]
-    }
-}
 
 /// How a map lies in memory: height, width, channel.
 #[derive(Debug)]
@@ -89,17 +53,17 @@ impl Layout {
     }
 
     /// Room for the maps of a batch, zero on the border.
-    pub(crate) fn prepare(&self, bytes: &mut Bytes, patches: usize) {
+    pub(crate) fn prepare(&self, bytes: &mut Aligned<u8>, patches: usize) {
         if self.border > 0 {
             self.clear(bytes, patches);
         } else {
-            bytes.resize(patches * self.len() + SPARE);
+            bytes.resize(patches * self.len());
         }
     }
 
     /// Maps of zeros for a batch.
-    pub(crate) fn clear(&self, bytes: &mut Bytes, patches: usize) {
-        bytes.resize(patches * self.len() + SPARE);
+    pub(crate) fn clear(&self, bytes: &mut Aligned<u8>, patches: usize) {
+        bytes.resize(patches * self.len());
         bytes.fill(0);
     }
 }

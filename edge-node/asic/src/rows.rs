@@ -4,10 +4,11 @@
 //! the rows of codes that they keep. Lanes of a row are windows, so that nothing is lost where kernels are few or
 //! sparse.
 
-use crate::banks::Banks;
+use kernels::{Aligned, Lanes, Simd, Work};
+
+use crate::banks::{Banks, WindowSink};
 use crate::layout::Layout;
 use crate::reference::quantize;
-use crate::simd::{Simd, Work};
 use crate::{Conv, Element, Layer, Map};
 
 /// Windows, of a map or of a batch of patches, in a row.
@@ -47,11 +48,11 @@ pub(crate) fn reads_rows(conv: &Conv, input: Map) -> bool {
 impl RowConv {
     /// `sparse` where the layer reads rows of codes.
     pub(crate) fn new(
+        simd: Simd,
         conv: &Conv,
         layer: &Layer,
         input: &Layout,
         sparse: bool,
-        tiles: bool,
     ) -> Self {
         let conv = &*conv.whole(layer.input);
         let stored = conv.kernels(layer.input);
@@ -63,7 +64,7 @@ impl RowConv {
             });
             Sums::Sparse(weights.collect())
         } else {
-            Sums::Dense(Banks::new(conv, None, input, layer.output, tiles))
+            Sums::Dense(Banks::new(simd, conv, None, input, layer.output))
         };
         let channels = conv.spec.out_channels as usize;
         Self {
@@ -88,19 +89,16 @@ impl RowConv {
     pub(crate) fn run(
         &self,
         simd: Simd,
-        input: &[u8],
+        input: &Aligned<u8>,
         windows: &[usize],
+        sums: &mut Vec<Lanes>,
         rows: &mut Vec<Row<i32>>,
         sink: impl Sink,
     ) {
         rows.resize(self.kernels, [0; ROW]);
         match &self.sums {
             Sums::Dense(banks) => {
-                banks.run(simd, input, windows, &mut |window, first, sums: &[i32]| {
-                    for (row, &sum) in rows[first..].iter_mut().zip(sums) {
-                        row[window] = sum;
-                    }
-                });
+                banks.run(simd, input, windows, sums, &mut ToRows(rows));
             }
             Sums::Sparse(kernels) => simd.vectorized(Weigh {
                 kernels,
@@ -110,6 +108,18 @@ impl RowConv {
         }
         let conv = self;
         simd.vectorized(Spread { conv, rows, sink });
+    }
+}
+
+/// Sums of windows to rows.
+struct ToRows<'a>(&'a mut [Row<i32>]);
+
+impl WindowSink for ToRows<'_> {
+    #[inline(always)]
+    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
+        for (row, &sum) in self.0[kernel..].iter_mut().zip(&sums.0[..count]) {
+            row[window] = sum;
+        }
     }
 }
 

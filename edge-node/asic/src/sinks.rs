@@ -1,5 +1,9 @@
 //! Where the sums of a layer go: codes for the next one, or results.
 
+use kernels::{LANES, Lanes};
+
+use crate::banks::WindowSink;
+use crate::reference::quantize;
 use crate::rows::{Row, Sink, codes};
 
 /// Where the results of a batch go, patch after patch.
@@ -24,6 +28,42 @@ impl Target<'_> {
         match self {
             Self::Logits(logits) => logits[index] = sum,
             Self::Bits(bits) => bits[index / 8] |= u8::from(sum >= 0) << (index % 8),
+        }
+    }
+}
+
+/// Codes of windows to the pixels of maps.
+pub(crate) struct WindowCodes<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    pub(crate) places: &'a [usize],
+    pub(crate) shift: u32,
+}
+
+impl WindowSink for WindowCodes<'_> {
+    #[inline(always)]
+    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
+        let codes = sums.0.map(|sum| quantize(sum, self.shift));
+        let pixel = &mut self.bytes[self.places[window] + kernel..];
+        // A copy of constant length is a store.
+        match pixel.first_chunk_mut() {
+            Some(whole) if count == LANES => *whole = codes,
+            _ => pixel[..count].copy_from_slice(&codes[..count]),
+        }
+    }
+}
+
+/// The last layer's sums of windows to where results go.
+pub(crate) struct WindowResults<'a, 'b> {
+    pub(crate) target: &'a mut Target<'b>,
+    pub(crate) channels: usize,
+}
+
+impl WindowSink for WindowResults<'_, '_> {
+    #[inline(always)]
+    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
+        let first = window * self.channels + kernel;
+        for (index, &sum) in (first..).zip(&sums.0[..count]) {
+            self.target.put(index, sum);
         }
     }
 }

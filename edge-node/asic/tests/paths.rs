@@ -77,6 +77,7 @@ macro_rules! equals_the_reference {
 equals_the_reference! {
     scalar_equals_the_reference: Kernel::Scalar;
     avx2_equals_the_reference: Kernel::Avx2;
+    avxvnni_equals_the_reference: Kernel::AvxVnni;
     avx512vnni_equals_the_reference: Kernel::Avx512Vnni;
     amxint8_equals_the_reference: Kernel::AmxInt8;
     neon_equals_the_reference: Kernel::Neon;
@@ -96,7 +97,7 @@ fn the_fastest_path_is_taken_unless_asked() {
     let emulator = Emulator::new(Arc::new(builder.finish().unwrap()));
     let available: Vec<_> = Kernel::available().into_iter().map(Kernel::name).collect();
     println!("path: {}", emulator.path());
-    let asked = std::env::var("NQE_PATH")
+    let asked = std::env::var(kernels::VARIABLE)
         .ok()
         .filter(|asked| available.contains(&asked.as_str()));
     assert_eq!(
