@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd, Work};
+use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd, Words, Work};
 
 use crate::layer::StoredKernel;
 use crate::layout::Layout;
@@ -154,7 +154,7 @@ struct Deliver<'a, S> {
 
 impl<S: WindowSink> Work for Deliver<'_, S> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         for (window, sums) in self.sums.chunks_exact(self.blocks).enumerate() {
             for (kernel, sums) in (0..self.outputs).step_by(LANES).zip(sums) {
                 let count = (self.outputs - kernel).min(LANES);

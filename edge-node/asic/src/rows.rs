@@ -4,7 +4,7 @@
 //! the rows of codes that they keep. Lanes of a row are windows, so that nothing is lost where kernels are few or
 //! sparse.
 
-use kernels::{Aligned, Lanes, Simd, Work};
+use kernels::{Aligned, Lanes, Simd, Words, Work};
 
 use crate::banks::{Banks, WindowSink};
 use crate::layout::Layout;
@@ -148,7 +148,7 @@ struct Weigh<'a> {
 
 impl Work for Weigh<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         for (row, kernel) in self.rows.iter_mut().zip(self.kernels) {
             // At most 4,096 codes of 3 weigh at most 2 each: 16 bits hold the sum.
             let mut sums = [0i16; ROW];
@@ -173,7 +173,7 @@ struct Spread<'a, S> {
 
 impl<S: Sink> Work for Spread<'_, S> {
     #[inline(always)]
-    fn run(mut self) {
+    fn run<W: Words>(mut self) {
         let channels = self.conv.kernel_of.iter().zip(&self.conv.biases);
         for (channel, (&kernel, &bias)) in channels.enumerate() {
             let mut sums = [0; ROW];
