@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::{Conv, Element, Map};
 
 /// Largest code.
-const MAX_CODE: u8 = 3;
+pub(crate) const MAX_CODE: u8 = 3;
 /// Pruned kernels of a matrix.
 const PRUNED: usize = 2 * LANES;
 /// Channels of a run of pruned kernels.

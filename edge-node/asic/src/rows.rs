@@ -6,14 +6,13 @@
 
 use kernels::{Aligned, LANES, Lanes, Simd, Work};
 
-use crate::banks::{Banks, Panel};
+use crate::banks::{Banks, MAX_CODE, Panel};
 use crate::layout::Layout;
+use crate::reference::quantize;
 use crate::{Conv, Element, Layer, Map};
 
 /// Windows, of a map or of a batch of patches, in a row.
 pub(crate) const ROW: usize = 32;
-/// Largest code.
-const MAX_CODE: i64 = 3;
 
 /// Sums or codes of one channel.
 pub(crate) type Row<T> = [T; ROW];
@@ -27,14 +26,14 @@ pub(crate) trait Sum: Copy + Into<i32> {
 impl Sum for i32 {
     #[inline(always)]
     fn code(self, shift: u32) -> u8 {
-        (self >> shift).clamp(0, 3) as u8
+        quantize(self, shift)
     }
 }
 
 impl Sum for i16 {
     #[inline(always)]
     fn code(self, shift: u32) -> u8 {
-        (self >> shift.min(15)).clamp(0, 3) as u8
+        (self >> shift.min(15)).clamp(0, MAX_CODE.into()) as u8
     }
 }
 
@@ -74,7 +73,7 @@ fn fits_words(conv: &Conv, input: Map) -> bool {
     conv.biases.iter().enumerate().all(|(channel, &bias)| {
         let weights = kernels[conv.kernel_of(channel)].weights.iter();
         let largest: i64 = weights.map(|&weight| i64::from(weight).abs()).sum();
-        i64::from(bias).abs() + MAX_CODE * largest <= i64::from(i16::MAX)
+        i64::from(bias).abs() + i64::from(MAX_CODE) * largest <= i64::from(i16::MAX)
     })
 }
 
