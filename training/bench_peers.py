@@ -4,12 +4,14 @@
 
 - the compression and the classification program: `patchwire bench`, and ONNX Runtime int8 on `patchwire export --onnx`
   (the same bits; pruned weights are zeros there);
-- the decoder: `patchwire bench`, ONNX Runtime fp32, ONNX Runtime u8s8 as its static quantization makes it, and
-  PyTorch in bf16, or in fp32 where the processor has no bf16;
+- the decoders, large and fast: `patchwire bench`, ONNX Runtime fp32 on `patchwire export --onnx`, ONNX Runtime u8s8 as
+  its static quantization makes it of that, and for the large one PyTorch in bf16 on the full-precision weights, or in
+  fp32 where the processor has no bf16;
 - JPEG (libjpeg-turbo), WebP and AVIF encoding of the frame, at Pillow's default effort and the bytes of our latents.
 
 All take turns, round by round; a figure is the median of the rounds. Ours begin at the frame's bytes and end at packed
-bits or 8-bit RGB; the other networks begin and end at tensors. Run it on a machine that does nothing else.
+bits or 8-bit RGB; the other networks begin and end at tensors. Run it on a machine that does nothing else. On one with
+AMX, ``python -m patchwire_training.comparison.without_amx bench_peers.py`` measures all of them on VNNI.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import PIL
 import torch
 from PIL import Image, features
 
-from patchwire_training.comparison import engines, peers
+from patchwire_training.comparison import engines, peers, without_amx
 from patchwire_training.fit import processor
 
 WIDTH, HEIGHT = 1280, 720
@@ -130,33 +132,35 @@ def contenders(folder: Path, image: Image.Image, threads: Sequence[int]) -> tupl
     maps = engines.latents(one, image)
     photographs = [Image.open(path).crop((0, 0, 256, 256)) for path in sorted(SAMPLES.glob("*.jpg"))]
     examples = [engines.latents(one, photograph) for photograph in photographs]
-    fp32 = folder / "decoder.onnx"
-    u8s8 = engines.quantized(fp32, folder / "decoder-u8s8.onnx", examples)
+    u8s8_name = "u8s8" if engines.dot_products() else "u8s8, 7-bit weights"
+    decoders = {}
+    for task, file in {"decoder": "decoder", "fast decoder": "fast"}.items():
+        fp32 = folder / f"{file}.onnx"
+        decoders[task, "fp32"] = fp32
+        decoders[task, u8s8_name] = engines.quantized(fp32, folder / f"{file}-u8s8.onnx", examples)
     precision = processor.torch_precision()
-    pytorch = engines.torch_decoder(engines.ROOT / "models/decoder.safetensors", precision)
+    pytorch = engines.torch_decoder(engines.ROOT / "training/starts/shipped/decoder.safetensors", precision)
     torch_name = f"PyTorch {'bf16' if precision == torch.bfloat16 else 'fp32, no bf16 here'}"
 
-    u8s8_name = "u8s8" if engines.dot_products() else "u8s8, 7-bit weights"
-
     found: list[tuple[Row, engines.Run]] = []
-    reference = engines.session(fp32).run(None, {"latents": maps})[0]
     for n in threads:
         row = partial(Row, threads=n, unit="frames")
         work = encoder(folder / "compress.onnx", n, pixels)
         found.append((row("compression", f"ONNX Runtime int8, {work.args[0]} patches at once"), work))
-        for name, model in {"fp32": fp32, u8s8_name: u8s8}.items():
+        for (task, name), model in decoders.items():
             session = engines.session(model, n)
-            found.append((row("decoder", f"ONNX Runtime {name}"), partial(session.run, None, {"latents": maps})))
+            found.append((row(task, f"ONNX Runtime {name}"), partial(session.run, None, {"latents": maps})))
         found.append((row("decoder", torch_name), partial(on_threads, n, pytorch, maps)))
-        session = engines.session(folder / "fast.onnx", n)
-        found.append((row("fast decoder", "ONNX Runtime fp32"), partial(session.run, None, {"latents": maps})))
     session = engines.session(folder / "classify.onnx")
     classify = partial(session.run, None, {"pixels": pixels[:1]})
     found.append((Row("classification", "ONNX Runtime int8", 1, "patches"), classify))
     for name, work in codecs(image).items():
         found.append((Row("image codec", name, 1, "frames"), work))
+    decoded = lambda task, name: engines.session(decoders[task, name]).run(None, {"latents": maps})[0]
+    reference = decoded("decoder", "fp32")
     distances = {
-        f"ONNX Runtime {u8s8_name}": psnr(engines.session(u8s8).run(None, {"latents": maps})[0], reference),
+        f"ONNX Runtime {u8s8_name}": psnr(decoded("decoder", u8s8_name), reference),
+        f"ONNX Runtime {u8s8_name}, fast": psnr(decoded("fast decoder", u8s8_name), decoded("fast decoder", "fp32")),
         torch_name: psnr(pytorch(maps), reference),
     }
     return found, distances
@@ -211,11 +215,13 @@ def machine(cores: int) -> dict:
     """Processor and versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    told = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "bf16", "i8mm"}
+    tiles = without_amx.allowed()
+    x86 = {"avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
+    told = x86 | {"asimddp", "bf16", "i8mm"}
     return {
         "cpu": model,
         "cores": cores,
-        "flags": sorted(told & processor.cpu_flags()),
+        "flags": sorted(flag for flag in told & processor.cpu_flags() if not flag.startswith("amx") or tiles),
         "load": os.getloadavg()[0],
         "versions": {
             "patchwire": engines.patchwire("--version").split()[-1],

@@ -264,9 +264,8 @@ fn describe_decoder(decoder: &Decoder, network: &Layout) -> Result<String, fmt::
     writeln!(text, "id         {}", ProgramId::from(decoder.id()))?;
     writeln!(text, "program    {}", ProgramId::from(decoder.program()))?;
     writeln!(text, "parameters {}", grouped(decoder.parameters()))?;
-    if let Some(hidden) = first.hidden {
-        writeln!(text, "hidden     {} units a patch", grouped(hidden as u64))?;
-    }
+    let hidden = grouped(first.hidden as u64);
+    writeln!(text, "hidden     {hidden} units a patch")?;
     writeln!(
         text,
         "work       {} multiply-accumulates a pixel",

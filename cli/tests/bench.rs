@@ -18,7 +18,7 @@ fn every_path_and_size_is_measured() {
     let rows = |key: &str| report[key].as_array().expect(key).clone();
 
     let encoder = rows("encoder");
-    for kernel in nqe::Kernel::available() {
+    for kernel in kernels::Kernel::available() {
         for task in ["compression", "classification"] {
             let of_path = |row: &&Value| row["path"] == kernel.name() && row["task"] == task;
             let row = encoder.iter().find(of_path);
@@ -30,14 +30,14 @@ fn every_path_and_size_is_measured() {
         }
     }
     let decoder = rows("decoder");
-    for kernel in purenet::Kernel::available() {
+    for kernel in kernels::Kernel::available() {
         for name in ["large", "fast"] {
             let of_path = |row: &&Value| row["path"] == kernel.name() && row["decoder"] == name;
             let row = decoder.iter().find(of_path);
             let row = row.unwrap_or_else(|| panic!("no {name} decoder on {kernel}: {shown}"));
-            number(row, "gflops");
+            number(row, "gops");
             number(row, "megapixels_per_s");
-            let peak = kernel != purenet::Kernel::Portable;
+            let peak = kernel != kernels::Kernel::Scalar;
             assert_eq!(row["share_of_peak"].is_f64(), peak, "{row}");
         }
     }

@@ -16,8 +16,10 @@ mod matrix;
 mod operands;
 mod simd;
 mod tiles;
+mod words;
 
 pub use kernel::{Kernel, VARIABLE};
 pub use matrix::{Element, Matrix, Reads};
 pub use operands::{Aligned, LANES, Lanes, Plain};
 pub use simd::{Simd, Work};
+pub use words::Words;

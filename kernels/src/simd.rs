@@ -2,12 +2,17 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_words;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_words;
 
 use crate::kernel::Kernel;
 use crate::operands::{Lanes, Line};
+use crate::words::{Plain, Words};
 
 /// Proof that this machine has a kernel's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +20,8 @@ pub struct Simd(Kernel);
 
 /// Code that is compiled for a kernel's instructions.
 pub trait Work {
-    /// Does it; to be marked `#[inline(always)]`, as all that it calls.
-    fn run(self);
+    /// Does it, in these vectors where it has 16-bit numbers; to be marked `#[inline(always)]`, as all that it calls.
+    fn run<W: Words>(self);
 }
 
 /// The products of a panel's lines with some windows.
@@ -90,8 +95,9 @@ impl Simd {
             Kernel::Avx2 | Kernel::AvxVnni | Kernel::Avx512Vnni | Kernel::AmxInt8 => {
                 x86::vectorized(self.0, work);
             }
-            // All code is compiled for NEON on arm64.
-            _ => work.run(),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon | Kernel::NeonDot => work.run::<neon_words::Registers>(),
+            _ => work.run::<Plain>(),
         }
     }
 }

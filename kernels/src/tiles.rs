@@ -32,7 +32,7 @@ const GAIN: usize = 4;
 
 /// Whether tiles are worth it for windows of so many runs of so many bytes.
 pub(crate) fn pay(runs: usize, run: usize) -> bool {
-    run > 0 && runs <= MOST_RUNS && run.div_ceil(4) >= GAIN * run.div_ceil(DEPTH)
+    run > 0 && (1..=MOST_RUNS).contains(&runs) && run.div_ceil(4) >= GAIN * run.div_ceil(DEPTH)
 }
 
 /// A row of a tile of weights: four bytes of depth of 16 outputs.
@@ -163,12 +163,6 @@ impl Tiles {
             Pair { at, first }
         });
         multiply(self, &places[..self.runs], stride, rows, pairs, sums);
-        for sums in sums.chunks_exact_mut(BLOCKS) {
-            for (sums, starts) in sums.iter_mut().zip(&self.starts) {
-                let sums = sums.0.iter_mut().zip(starts.0);
-                sums.for_each(|(sum, start)| *sum = sum.wrapping_add(start));
-            }
-        }
     }
 
     /// Windows anywhere, which are copied together.

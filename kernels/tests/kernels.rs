@@ -1,6 +1,6 @@
 //! Every kernel of this machine against sums that are written out.
 
-use kernels::{Aligned, Element, Kernel, LANES, Lanes, Matrix, Simd};
+use kernels::{Aligned, Element, Kernel, LANES, Lanes, Matrix, Simd, Words, Work};
 use proptest::prelude::*;
 
 /// A multiplication: windows of some runs, anywhere in an input.
@@ -137,6 +137,70 @@ proptest! {
     #[test]
     fn sums_of_words_are_exact(case in cases(prop_oneof![Just(32_767), 1..=4000], prop_oneof![Just(32_767), 1..=900])) {
         check::<i16>(&case, |value| value as i16, |weight| weight as i16)?;
+    }
+}
+
+/// All that follows sums, on values that saturate, clip and meet ties.
+struct After<'a> {
+    sums: &'a [Lanes],
+    shift: u32,
+    factors: &'a [i16; LANES],
+    addend: &'a [i16; LANES],
+    zero: u8,
+    out: &'a mut Vec<([i16; LANES], [u8; LANES])>,
+}
+
+impl Work for After<'_> {
+    #[inline(always)]
+    fn run<W: Words>(self) {
+        for sums in self.sums {
+            let values = W::requantized(sums, self.shift, self.factors);
+            let values = values.plus(W::load(self.addend));
+            let (mut words, mut bytes) = ([0; LANES], [0; LANES]);
+            values.store(&mut words);
+            values
+                .scaled(self.factors[0])
+                .store_bytes(self.zero, &mut bytes);
+            self.out.push((words, bytes));
+            values.relu().store(&mut words);
+            values.relu().store_bytes(0, &mut bytes);
+            self.out.push((words, bytes));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_follows_sums_is_exact(
+        shift in 0..32u32,
+        sums in prop::collection::vec(prop::array::uniform16(any::<i32>()), 1..20),
+        small in prop::collection::vec(prop::array::uniform16(-70_000..70_000i32), 1..20),
+        factors in prop::array::uniform16(prop_oneof![Just(0), Just(i16::MAX), Just(1 << 14), 0..=i16::MAX]),
+        addend in prop::array::uniform16(any::<i16>()),
+        zero: u8,
+    ) {
+        let sums: Vec<Lanes> = sums.into_iter().chain(small).map(Lanes).collect();
+        let scaled = |value: i16, factor: i16| {
+            ((i64::from(value) * i64::from(factor) + (1 << 14)) >> 15) as i16
+        };
+        let mut expected = Vec::new();
+        for sums in &sums {
+            let values: [i16; LANES] = std::array::from_fn(|lane| {
+                let shifted = (sums.0[lane] >> shift).clamp(-32_768, 32_767) as i16;
+                scaled(shifted, factors[lane]).saturating_add(addend[lane])
+            });
+            let byte = |value: i16| i32::from(value).clamp(0, 255) as u8;
+            let read = |value| byte(scaled(value, factors[0]).saturating_add(zero.into()));
+            expected.push((values, values.map(read)));
+            expected.push((values.map(|value| value.max(0)), values.map(byte)));
+        }
+        for kernel in Kernel::available() {
+            let simd = Simd::detect(kernel).expect("an available kernel is there");
+            let mut out = Vec::new();
+            let (sums, factors, addend) = (&sums[..], &factors, &addend);
+            simd.vectorized(After { sums, shift, factors, addend, zero, out: &mut out });
+            prop_assert_eq!(&out, &expected, "{}", kernel);
+        }
     }
 }
 

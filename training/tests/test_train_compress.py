@@ -10,7 +10,8 @@ from PIL import Image
 
 from patchwire_training.chip import nqe
 from patchwire_training.models import programs
-from patchwire_training.recipes import export, train_compress
+from patchwire_training.integers.model import File
+from patchwire_training.recipes import export, quantize, train_compress
 from patchwire_training.models.decoder import Decoder
 from patchwire_training.models.fast_decoder import FastDecoder
 
@@ -43,14 +44,19 @@ def test_the_fit_and_its_decoder_are_made_and_resume(monkeypatch, tmp_path):
     after = torch.load(tmp_path / "run/checkpoint.pt")["chip"]
     assert all(torch.equal(before[key], after[key]) for key in before)
 
-    export.export_compress(tmp_path / "run", tmp_path)
+    monkeypatch.setattr(quantize, "CROPS", 4)
+    monkeypatch.setattr(quantize, "SIDE", 96)
+    export.export_compress(tmp_path / "run", photos, tmp_path)
     monkeypatch.setattr(train_compress, "FAST_PATCHES", 1000)
-    fast = run(monkeypatch, photos, tmp_path / "fast", f"--start {tmp_path} --fast")
+    fast = run(monkeypatch, photos, tmp_path / "fast", f"--start {tmp_path / 'run'} --fast")
     assert abs(fast[-1]["validation"] - log[-1]["validation"]) < 1, "it begins where the large decoder's patches are"
-    export.export_fast(tmp_path / "fast", tmp_path)
+    export.export_fast(tmp_path / "fast", photos, tmp_path)
     average = torch.load(tmp_path / "fast/checkpoint.pt")["average"]
-    again = FastDecoder.load(tmp_path / "fast.safetensors").state_dict()
+    again = FastDecoder.load(tmp_path / "fast/fast.safetensors").state_dict()
     assert all(torch.equal(stored(average[key]), again[key]) for key in average)
+    program = nqe.program_id((tmp_path / "compress.nqe").read_bytes())
+    for name in ("decoder", "fast"):
+        assert File.read(tmp_path / f"{name}.safetensors").program == program
 
 
 @pytest.mark.parametrize("build, bits", [(programs.compressor, 256), (programs.classed_compressor, 16)])
@@ -67,6 +73,6 @@ def test_shipped_pair_is_read_back(tmp_path, build, bits):
     (tmp_path / "compress.nqe").write_bytes(file)
     decoder.save(tmp_path / "decoder.safetensors", nqe.program_id(file))
 
-    again, same = train_compress.take_shipped(tmp_path)
+    again, same = train_compress.take_pair(tmp_path)
     assert nqe.to_bytes(again, "small", []) == file
     assert all(torch.equal(stored(a), b) for a, b in zip(decoder.parameters(), same.parameters()))

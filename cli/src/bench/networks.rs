@@ -30,16 +30,14 @@ pub(super) struct EncoderFigures {
     pub(super) share_of_peak: Option<f64>,
 }
 
-/// One path of the decoder on so many threads. Operations are those of the layers as they are defined; in full
-/// precision the decoder itself needs fewer ([`purenet`] filters 3x3 layers by Winograd's method), so that shares above
-/// 1 are possible.
+/// One path of the decoder on so many threads. Operations are those of the layers as they are defined.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderFigures {
     /// Of those that are shipped.
     pub(super) decoder: &'static str,
     pub(super) path: &'static str,
     pub(super) threads: usize,
-    pub(super) gflops: f64,
+    pub(super) gops: f64,
     pub(super) megapixels_per_s: f64,
     pub(super) share_of_peak: Option<f64>,
 }
@@ -55,7 +53,7 @@ pub(super) fn encoder(
     let compress = load(patchwire_models::COMPRESS).context(context)?;
     let classify = load(patchwire_models::CLASSIFY).context(context)?;
     let mut rows = Vec::new();
-    for kernel in Kernel::available() {
+    for kernel in nqe::Kernel::available() {
         let peak = peaks.get(kernel.name());
         let mut row = |program: &Program, threads: usize, patches: u32, time: Duration| {
             let patches_per_s = f64::from(patches) / time.as_secs_f64();
@@ -74,7 +72,7 @@ pub(super) fn encoder(
         };
         let (encoder, classifier) = (emulator(&compress)?, emulator(&classify)?);
         let (width, height) = match kernel {
-            Kernel::Scalar => (SCALAR_SIDE, SCALAR_SIDE),
+            nqe::Kernel::Scalar => (SCALAR_SIDE, SCALAR_SIDE),
             _ => (WIDTH, HEIGHT),
         };
         let rgb = noise((width * height * 3) as usize);
@@ -90,14 +88,6 @@ pub(super) fn encoder(
     Ok(rows)
 }
 
-/// The name of a kernel's peak among all peaks: those of the encoder are of integers.
-pub(super) fn peak_name(kernel: purenet::Kernel) -> String {
-    match kernel {
-        purenet::Kernel::AmxBf16 => kernel.name().to_owned(),
-        _ => format!("{kernel} fp32"),
-    }
-}
-
 /// Name and file of the decoders that are shipped.
 const DECODERS: [(&str, &[u8]); 2] = [
     ("large", patchwire_models::DECODER),
@@ -111,7 +101,7 @@ pub(super) fn decoder(
     span: Duration,
 ) -> Result<Vec<DecoderFigures>> {
     let mut rows = Vec::new();
-    let kernels = purenet::Kernel::available();
+    let kernels = Kernel::available();
     let choices = DECODERS
         .iter()
         .flat_map(|decoder| kernels.iter().map(move |&kernel| (decoder, kernel)));
@@ -119,9 +109,9 @@ pub(super) fn decoder(
         let decoder = Decoder::with_kernel(file, kernel)
             .context("a shipped decoder does not load")?
             .context("an available path is missing")?;
-        let peak = peaks.get(&peak_name(kernel));
+        let peak = peaks.get(kernel.name());
         let (width, height) = match kernel {
-            purenet::Kernel::Portable => (SCALAR_SIDE, SCALAR_SIDE),
+            Kernel::Scalar => (SCALAR_SIDE, SCALAR_SIDE),
             _ => (WIDTH, HEIGHT),
         };
         let patches = patches(width, height);
@@ -135,9 +125,9 @@ pub(super) fn decoder(
             let operations = 2.0 * decoder.macs_per_pixel() * computed;
             rows.push(DecoderFigures {
                 decoder: name,
-                path: decoder.path(),
+                path: kernel.name(),
                 threads,
-                gflops: operations / 1e9,
+                gops: operations / 1e9,
                 megapixels_per_s: f64::from(width * height) * frames_per_s / 1e6,
                 share_of_peak: peak.map(|peak| operations / (peak * threads as f64)),
             });

@@ -61,7 +61,8 @@ impl Graph for Decoder<'_> {
             let values = self.model.tensor(&name);
             values.with_context(|| format!("the decoder has no tensor `{name}`"))
         };
-        let (mut weights, biases) = (tensor("weight")?.to_vec(), tensor("bias")?.to_vec());
+        let values = |part: &str| Ok::<_, anyhow::Error>(tensor(part)?.iter().copied().collect());
+        let (mut weights, biases): (Vec<f32>, Vec<f32>) = (values("weight")?, values("bias")?);
         let inputs = weights.len() / (outputs * side * side);
         if unshuffled > 1 {
             weights = depth_last(&weights, inputs, side * side, unshuffled);

@@ -14,7 +14,14 @@ pub enum ModelError {
         key: &'static str,
     },
     /// Another format or another version of it.
-    #[error("metadata `format` is {found:?}, must be \"patchwire-decoder-1\"")]
+    #[error(
+        "metadata `format` is {found:?}, must be \"patchwire-decoder-2\"{}",
+        if found == "patchwire-decoder-1" {
+            "; `python -m patchwire_training.recipes.quantize` converts such a file (docs/decoder.md)"
+        } else {
+            ""
+        }
+    )]
     Format {
         /// The value in the file.
         found: String,
@@ -30,6 +37,18 @@ pub enum ModelError {
     StageCount {
         /// Stages found.
         count: usize,
+    },
+    /// A pixel shuffle after another stage than a convolution.
+    #[error("{stage}: must follow a conv")]
+    ShuffleOrder {
+        /// Position and kind of the stage.
+        stage: String,
+    },
+    /// The last stage is neither a convolution nor its pixel shuffle.
+    #[error("{stage}: the last stage must be a conv, or a pixel_shuffle after one")]
+    LastStage {
+        /// Position, kind and name of the stage.
+        stage: String,
     },
     /// `patch_linear` is not exactly the first stage.
     #[error("{stage}: the first stage, and only it, must be patch_linear")]
@@ -81,12 +100,14 @@ pub enum ModelError {
         tensor: String,
     },
     /// A tensor has the wrong type.
-    #[error("tensor `{tensor}` has type {found}, must be F32 or F16")]
+    #[error("tensor `{tensor}` has type {found}, must be {expected}")]
     TensorType {
         /// Name of the tensor.
         tensor: String,
         /// Its type.
         found: String,
+        /// The type it must have.
+        expected: String,
     },
     /// A tensor has the wrong shape.
     #[error("tensor `{tensor}` has shape {found:?}, must have {expected:?}")]
@@ -98,13 +119,43 @@ pub enum ModelError {
         /// The shape its stage calls for.
         expected: Vec<usize>,
     },
-    /// A tensor holds an infinity or NaN.
-    #[error("tensor `{tensor}` holds {value}, must be finite")]
+    /// A tensor holds a value out of range.
+    #[error("tensor `{tensor}` holds {value}, allowed is {least} to {most}")]
     TensorValue {
         /// Name of the tensor.
         tensor: String,
         /// The offending value.
-        value: f32,
+        value: i64,
+        /// The least value that is allowed.
+        least: i64,
+        /// The largest one.
+        most: i64,
+    },
+    /// The sum of an output could leave 32 bits.
+    #[error(
+        "layer `{name}`: the sum of output {output} may reach {sum}, allowed is {}",
+        i32::MAX
+    )]
+    Sum {
+        /// Name of the layer.
+        name: String,
+        /// Index of the output.
+        output: usize,
+        /// Its largest possible magnitude.
+        sum: i64,
+    },
+    /// The sum of a hidden unit could leave 16 bits.
+    #[error(
+        "layer `{name}`: the sum of unit {unit} may reach {sum}, allowed is {}",
+        i16::MAX
+    )]
+    HiddenSum {
+        /// Name of the layer.
+        name: String,
+        /// Index of the unit.
+        unit: usize,
+        /// Its largest possible magnitude.
+        sum: i64,
     },
     /// A tensor belongs to no stage.
     #[error("tensor `{tensor}` belongs to no stage")]
@@ -114,7 +165,7 @@ pub enum ModelError {
     },
     /// The network is too large.
     #[error(
-        "{stage}: the network needs more than {} weights (as packed: output channels rounded up to 32, 3x3 kernels transformed to 36 values)",
+        "{stage}: the network needs more than {} weights, output channels rounded up to 64",
         crate::MAX_WEIGHTS
     )]
     TooLarge {
@@ -152,6 +203,28 @@ pub enum DecodeError {
         width: u32,
         /// Height in pixels.
         height: u32,
+    },
+    /// A patch has a number of bits that the decoder does not have.
+    #[error("a patch has {found} bits, allowed are {allowed:?}")]
+    Prefix {
+        /// Bits of the patch.
+        found: u16,
+        /// The decoder's rates.
+        allowed: Vec<u32>,
+    },
+    /// Patches with bits of their own do not match the frame or the payload.
+    #[error(
+        "latents of {found} bytes for {patches} patches that need {needed}, the frame has {expected_patches} patches"
+    )]
+    Mixed {
+        /// Patches whose bits were given.
+        patches: usize,
+        /// Patches of the frame.
+        expected_patches: usize,
+        /// Bytes given.
+        found: usize,
+        /// Bytes that the patches need.
+        needed: usize,
     },
     /// Not even one row of patches with its surroundings fits in memory.
     #[error(

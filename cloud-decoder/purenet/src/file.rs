@@ -7,7 +7,7 @@ use safetensors::{SafeTensors, tensor::TensorView};
 use crate::error::ModelError;
 use crate::layout::Layout;
 
-const FORMAT: &str = "patchwire-decoder-1";
+const FORMAT: &str = "patchwire-decoder-2";
 
 /// A safetensors file whose metadata is read.
 pub(crate) struct File<'a> {

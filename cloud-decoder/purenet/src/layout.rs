@@ -48,6 +48,15 @@ impl Layout {
             if self.base.is_none() && stage.joins_base() {
                 return Err(ModelError::NothingToJoin { stage: label });
             }
+            let after_conv = matches!(self.stages[index.saturating_sub(1)], StageLayout::Conv(_));
+            match stage {
+                StageLayout::PixelShuffle(_) if !after_conv => {
+                    return Err(ModelError::ShuffleOrder { stage: label });
+                }
+                StageLayout::PixelShuffle(_) | StageLayout::Conv(_) => {}
+                _ if index + 1 == count => return Err(ModelError::LastStage { stage: label }),
+                _ => {}
+            }
         }
         let last = shapes[count - 1];
         if last != Shape::FRAME {
@@ -75,13 +84,11 @@ impl Layout {
 
     /// Where the stage `index` of a checked network stands, given its output.
     pub(crate) fn place(&self, index: usize, output: Shape) -> Place {
-        let before = index.checked_sub(1).map(|before| &self.stages[before]);
         let after = self.stages.get(index + 1);
         Place {
             label: self.stages[index].label(index),
             output,
             shuffled_by: after.map_or(1, StageLayout::shuffles_by),
-            after_conv: matches!(before, Some(StageLayout::Conv(_))),
         }
     }
 }

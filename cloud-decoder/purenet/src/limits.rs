@@ -12,8 +12,7 @@ pub const MAX_CHANNELS: usize = 1024;
 /// Most stages of a network.
 pub const MAX_STAGES: usize = 64;
 
-/// Most weights of a network as they are packed, which is 128 MiB of memory. Each layer's output channels are rounded
-/// up to 32, and a 3x3 kernel that is transformed counts 36 values in place of 9.
+/// Most weights of a network, each layer's output channels rounded up to 64; they take at most 64 MiB of memory.
 pub const MAX_WEIGHTS: usize = 32 << 20;
 
 /// Most memory, in bytes, that the feature maps of one decode may take, the frame itself not counted.

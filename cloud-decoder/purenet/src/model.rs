@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::engines::simd::Isa;
+use kernels::{Kernel, Simd};
+use ndarray::{ArrayD, ArrayViewD};
+
 use crate::error::ModelError;
 use crate::file::File;
+use crate::float;
 use crate::graph::{ChannelOrder, Graph};
 use crate::layout::Layout;
 use crate::network::Network;
 use crate::shape::Shape;
 use crate::stages::Drawing;
-use crate::weights::values;
 
-/// The network and the weights of a decoder's file, for other engines than [`Decoder`](crate::Decoder).
+/// The network of a decoder's file in floating point, for other engines than [`Decoder`](crate::Decoder): its layers
+/// without their rounding and saturation.
 pub struct Model {
     program: [u8; 32],
     layout: Layout,
     shapes: Vec<Shape>,
-    tensors: BTreeMap<String, Vec<f32>>,
+    tensors: BTreeMap<String, ArrayD<f32>>,
 }
 
 /// A network's outputs in a graph.
@@ -36,17 +39,15 @@ impl Model {
     /// As [`Decoder::from_safetensors`](crate::Decoder::from_safetensors): both accept the same files.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, ModelError> {
         // All rules are those of loading.
-        Network::<Isa>::load(bytes)?;
+        let plain = Simd::detect(Kernel::Scalar).expect("plain code runs everywhere");
+        Network::load(bytes, plain)?;
         let file = File::open(bytes)?;
-        let tensors = file.tensors.into_iter().map(|(name, view)| {
-            let values = values(name.clone(), &view)?;
-            Ok((name, values))
-        });
+        let shapes = file.layout.shapes()?;
         Ok(Self {
             program: file.program,
-            shapes: file.layout.shapes()?,
+            tensors: float::tensors(&file.layout, &shapes, file.tensors)?,
             layout: file.layout,
-            tensors: tensors.collect::<Result<_, ModelError>>()?,
+            shapes,
         })
     }
 
@@ -89,10 +90,10 @@ impl Model {
         Ok(Drawn { map, base })
     }
 
-    /// The values of a tensor in PyTorch's order: output, input, kernel row, kernel column. Each name that
-    /// `docs/formats.md` gives for the [`Model::layout`] is there, and in the shape that follows from it.
-    pub fn tensor(&self, name: &str) -> Option<&[f32]> {
-        self.tensors.get(name).map(Vec::as_slice)
+    /// `NAME.weight` [output, input, kernel row, kernel column], of the first stage [output, input], or `NAME.bias`
+    /// [output] of a layer. Maps have the values that they have in integers, but frames are from 0 to 1.
+    pub fn tensor(&self, name: &str) -> Option<ArrayViewD<'_, f32>> {
+        self.tensors.get(name).map(|tensor| tensor.view())
     }
 }
 

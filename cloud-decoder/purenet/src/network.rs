@@ -1,92 +1,103 @@
-//! Lowering: from a checked description and its tensors to a network that is packed for an engine.
+//! Lowering: from a checked description and its tensors to a network of packed layers.
 
-use crate::engine::Engine;
+use kernels::Simd;
+use sha2::{Digest, Sha256};
+
 use crate::error::ModelError;
 use crate::file::File;
 use crate::layout::Layout;
+use crate::maps::Forms;
 use crate::shape::Shape;
-use crate::stages::{Conv, Stage, StageLayout, Synthesis};
-use crate::weights::Weights;
+use crate::stages::{Lower, LoweredConv, Stage, StageLayout};
+use crate::synthesis::Synthesis;
+use crate::tensors::Tensors;
 
 /// A loaded network.
-pub(crate) struct Network<E: Engine> {
+pub(crate) struct Network {
+    pub(crate) id: [u8; 32],
     pub(crate) program: [u8; 32],
-    pub(crate) synthesis: Synthesis<E>,
+    pub(crate) simd: Simd,
+    /// Bits per patch that can be decoded, increasing; the last is all of them.
+    pub(crate) rates: Vec<u32>,
+    pub(crate) synthesis: Synthesis,
     /// The stages between the first and the tail.
-    pub(crate) stages: Vec<Box<dyn Stage<E>>>,
+    pub(crate) stages: Vec<Box<dyn Stage>>,
     /// Output shape of the first stage, then of each of `stages`.
     pub(crate) shapes: Vec<Shape>,
-    /// Makes the frame's pixels of the last shape, unless they are that shape's values.
-    pub(crate) tail: Option<Tail<E::Conv>>,
+    /// The last convolution, which makes the frame's pixels.
+    pub(crate) tail: LoweredConv,
     /// Factor of the skip connection from the first stage to the frame.
     pub(crate) base: Option<usize>,
     pub(crate) parameters: u64,
     pub(crate) macs_per_patch: u64,
 }
 
-/// The last convolution. The pixels that a pixel shuffle after it would spread are read where they are.
-pub(crate) struct Tail<C> {
-    pub(crate) layer: C,
-    pub(crate) relu: bool,
-    /// Pixels along the side of a position, in the order that a sorted convolution gives them.
-    pub(crate) pixels: usize,
-}
-
-impl<E: Engine> Network<E> {
-    pub(crate) fn load(bytes: &[u8]) -> Result<Self, ModelError> {
+impl Network {
+    pub(crate) fn load(bytes: &[u8], simd: Simd) -> Result<Self, ModelError> {
         let File {
             program,
             layout,
             tensors,
         } = File::open(bytes)?;
-        let mut shapes = layout.shapes()?;
-        let mut weights = Weights::new(tensors);
-        let label = layout.stages[0].label(0);
-        let synthesis = layout.first().lower(&label, &mut weights)?;
-        let tail = last_conv(&layout);
-        let end = tail.map_or(layout.stages.len(), |(index, ..)| index);
-        let mut stages = Vec::with_capacity(end);
-        for (index, stage) in layout.stages.iter().enumerate().take(end).skip(1) {
-            let place = layout.place(index, shapes[index]);
-            stages.push(stage.lower(&place, &mut weights)?);
+        let all = layout.shapes()?;
+        let mut tensors = Tensors::new(tensors);
+        let first = layout.first();
+        let synthesis = first.lower(simd, &layout.stages[0].label(0), &mut tensors)?;
+        let (last, tail) = last_conv(&layout);
+        let mut shapes = vec![all[0]];
+        let mut stages = Vec::with_capacity(last);
+        for (index, stage) in layout.stages.iter().enumerate().take(last).skip(1) {
+            let place = layout.place(index, all[index]);
+            let lower = Lower {
+                simd,
+                place: &place,
+                tensors: &mut tensors,
+            };
+            if let Some(lowered) = stage.lower(lower) {
+                stages.push(lowered?);
+                shapes.push(all[index + usize::from(place.shuffled_by > 1)]);
+            }
         }
-        let lower = |(index, conv, pixels): (usize, &Conv, usize)| {
-            let place = layout.place(index, shapes[index]);
-            let layer = conv.layer::<E>(&place, &mut weights)?;
-            let relu = conv.relu;
-            Ok::<_, ModelError>(Tail {
-                layer,
-                relu,
-                pixels,
-            })
-        };
-        let tail = tail.map(lower).transpose()?;
-        weights.all_taken()?;
-        shapes.truncate(end);
+        let tail = tail.lower(Lower {
+            simd,
+            place: &layout.place(last, all[last]),
+            tensors: &mut tensors,
+        })?;
+        tensors.all_taken()?;
         Ok(Self {
+            id: Sha256::digest(bytes).into(),
             program,
+            simd,
+            rates: first.rates(),
             synthesis,
             stages,
             shapes,
             tail,
             base: layout.base.map(|base| base.factor),
-            parameters: weights.parameters,
-            macs_per_patch: weights.macs_per_patch,
+            parameters: tensors.parameters,
+            macs_per_patch: tensors.macs_per_patch,
         })
+    }
+
+    /// The forms in which each map of [`Network::shapes`] is read.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = Forms> + '_ {
+        let stages = self.stages.iter().map(|stage| stage.reads());
+        stages.chain([self.tail.reads()])
+    }
+
+    /// Shape and forms of the map that each stage keeps between its input and its output, if it has one.
+    pub(crate) fn inner(&self) -> impl Iterator<Item = Option<(Shape, Forms)>> + '_ {
+        let stages = self.stages.iter().zip(&self.shapes[1..]);
+        stages.map(|(stage, &shape)| stage.inner(shape))
     }
 }
 
-/// The convolution that makes the frame's pixels, if one does: its index, and the factor of the pixel shuffle after it,
-/// or 1.
-fn last_conv(layout: &Layout) -> Option<(usize, &Conv, usize)> {
+/// The convolution that makes the frame's pixels, and its index.
+fn last_conv(layout: &Layout) -> (usize, &crate::stages::Conv) {
     let count = layout.stages.len();
     match &layout.stages[..] {
-        [
-            ..,
-            StageLayout::Conv(conv),
-            StageLayout::PixelShuffle(shuffle),
-        ] => Some((count - 2, conv, shuffle.factor)),
-        [.., StageLayout::Conv(conv)] => Some((count - 1, conv, 1)),
-        _ => None,
+        [.., StageLayout::Conv(conv)] => (count - 1, conv),
+        [.., StageLayout::Conv(conv), _] => (count - 2, conv),
+        _ => unreachable!("a checked network ends in a convolution, or in its pixel shuffle"),
     }
 }

@@ -4,80 +4,53 @@
 //! frame's maps are therefore never whole in memory, a stage reads rows that were written a moment ago, and nothing is
 //! computed twice.
 
-use std::ops::Range;
+use kernels::{Words, Work};
+use rayon::prelude::*;
 
-use crate::engine::{Convolution, Engine, Finish};
+use crate::arithmetic::{PIXELS, Reading};
+use crate::ends::Ends;
+use crate::latents::Size;
 use crate::limits::PATCH;
-use crate::network::{Network, Tail};
-use crate::plan::{Plan, inner_shapes};
-use crate::rows::{self, Rows};
+use crate::maps::{Map, Writes};
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::rows::Rows;
 use crate::shape::Shape;
 use crate::stages::StageMaps;
-use crate::value::Value;
 
 /// Feature maps of frames of one size; new ones cost as much time as a layer.
-pub(crate) struct Maps<V> {
+pub(crate) struct Maps {
     pub(crate) plan: Plan,
     /// Output of the first stage, then of each of the others.
-    outputs: Vec<Rows<V>>,
+    outputs: Vec<Map>,
     /// The map that a stage keeps between its input and its output.
-    inner: Vec<Option<Rows<V>>>,
+    inner: Vec<Option<Map>>,
     /// The frame that the first stage alone gives.
-    base: Option<Rows<f32>>,
+    base: Option<Rows<i16>>,
 }
 
 /// One pass of a frame through the network.
-pub(crate) struct Pass<'n, E: Engine, O> {
-    network: &'n Network<E>,
-    engine: E,
-    maps: Maps<E::Value>,
+pub(crate) struct Pass<'n> {
+    network: &'n Network,
+    maps: Maps,
     /// Rows of the frame that were handed out.
     done: usize,
-    /// The values of those that are.
-    values: Vec<O>,
+    /// Rows that the last stage gave: values where a base is to be added, else bytes.
+    values: Vec<i16>,
+    bytes: Vec<u8>,
 }
 
-/// Finished rows of the frame.
-pub(crate) struct Finished<'a, O> {
-    /// First row.
-    first: usize,
-    /// By row of positions, and position; so many pixels are along the side of one.
-    values: &'a [O],
-    pixels: usize,
-    columns: usize,
-    base: Option<&'a Rows<f32>>,
-}
-
-impl<O: Value> Finished<'_, O> {
-    pub(crate) fn rows(&self) -> Range<usize> {
-        self.first..self.first + self.values.len() / (self.columns * PATCH * Shape::FRAME.channels)
-    }
-
-    /// Row `y`, three values per pixel, as many as fit.
-    pub(crate) fn row(&self, y: usize, out: &mut [O]) {
-        let (depth, rows) = (
-            self.pixels * self.pixels * Shape::FRAME.channels,
-            self.pixels,
-        );
-        let line = rows * self.columns * PATCH * Shape::FRAME.channels;
-        let values = &self.values[(y - self.first) / rows * line..][..line];
-        let outs = out.chunks_mut(depth / rows);
-        for (out, run) in outs.zip(rows::runs(values, depth, rows, y % rows)) {
-            out.copy_from_slice(&run[..out.len()]);
-        }
-        if let Some(base) = self.base {
-            let values = out.iter_mut().zip(base.row(y));
-            values.for_each(|(value, base)| *value = O::from_f32(value.to_f32() + base));
-        }
-    }
-}
-
-impl<V: Value> Maps<V> {
-    pub(crate) fn new<E: Engine<Value = V>>(network: &Network<E>, plan: Plan) -> Self {
-        let map = |shape| plan.map::<E>(shape);
+impl Maps {
+    pub(crate) fn new(network: &Network, plan: Plan) -> Self {
+        let outputs = network.shapes.iter().copied().zip(network.forms());
+        let inner = network
+            .inner()
+            .map(|map| map.map(|(shape, forms)| plan.map(shape, forms)));
         Self {
-            outputs: network.shapes.iter().copied().map(map).collect(),
-            inner: inner_shapes(network).map(|shape| shape.map(map)).collect(),
+            outputs: outputs
+                .map(|(shape, forms)| plan.map(shape, forms))
+                .collect(),
+            inner: inner.collect(),
             base: network.base.map(|_| plan.base()),
             plan,
         }
@@ -85,43 +58,42 @@ impl<V: Value> Maps<V> {
 
     fn restart(&mut self) {
         let inner = self.inner.iter_mut().flatten();
-        self.outputs.iter_mut().chain(inner).for_each(Rows::restart);
+        self.outputs.iter_mut().chain(inner).for_each(Map::restart);
         self.base.iter_mut().for_each(Rows::restart);
     }
 }
 
-impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
-    pub(crate) fn new(network: &'n Network<E>, engine: E, mut maps: Maps<E::Value>) -> Self {
+impl<'n> Pass<'n> {
+    pub(crate) fn new(network: &'n Network, mut maps: Maps) -> Self {
         maps.restart();
         Self {
             network,
-            engine,
             maps,
             done: 0,
             values: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
-    /// Decodes latents of `patch_bytes` bytes per patch, hands the frame's rows out in order and gives the maps back,
-    /// and whether it came to the end: before each group of rows it asks whether to go on.
+    /// Decodes the bits of patches to the frame's pixels and gives the maps back, and whether it came to the end: before
+    /// each group of rows it asks whether to go on.
     pub(crate) fn run(
         mut self,
-        latents: &[u8],
-        patch_bytes: usize,
+        patches: &[&[u8]],
+        size: Size,
+        rgb: &mut [u8],
         go_on: &dyn Fn() -> bool,
-        mut sink: impl FnMut(Finished<'_, O>),
-    ) -> (Maps<E::Value>, bool) {
+    ) -> (Maps, bool) {
         let plan = &self.maps.plan;
         let (columns, rows_per_step) = (plan.columns, plan.rows_per_step);
-        debug_assert_eq!(latents.len(), plan.rows * columns * patch_bytes);
         let network = self.network;
         let row = columns * network.shapes[0].values();
-        for latents in latents.chunks(plan.rows_ahead * columns * patch_bytes) {
+        for patches in patches.chunks(plan.rows_ahead * columns) {
             if !go_on() {
                 return (self.maps, false);
             }
-            let patches = network.synthesis.run(self.engine, latents, patch_bytes);
-            for rows in patches.chunks(rows_per_step * row) {
+            let values = network.synthesis.run(patches);
+            for rows in values.chunks(rows_per_step * row) {
                 if !go_on() {
                     return (self.maps, false);
                 }
@@ -129,70 +101,40 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
                 for index in 0..network.stages.len() {
                     self.advance(index);
                 }
-                self.hand_out(&mut sink);
+                self.hand_out(size, rgb);
             }
         }
         (self.maps, true)
     }
 
-    /// Finishes rows of the frame and gives them away.
-    fn hand_out(&mut self, mut sink: impl FnMut(Finished<'_, O>)) {
-        let columns = self.maps.plan.columns;
-        let maps = &mut self.maps;
-        let last = &mut maps.outputs[self.network.stages.len()];
-        let tail = self.network.tail.as_ref();
-        let (pixels, radius) = tail.map_or((1, 0), |tail| (tail.pixels, tail.layer.radius()));
-        let first = self.done / pixels;
-        let ready = tail.map_or(last.len(), |tail| tail.layer.ready(last));
-        let row = pixels * columns * PATCH * Shape::FRAME.channels;
-        self.values.resize((ready - first) * row, O::ZERO);
-        let rows = self.values.chunks_exact_mut(row);
-        match tail {
-            Some(Tail { layer, relu, .. }) => {
-                let finish = Finish::relu_if(*relu);
-                layer.convolve(self.engine, last, first, rows.collect(), finish);
-            }
-            None => {
-                for (y, row) in (first..).zip(rows) {
-                    let values = row.iter_mut().zip(last.row(y));
-                    values.for_each(|(out, value)| *out = O::from_f32(value.to_f32()));
-                }
-            }
-        }
-        sink(Finished {
-            first: self.done,
-            values: &self.values,
-            pixels,
-            columns,
-            base: maps.base.as_ref(),
-        });
-        self.done = ready * pixels;
-        last.release(ready, radius);
-        if let Some(base) = &mut maps.base {
-            base.release(self.done, 0);
-        }
-    }
-
     /// Puts a row of patches that the first stage made into its map, and into the base.
-    fn place(&mut self, patches: &[f32]) {
+    fn place(&mut self, patches: &[i16]) {
         let (network, maps) = (self.network, &mut self.maps);
         let shape = network.shapes[0];
         let run = shape.side * shape.channels; // values of a patch in a row of the map
-        let mut base = (maps.base.as_mut().zip(network.base))
-            .map(|(base, factor)| (base.append(PATCH), factor));
-        let rows = maps.outputs[0].append(shape.side);
-        let mut line = vec![0.0; maps.plan.columns * run];
-        for (y, row) in rows.into_iter().enumerate() {
+        let (columns, base) = (maps.plan.columns, maps.base.as_mut());
+        let mut base = (base.zip(network.base)).map(|(base, factor)| (base.append(PATCH), factor));
+        let until = maps.outputs[0].len() + shape.side;
+        let (_, mut writes) = maps.outputs[0].append_until(until);
+        let mut line = vec![0; columns * run];
+        for y in 0..shape.side {
             let patches = patches.chunks_exact(shape.values());
             for (values, patch) in line.chunks_exact_mut(run).zip(patches) {
                 values.copy_from_slice(&patch[y * run..][..run]);
             }
-            for (value, &from) in row.iter_mut().zip(&line) {
-                *value = Value::from_f32(from);
+            if let Some(row) = writes.wide.get_mut(y) {
+                row.copy_from_slice(&line);
+            }
+            if let Some(bytes) = writes.bytes.get_mut(y) {
+                network.simd.vectorized(Read {
+                    values: &line,
+                    reading: writes.reading,
+                    bytes,
+                });
             }
             if let Some((rows, factor)) = &mut base {
                 let rows = &mut rows[y * *factor..][..*factor];
-                rows::shuffle(&line, shape.channels, rows);
+                shuffle(&line, shape.channels, rows);
             }
         }
     }
@@ -201,48 +143,162 @@ impl<'n, E: Engine, O: Value> Pass<'n, E, O> {
     fn advance(&mut self, index: usize) {
         let maps = &mut self.maps;
         let (before, after) = maps.outputs.split_at_mut(index + 1);
-        let maps = StageMaps {
+        self.network.stages[index].advance(StageMaps {
             input: &mut before[index],
             inner: maps.inner[index].as_mut(),
             output: &mut after[0],
             base: maps.base.as_ref(),
+        });
+    }
+
+    /// Finishes rows of the frame and writes them.
+    fn hand_out(&mut self, size: Size, rgb: &mut [u8]) {
+        let (network, maps) = (self.network, &mut self.maps);
+        let (simd, tail) = (network.simd, &network.tail);
+        let last = maps.outputs.last_mut().expect("there is the first map");
+        let input = &mut last
+            .bytes
+            .as_mut()
+            .expect("the last stage reads bytes")
+            .rows;
+        let (first, ready) = (self.done / tail.shuffle, tail.layer.ready(input));
+        let row = maps.plan.columns * PATCH * Shape::FRAME.channels;
+        let length = (ready - first) * tail.shuffle * row;
+        let mut writes = Writes {
+            wide: Vec::new(),
+            bytes: Vec::new(),
+            reading: PIXELS,
         };
-        self.network.stages[index].advance(self.engine, maps);
+        if maps.base.is_some() {
+            self.values.resize(length, 0);
+            writes.wide = self.values.chunks_exact_mut(row).collect();
+        } else {
+            self.bytes.resize(length, 0);
+            writes.bytes = self.bytes.chunks_exact_mut(row).collect();
+        }
+        let ends = Ends {
+            relu: tail.relu,
+            addend: None,
+            shuffle: tail.shuffle,
+            writes,
+        };
+        tail.layer.convolve(input, first, ends);
+        input.release(ready, tail.layer.radius());
+        let (start, stride) = (self.done, size.width * Shape::FRAME.channels);
+        self.done = ready * tail.shuffle;
+        let lines = start.min(size.height) * stride..self.done.min(size.height) * stride;
+        let lines = rgb[lines].par_chunks_exact_mut(stride).enumerate();
+        match &mut maps.base {
+            None => {
+                let rows = &self.bytes;
+                lines.for_each(|(y, line)| line.copy_from_slice(&rows[y * row..][..stride]));
+            }
+            Some(base) => {
+                let (rows, before) = (&self.values, &*base);
+                lines.for_each(|(y, line)| {
+                    simd.vectorized(Sum {
+                        values: &rows[y * row..][..stride],
+                        base: &before.row(start + y)[..stride],
+                        line,
+                    });
+                });
+                base.release(self.done, 0);
+            }
+        }
+    }
+}
+
+/// Reads values as bytes.
+struct Read<'a> {
+    values: &'a [i16],
+    reading: Reading,
+    bytes: &'a mut [u8],
+}
+
+impl Work for Read<'_> {
+    #[inline(always)]
+    fn run<W: Words>(self) {
+        let ((values, last), (bytes, rest)) = (self.values.as_chunks(), self.bytes.as_chunks_mut());
+        for (bytes, values) in bytes.iter_mut().zip(values) {
+            self.reading.store(W::load(values), bytes);
+        }
+        for (byte, &value) in rest.iter_mut().zip(last) {
+            *byte = self.reading.byte(value);
+        }
+    }
+}
+
+/// Adds the base to values and makes pixels of them.
+struct Sum<'a> {
+    values: &'a [i16],
+    base: &'a [i16],
+    line: &'a mut [u8],
+}
+
+impl Work for Sum<'_> {
+    #[inline(always)]
+    fn run<W: Words>(self) {
+        let ((values, last), (base, last_base)) = (self.values.as_chunks(), self.base.as_chunks());
+        let (line, rest) = self.line.as_chunks_mut();
+        for (bytes, (values, base)) in line.iter_mut().zip(values.iter().zip(base)) {
+            PIXELS.store(W::load(values).plus(W::load(base)), bytes);
+        }
+        for (byte, (value, &base)) in rest.iter_mut().zip(last.iter().zip(last_base)) {
+            *byte = PIXELS.byte(value.saturating_add(base));
+        }
+    }
+}
+
+/// Writes PyTorch's pixel shuffle of a row of RGB frames into as many rows as its factor.
+fn shuffle(input: &[i16], depth: usize, output: &mut [&mut [i16]]) {
+    let factor = output.len();
+    let area = factor * factor;
+    for (dy, row) in output.iter_mut().enumerate() {
+        let (pixels, _) = row.as_chunks_mut::<3>();
+        let positions = pixels.chunks_exact_mut(factor);
+        for (pixels, input) in positions.zip(input.chunks_exact(depth)) {
+            let run = |channel: usize| &input[channel * area + dy * factor..][..factor];
+            let colours = run(0).iter().zip(run(1)).zip(run(2));
+            for (pixel, ((&red, &green), &blue)) in pixels.iter_mut().zip(colours) {
+                *pixel = [red, green, blue];
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::simd::Isa;
+    use kernels::Simd;
 
     /// The rings never grow, so the computed memory is the memory in use.
     #[test]
     fn memory_is_as_counted() {
         let bytes = include_bytes!("../tests/golden/full.safetensors");
-        let network = Network::<Isa>::load(bytes).expect("the golden decoder loads");
-        let (rows, columns) = (12, 2);
-        let held = |maps: &Maps<f32>| {
-            let base = maps.base.iter();
+        let network = Network::load(bytes, Simd::chosen()).expect("the golden decoder loads");
+        let held = |maps: &Maps| {
+            let base = maps.base.iter().map(Rows::held_bytes).sum::<usize>();
             let maps = maps.outputs.iter().chain(maps.inner.iter().flatten());
-            maps.chain(base).map(Rows::held_bytes).sum::<usize>()
+            let map = |map: &Map| {
+                let wide = map.wide.as_ref().map_or(0, Rows::held_bytes);
+                wide + map
+                    .bytes
+                    .as_ref()
+                    .map_or(0, |bytes| bytes.rows.held_bytes())
+            };
+            maps.map(map).sum::<usize>() + base
         };
-        let plan = Plan::new(&network, rows, columns);
+        let size = Size::new(64, 384).expect("a size");
+        let plan = Plan::new(&network, size.rows, size.columns);
         let counted = plan.map_bytes(&network);
         let maps = Maps::new(&network, plan);
         let before = held(&maps);
         assert!(before <= counted);
-        let mut done = 0;
-        let (after, whole) = Pass::<_, f32>::new(&network, Isa::best(), maps).run(
-            &[0x3c; 12 * 2 * 2],
-            2,
-            &|| true,
-            |finished| {
-                done = finished.rows().end;
-            },
-        );
+        let mut rgb = vec![0; size.width * size.height * 3];
+        let patches = [&[0x3c; 3][..]; 24];
+        let pass = Pass::new(&network, maps);
+        let (after, whole) = pass.run(&patches, size, &mut rgb, &|| true);
         assert!(whole);
-        assert_eq!(done, rows * PATCH);
         assert_eq!(held(&after), before);
     }
 }

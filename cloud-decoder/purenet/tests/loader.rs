@@ -1,6 +1,5 @@
 //! Files that are not exactly a decoder are refused, by name and without harm.
 
-use half::f16;
 use proptest::prelude::*;
 use purenet::{Decoder, Model, ModelError, PatchLinear, StageLayout};
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
@@ -70,24 +69,62 @@ impl Parts {
 
 #[test]
 fn parts_put_together_load() {
-    assert_eq!(Parts::golden().load().unwrap().bits(), 16);
+    assert_eq!(Parts::golden().load().unwrap().bits(), 24);
+}
+
+/// The values of a tensor of one byte or more.
+fn integers((dtype, _, data): &(Dtype, Vec<usize>, Vec<u8>)) -> Vec<f64> {
+    let wide = |bytes: &[u8]| match *bytes {
+        [a] => f64::from(a as i8),
+        [a, b] => f64::from(i16::from_le_bytes([a, b])),
+        [a, b, c, d] => f64::from(i32::from_le_bytes([a, b, c, d])),
+        _ => unreachable!("{dtype}"),
+    };
+    let size = match dtype {
+        Dtype::I8 => 1,
+        Dtype::I16 => 2,
+        Dtype::I32 => 4,
+        _ => unreachable!("{dtype}"),
+    };
+    data.chunks(size).map(wide).collect()
 }
 
 #[test]
-fn a_model_to_read_holds_what_the_file_holds_and_what_does_not_load_is_refused() {
+fn a_model_to_read_has_the_layers_in_floating_point_and_what_does_not_load_is_refused() {
     let model = Model::from_safetensors(GOLDEN).unwrap();
     let decoder = Decoder::from_safetensors(GOLDEN).unwrap();
     assert_eq!(model.program(), decoder.program());
     let first = &model.layout().stages[0];
     assert!(matches!(
         first,
-        StageLayout::PatchLinear(PatchLinear { bits: 16, .. })
+        StageLayout::PatchLinear(PatchLinear { bits: 24, .. })
     ));
-    for (name, (_, shape, data)) in Parts::golden().tensors {
-        let (values, _) = data.as_chunks();
-        let values: Vec<f32> = values.iter().map(|&v| f32::from_le_bytes(v)).collect();
-        assert_eq!(values.len(), shape.iter().product::<usize>());
-        assert_eq!(model.tensor(&name), Some(&values[..]), "{name}");
+    let tensors = Parts::golden().tensors;
+    // Each layer's outputs are multiplied and shifted, and its inputs scaled; this one is not next to a frame.
+    for name in ["body8.0.conv1", "body8.0.conv2", "up"] {
+        let of = |part: &str| integers(&tensors[&format!("{name}.{part}")]);
+        let (reading, multipliers) = (of("reading"), of("multiplier"));
+        let shape = &tensors[&format!("{name}.weight")].1;
+        let factor = |output: usize| multipliers[output] / 32_768.0 / reading[2].exp2();
+        let weights = of("weight");
+        let window = weights.len() / shape[0];
+        let found = model.tensor(&format!("{name}.weight")).unwrap();
+        assert_eq!(found.shape(), &shape[..]);
+        for (at, (&found, weight)) in found.iter().zip(weights).enumerate() {
+            let expected = weight * factor(at / window) * reading[0] / 32_768.0;
+            assert!(
+                (f64::from(found) - expected).abs() <= 1e-6 * expected.abs(),
+                "{name}, {at}"
+            );
+        }
+        let found = model.tensor(&format!("{name}.bias")).unwrap();
+        for (output, (&found, bias)) in found.iter().zip(of("bias")).enumerate() {
+            let expected = bias * factor(output);
+            assert!(
+                (f64::from(found) - expected).abs() <= 1e-6 * expected.abs(),
+                "{name}"
+            );
+        }
     }
     assert_eq!(model.tensor("other.weight"), None);
     assert!(Model::from_safetensors(&GOLDEN[..GOLDEN.len() - 1]).is_err());
@@ -105,7 +142,8 @@ fn metadata_is_checked() {
         parts.metadata.insert(key.into(), value.into());
         parts
     };
-    with("format", "patchwire-decoder-2").refused("must be \"patchwire-decoder-1\"");
+    with("format", "patchwire-decoder-3").refused("must be \"patchwire-decoder-2\"");
+    with("format", "patchwire-decoder-1").refused("recipes.quantize` converts such a file");
     for id in [
         "",
         "00",
@@ -136,12 +174,12 @@ fn stages_are_checked() {
         (
             "/stages/0/prefixes",
             json!([8, 8]),
-            "prefixes is 8, allowed is multiples of 8 below 16, each more",
+            "prefixes is 8, allowed is multiples of 8 below 24, each more",
         ),
         (
             "/stages/0/prefixes",
-            json!([16]),
-            "prefixes is 16, allowed is multiples of 8 below 16",
+            json!([24]),
+            "prefixes is 24, allowed is multiples of 8 below 24",
         ),
         (
             "/stages/0/grid",
@@ -167,7 +205,7 @@ fn stages_are_checked() {
         (
             "/stages/2/channels",
             json!(17),
-            "stage 2 (residual `body8.0`): channels is 17, allowed is 16",
+            "stage 2 (residual `body8.0`): channels is 17, allowed is 19",
         ),
         (
             "/stages/4/factor",
@@ -177,7 +215,7 @@ fn stages_are_checked() {
         (
             "/stages/4/factor",
             json!(4),
-            "one whose square divides 72 channels",
+            "one whose square divides 84 channels",
         ),
         (
             "/stages/3/name",
@@ -202,7 +240,7 @@ fn stages_are_checked() {
         (
             "/stages/5/channels",
             json!(17),
-            "stage 5 (join `join`): channels is 17, allowed is 18, the channels of",
+            "stage 5 (join `join`): channels is 17, allowed is 21, the channels of",
         ),
         (
             "/base",
@@ -229,11 +267,16 @@ fn stages_are_checked() {
     stages(|stages| {
         stages.insert(
             1,
-            json!({"kind": "patch_linear", "name": "again", "bits": 8, "grid": 8, "channels": 48}),
+            json!({"kind": "patch_linear", "name": "again", "bits": 8, "hidden": 8, "grid": 8, "channels": 48}),
         )
     })
     .refused("stage 1 (patch_linear `again`): the first stage, and only it");
     stages(|stages| stages.truncate(8)).refused("ends with 12 channels at 16 x 16 positions");
+    stages(|stages| stages.truncate(7))
+        .refused("stage 6 (residual `body4.0`): the last stage must be a conv, or a pixel_shuffle");
+    stages(|stages| stages.swap(2, 4)).refused("stage 2 (pixel_shuffle): factor is 2");
+    stages(|stages| stages.push(json!({"kind": "pixel_shuffle", "factor": 2})))
+        .refused("factor is 2, allowed is a power of two from 2 to 1");
 }
 
 #[test]
@@ -247,55 +290,58 @@ fn tensors_are_checked() {
     parts.tensors.insert("extra".into(), extra);
     parts.refused("tensor `extra` belongs to no stage");
 
-    Parts::with_tensor("up.bias", |(_, shape, _)| *shape = vec![8, 9])
-        .refused("tensor `up.bias` has shape [8, 9], must have [72]");
-    Parts::with_tensor("up.bias", |(dtype, ..)| *dtype = Dtype::I32)
-        .refused("tensor `up.bias` has type I32, must be F32 or F16");
-    Parts::with_tensor("up.bias", |(.., data)| {
-        data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
-    })
-    .refused("tensor `up.bias` holds NaN, must be finite");
+    Parts::with_tensor("up.bias", |(_, shape, _)| *shape = vec![7, 12])
+        .refused("tensor `up.bias` has shape [7, 12], must have [84]");
+    Parts::with_tensor("up.bias", |(dtype, ..)| *dtype = Dtype::F32)
+        .refused("tensor `up.bias` has type F32, must be I32");
+}
+
+/// Writes a number over the beginning of a tensor.
+fn beginning<const N: usize>(name: &str, number: [u8; N]) -> Parts {
+    Parts::with_tensor(name, |(.., data)| data[..N].copy_from_slice(&number))
 }
 
 #[test]
-fn half_precision_holds_the_same_network() {
-    // Values that half precision has: the network is the same one.
-    let rounded = |data: &[u8]| -> Vec<f16> {
-        let (values, _) = data.as_chunks::<4>();
-        values
-            .iter()
-            .map(|&v| f16::from_f32(f32::from_le_bytes(v)))
-            .collect()
-    };
-    let single = Parts::with_tensor("up.weight", |(.., data)| {
-        *data = rounded(data)
-            .iter()
-            .flat_map(|v| v.to_f32().to_le_bytes())
-            .collect();
-    });
-    let half = Parts::with_tensor("up.weight", |(dtype, _, data)| {
-        *dtype = Dtype::F16;
-        *data = rounded(data).iter().flat_map(|v| v.to_le_bytes()).collect();
-    });
-    let planes = |parts: Parts| {
-        let decoder = parts.load().unwrap();
-        decoder.decode_planes(&[0x5a, 0xc3], 32, 32).unwrap()
-    };
-    assert_eq!(planes(half), planes(single));
+fn numbers_are_checked() {
+    beginning("up.weight", [64]).refused("tensor `up.weight` holds 64, allowed is -64 to 63");
+    beginning("up.multiplier", (-1i16).to_le_bytes())
+        .refused("tensor `up.multiplier` holds -1, allowed is 0 to 32767");
+    beginning("up.reading", (-1i32).to_le_bytes())
+        .refused("tensor `up.reading` holds -1, allowed is 0 to 32767");
+    let readings = [
+        ([0, 256, 0], "256, allowed is 0 to 255"),
+        ([0, 0, 32], "32, allowed is 0 to 31"),
+    ];
+    for (reading, message) in readings {
+        let parts = Parts::with_tensor("up.reading", |(.., data)| {
+            *data = reading
+                .iter()
+                .flat_map(|value: &i32| value.to_le_bytes())
+                .collect();
+        });
+        parts.refused(&format!("tensor `up.reading` holds {message}"));
+    }
+    beginning("synthesis.shift", 32i32.to_le_bytes())
+        .refused("tensor `synthesis.shift` holds 32, allowed is 0 to 31");
+    beginning("synthesis.hidden.multiplier", (-2i16).to_le_bytes())
+        .refused("tensor `synthesis.hidden.multiplier` holds -2");
+}
 
-    Parts::with_tensor("up.bias", |(dtype, _, data)| {
-        *dtype = Dtype::F16;
-        *data = vec![0; data.len() / 2];
-        data[..2].copy_from_slice(&f16::INFINITY.to_le_bytes());
-    })
-    .refused("tensor `up.bias` holds inf, must be finite");
+#[test]
+fn sums_that_could_leave_their_bits_are_refused() {
+    beginning("up.bias", i32::MAX.to_le_bytes())
+        .refused("layer `up`: the sum of output 0 may reach 2");
+    beginning("synthesis.bias", i32::MIN.to_le_bytes())
+        .refused("layer `synthesis`: the sum of output 0 may reach 2");
+    beginning("synthesis.hidden.bias", i16::MIN.to_le_bytes())
+        .refused("layer `synthesis.hidden`: the sum of unit 0 may reach");
 }
 
 #[test]
 fn a_small_file_cannot_ask_for_much_memory() {
     let huge = Parts::with_layout(|layout| {
         layout["stages"][0]["bits"] = json!(4096);
-        layout["stages"][0]["hidden"] = Value::Null;
+        layout["stages"][0]["hidden"] = json!(4096);
         layout["stages"][0]["grid"] = json!(32);
         layout["stages"][0]["channels"] = json!(1024);
         layout["stages"][1]["in"] = json!(1024);

@@ -6,6 +6,7 @@
 
 use std::arch::x86_64::*;
 
+use super::x86_words::Register;
 use super::{Call, Work};
 use crate::kernel::Kernel;
 use crate::operands::{LANES, Lanes, Line};
@@ -29,12 +30,12 @@ pub(super) fn vectorized(kernel: Kernel, work: impl Work) {
 
 #[target_feature(enable = "avx2")]
 fn vectorized_avx2(work: impl Work) {
-    work.run();
+    work.run::<Register>();
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn vectorized_avx512(work: impl Work) {
-    work.run();
+    work.run::<Register>();
 }
 
 /// Calls a kernel's function for all windows, so many at a time; the last ones again where they do not fill a group,

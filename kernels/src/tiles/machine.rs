@@ -51,6 +51,7 @@ struct Call {
     pairs_end: *const Place,      // 88
     runs: [*const u8; MOST_RUNS], // 96
     pairs: [Place; PAIRS],        // 352
+    starts: *const Lanes,         // 608
 }
 
 const _: () = {
@@ -58,6 +59,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Call, runs_end) == 64);
     assert!(std::mem::offset_of!(Call, runs) == 96);
     assert!(std::mem::offset_of!(Call, pairs) == 352);
+    assert!(std::mem::offset_of!(Call, starts) == 608);
     assert!(size_of::<Place>() == 32);
     assert!(BLOCKS * size_of::<Lanes>() == 128);
 };
@@ -120,7 +122,7 @@ fn permitted() -> bool {
     result == 0
 }
 
-/// The sums, without what they start from, of tiles of windows that begin `stride` bytes apart in each run.
+/// The sums of tiles of windows that begin `stride` bytes apart in each run.
 pub(super) fn multiply(
     tiles: &Tiles,
     runs: &[*const u8],
@@ -141,14 +143,11 @@ pub(super) fn multiply(
         pairs_end: std::ptr::null(),
         runs: [std::ptr::null(); MOST_RUNS],
         pairs: [nowhere; PAIRS],
+        starts: tiles.starts.as_ptr(),
     };
     call.runs[..runs.len()].copy_from_slice(runs);
     call.runs_end = call.runs[runs.len()..].as_ptr();
     let begin = sums.as_mut_ptr();
-    if runs.is_empty() || tiles.steps == 0 {
-        sums.fill(Lanes::default());
-        return;
-    }
     loop {
         let mut count = 0;
         for (place, pair) in call.pairs.iter_mut().zip(pairs.by_ref()) {
@@ -171,8 +170,9 @@ pub(super) fn multiply(
 ///
 /// # Safety
 /// The processor has the instructions and the process may use tiles. For each run, pair and tile, `rows` windows can be
-/// read from its place on, `stride` bytes apart, each `steps` times 64 bytes; for each run and step there are 32 rows of
-/// weights; and `rows` sums of 128 bytes can be written. Pointers of a call are to its own arrays.
+/// read from its place on, `stride` bytes apart, each `steps` times 64 bytes; there is a run and a step, and for each of
+/// them there are 32 rows of weights; 128 bytes of starts are there; and `rows` sums of 128 bytes can be written.
+/// Pointers of a call are to its own arrays.
 unsafe fn products(call: &Call, stride: usize) {
     // SAFETY: reads and writes only what the caller promises; all tile registers are released at the end.
     unsafe {
@@ -180,10 +180,13 @@ unsafe fn products(call: &Call, stride: usize) {
             "ldtilecfg [{call}]",
             "lea {pair}, [{call} + 352]",
             "2:",
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
+            // All rows of a tile of sums start from the same ones.
+            "mov {first}, [{call} + 608]",
+            "xor {step:e}, {step:e}",
+            "tileloadd tmm0, [{first} + {step} * 1]",
+            "tileloadd tmm1, [{first} + {step} * 1 + 64]",
+            "tileloadd tmm2, [{first} + {step} * 1]",
+            "tileloadd tmm3, [{first} + {step} * 1 + 64]",
             "mov {weights}, [{call} + 80]",
             "lea {run}, [{call} + 96]",
             "3:",

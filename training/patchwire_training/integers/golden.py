@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from . import model
 from .bounds import check
 
-GRAY = 64
+GRAY = 1 << model.GRAY_BITS
 """Steps of a gray level in the last map."""
 # Channels are no multiples of anything; the numbers of `reading` are zeros of layers.
 FULL = {
@@ -85,7 +85,7 @@ class Maker:
 
     def multipliers(self, sums: np.ndarray, shift: int, spread: float) -> np.ndarray:
         """Of channels with these sums [channels, n], some much larger and smaller than those that give `spread`."""
-        most = 32768 * spread / np.maximum(1, model.shifted(sums, shift).std(1))
+        most = 32768 * spread / np.maximum(1, np.sqrt(np.square(model.shifted(sums, shift)).mean(1)))
         found = np.clip(most * self.rng.uniform(0.6, 1.6, len(most)), 1, 32767).astype(np.int16)
         found[2:4] = 0, 32767
         return found
@@ -111,7 +111,7 @@ class Maker:
         s = integers(bias) + patches.signs() @ integers(tensors[f"{name}.hidden.weight"]).T
         h = np.maximum(0, model.scaled(s, multiplier)).reshape(-1, hidden)
         sums = (h @ weight.T).T + integers(tensors[f"{name}.bias"])[:, None]
-        shift = self.shift(sums)
+        shift = self.shift(sums, 9000)
         tensors[f"{name}.shift"] = np.array([shift], np.int32)
         tensors[f"{name}.multiplier"] = self.multipliers(sums, shift, 50 * GRAY)
         return model.synthesis(self.file, stage, patches)
@@ -135,9 +135,12 @@ class Maker:
         tensors[f"{name}.bias"] = np.zeros(outputs, np.int32)
         tensors[f"{name}.reading"] = np.array([scale, ZEROS.get(name, 128), 0], np.int32)
         sums = model.sums(self.file, name, values).reshape(outputs, -1)
-        shift = self.shift(sums[2:])
+        shift = self.shift(sums[2:], 2000 if mean else 9000)
         tensors[f"{name}.reading"][2] = shift
-        multipliers = self.multipliers(sums, shift, spread)
+        multipliers = self.multipliers(sums - sums.mean(1, keepdims=True).astype(int), shift, spread)
+        if mean:
+            # Only some pixels are black or white.
+            multipliers[3] = multipliers[4]
         bias = rng.normal(0, 0.5, outputs) * sums.std(1) - sums.mean(1)
         if mean:
             bias += mean * 32768 / np.maximum(multipliers, 256) * 2**shift
@@ -147,9 +150,9 @@ class Maker:
         tensors[f"{name}.bias"] = np.clip(np.round(bias), -(2**30), 2**30).astype(np.int32)
         tensors[f"{name}.multiplier"] = multipliers
 
-    def shift(self, sums: np.ndarray) -> int:
-        """With which few of the sums saturate."""
-        return max(0, int(np.ceil(np.log2(np.abs(sums).std() / 9000))))
+    def shift(self, sums: np.ndarray, spread: float) -> int:
+        """With which the sums have about this spread."""
+        return max(0, int(np.ceil(np.log2(sums.std() / spread))))
 
 
 def integers(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ from safetensors import safe_open
 FORMAT = "patchwire-decoder-2"
 PATCH = 32
 """Pixels along a side of a patch."""
+GRAY_BITS = 4
+"""The frame's map is in 16ths of a gray level."""
 
 
 @dataclass
@@ -181,5 +183,5 @@ def decode(file: File, patches: Patches, width: int, height: int) -> np.ndarray:
         values = run_stage(file, stage, values, base)
     if base is not None:
         values = saturated(values + base)
-    pixels = np.clip((values + 32) >> 6, 0, 255).astype(np.uint8)
+    pixels = np.clip((values + (1 << GRAY_BITS - 1)) >> GRAY_BITS, 0, 255).astype(np.uint8)
     return pixels.transpose(1, 2, 0)[:height, :width]

@@ -1,6 +1,9 @@
 """Write the shipped files from training runs.
 
-``python -m patchwire_training.recipes.export --classify RUN --compress RUN --out models``
+``python -m patchwire_training.recipes.export --classify RUN --compress RUN --photos PHOTOS --out models``
+
+Decoders are written in integers, for which `--photos` is needed. Their full precision stays in the run's folder, with
+the program, as a start to go on from.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from ..models import programs
 from ..data.cifar10 import LABELS
 from ..models.decoder import Decoder
 from ..models.fast_decoder import FastDecoder
+from ..models.network import Network
 from ..chip.quant import Chip, Mode
+from ..integers.full import Full
+from .quantize import convert
 
 
 def newest(run: Path) -> dict:
@@ -48,22 +54,29 @@ def export_classify(run: Path, out: Path) -> None:
     print("classify", json.dumps(nqe.memory_bits(chip)))
 
 
-def export_compress(run: Path, out: Path) -> None:
+def export_compress(run: Path, photos: Path, out: Path) -> None:
     """Write compress.nqe and decoder.safetensors, which names it."""
     state = newest(run)
     chip = load(programs.compressor_like(state["chip"]), state["chip"])
     file = nqe.to_bytes(chip, "patch256", [])
     (out / "compress.nqe").write_bytes(file)
-    Decoder.like(state["average"]).save(out / "decoder.safetensors", nqe.program_id(file))
     print("compress", json.dumps(nqe.memory_bits(chip)))
+    export_decoder(run, "decoder", Decoder.like(state["average"]), chip, photos, out)
 
 
-def export_fast(run: Path, out: Path) -> None:
+def export_fast(run: Path, photos: Path, out: Path) -> None:
     """Write fast.safetensors."""
     state = newest(run)
     chip = load(programs.compressor_like(state["chip"]), state["chip"])
-    program = nqe.program_id(nqe.to_bytes(chip, "patch256", []))
-    FastDecoder.like(state["average"]).save(out / "fast.safetensors", program)
+    export_decoder(run, "fast", FastDecoder.like(state["average"]), chip, photos, out)
+
+
+def export_decoder(run: Path, name: str, decoder: Network, chip: Chip, photos: Path, out: Path) -> None:
+    """Write a decoder in full precision to the run, with its program, and in integers to `out`."""
+    program = nqe.to_bytes(chip, "patch256", [])
+    (run / "compress.nqe").write_bytes(program)
+    decoder.save(run / f"{name}.safetensors", nqe.program_id(program))
+    convert(Full.read(run / f"{name}.safetensors"), chip, photos).write(out / f"{name}.safetensors")
 
 
 def main() -> None:
@@ -72,15 +85,18 @@ def main() -> None:
     parser.add_argument("--classify", type=Path, help="run folder of train_classify")
     parser.add_argument("--compress", type=Path, help="run folder of train_compress")
     parser.add_argument("--fast", type=Path, help="run folder of train_compress --fast")
+    parser.add_argument("--photos", type=Path, help="the photographs of a decoder's training")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if (args.compress or args.fast) and not args.photos:
+        parser.error("--compress and --fast need --photos")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.classify:
         export_classify(args.classify, args.out)
     if args.compress:
-        export_compress(args.compress, args.out)
+        export_compress(args.compress, args.photos, args.out)
     if args.fast:
-        export_fast(args.fast, args.out)
+        export_fast(args.fast, args.photos, args.out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 Step = tuple[str, *tuple[str, ...]]
 """A command or a module of this package, and its arguments."""
+SHIPPED = Path(__file__).parents[2] / "starts/shipped"
+"""The shipped program, and its decoders in full precision."""
 
 
 def classify(data: Path, runs: Path, models: Path) -> Iterator[Step]:
@@ -30,15 +32,15 @@ def compress(data: Path, runs: Path, models: Path) -> Iterator[Step]:
     """The fit and its decoder, from a folder of photographs."""
     run = runs / "compress"
     yield "recipes.train_compress", f"--photos={data}", f"--out={run}", "--decoder-steps=48000"
-    yield "recipes.export", f"--compress={run}", f"--out={models}"
+    yield "recipes.export", f"--compress={run}", f"--photos={data}", f"--out={models}"
 
 
 def fast(data: Path, runs: Path, models: Path) -> Iterator[Step]:
-    """The fast decoder behind the pair that is in `models`, from a folder of photographs."""
-    run = runs / "fast"
-    start = f"--start={models}", "--fast"
+    """The fast decoder behind the pair of an exported run, else the shipped one, from a folder of photographs."""
+    run, full = runs / "fast", runs / "compress"
+    start = f"--start={full if (full / 'decoder.safetensors').exists() else SHIPPED}", "--fast"
     yield "recipes.train_compress", f"--photos={data}", f"--out={run}", *start, "--decoder-steps=7500", "--lr=2e-4"
-    yield "recipes.export", f"--fast={run}", f"--out={models}"
+    yield "recipes.export", f"--fast={run}", f"--photos={data}", f"--out={models}"
 
 
 RECIPES = {"classify": classify, "compress": compress, "fast": fast}

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from ..chip.quant import Chip, Mode
-from ..recipes.train_compress import encode, take_shipped
+from ..chip.quant import Chip
+from ..recipes.train_compress import encode, take_program
 
 COLUMNS, ROWS, BITS = 6, 4, 16
 FIRST, COUNT = 300, 48
@@ -51,9 +51,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    chip, _ = take_shipped(args.models)
-    chip.eval()
-    chip.set_mode(Mode.CHIP)
+    chip = take_program(args.models / "compress.nqe")
     images = [Image.open(path).convert("RGB") for path in sorted(args.frames.iterdir())]
     changed = [change(image) for change in CHANGES.values() for image in images[FIRST : FIRST + COUNT]]
     frames = images + changed

@@ -132,9 +132,9 @@ def validate(chip: Chip, decoder: Decoder, crops: Tensor, patch_only: bool) -> d
     return record
 
 
-def take_shipped(models: Path) -> tuple[Chip, Decoder]:
-    """Read an exported pair, to continue from."""
-    layers = model.parse((models / "compress.nqe").read_bytes()).layers
+def take_program(file: Path) -> Chip:
+    """Read an exported program, in chip mode."""
+    layers = model.parse(file.read_bytes()).layers
     first, last = layers[0], layers[-1]
     build = programs.compressor if len(layers) == 2 else programs.classed_compressor
     chip = build(len(first.weights), len(first.bias), len(last.bias))
@@ -142,7 +142,13 @@ def take_shipped(models: Path) -> tuple[Chip, Decoder]:
     for layer, read in zip(chip, layers):
         weights = torch.from_numpy(read.weights.transpose(0, 3, 1, 2).copy())
         layer.set_integers(weights.float(), torch.from_numpy(read.bias).float(), read.shift)
-    return chip, Decoder.load(models / "decoder.safetensors")
+    chip.set_mode(Mode.CHIP)
+    return chip.eval()
+
+
+def take_pair(folder: Path) -> tuple[Chip, Decoder]:
+    """Read a program and its decoder in full precision, to continue from."""
+    return take_program(folder / "compress.nqe"), Decoder.load(folder / "decoder.safetensors")
 
 
 def main() -> None:
@@ -150,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--start", type=Path, help="models folder to go on from, instead of fitting anew")
+    parser.add_argument("--start", type=Path, help="folder of an exported run to go on from, instead of fitting anew")
     parser.add_argument("--fast", action="store_true", help="the fast decoder, behind the pair of --start")
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
@@ -181,10 +187,9 @@ def main() -> None:
         decoder = (FastDecoder if args.fast else Decoder).like(state["decoder"])
         first = state["step"]
     elif args.start:
-        chip, decoder = take_shipped(args.start)
+        chip, decoder = take_pair(args.start)
         if args.fast:
             sample = train.batch(random.Random(args.seed), FAST_PATCHES, 32).float()
-            chip.set_mode(Mode.CHIP)
             decoder = FastDecoder.start(decoder, encode(chip, sample).flatten(1))
     else:
         sample = train.batch(random.Random(args.seed), args.fit_patches, 32)

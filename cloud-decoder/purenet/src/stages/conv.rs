@@ -1,14 +1,16 @@
-//! A convolution.
+//! A convolution, and the pixel shuffle that may follow it.
 
 use serde::Deserialize;
 
-use super::stage::{Description, Drawing, Drawn, Lowering, Place, Stage, StageMaps};
+use super::stage::{Description, Drawing, Drawn, Lower, Place, Stage, StageMaps, bytes};
 use crate::checks::Checks;
-use crate::engine::{Convolution, Engine, Finish};
+use crate::ends::Ends;
 use crate::error::ModelError;
 use crate::graph::{Graph, Kernels};
+use crate::layer::Layer;
+use crate::maps::Forms;
 use crate::shape::Shape;
-use crate::weights::Weights;
+use crate::tensors::LayerSize;
 
 /// A same-size convolution.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,21 +30,41 @@ pub struct Conv {
     pub relu: bool,
 }
 
-struct Lowered<C> {
-    layer: C,
-    relu: bool,
+/// A convolution whose outputs are written where its pixel shuffle puts them.
+pub(crate) struct Lowered {
+    pub(crate) layer: Layer,
+    pub(crate) relu: bool,
+    /// Factor of the pixel shuffle; 1 is none.
+    pub(crate) shuffle: usize,
 }
 
 impl Conv {
-    /// Packs the weights for an engine. Output channels are sorted for the pixel shuffle that follows, if one does.
-    pub(crate) fn layer<E: Engine>(
-        &self,
-        place: &Place,
-        weights: &mut Weights<'_>,
-    ) -> Result<E::Conv, ModelError> {
-        let sizes = (self.output, self.input, self.kernel);
-        let (side, shuffled) = (place.output.side, place.shuffled_by);
-        weights.conv::<E>(&place.label, &self.name, sizes, side, shuffled)
+    /// Packs the weights, output channels sorted for the pixel shuffle that follows, if one does.
+    pub(crate) fn lower(&self, lower: Lower<'_, '_>) -> Result<Lowered, ModelError> {
+        let Lower {
+            simd,
+            place,
+            tensors,
+        } = lower;
+        let Place {
+            label,
+            output,
+            shuffled_by,
+        } = place;
+        let size = LayerSize {
+            outputs: self.output,
+            inputs: self.input,
+            kernel: self.kernel,
+            side: output.side,
+        };
+        let tensors = tensors.layer(label, &self.name, size)?;
+        let tensors = tensors.sorted_for_shuffle(*shuffled_by);
+        let tensors = tensors.channels_last(self.input, |channel| channel);
+        Ok(Lowered {
+            layer: Layer::new(simd, &tensors, self.input, self.kernel),
+            relu: self.relu,
+            shuffle: *shuffled_by,
+        })
     }
 }
 
@@ -60,12 +82,6 @@ impl Description for Conv {
         Ok(Shape { channels, ..input })
     }
 
-    fn lower<E: Engine>(&self, place: &Place, weights: &mut Weights<'_>) -> Lowering<E> {
-        let layer = self.layer::<E>(place, weights)?;
-        let relu = self.relu;
-        Ok(Box::new(Lowered { layer, relu }))
-    }
-
     fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G> {
         let Drawing { graph, map, .. } = drawing;
         let kernels = Kernels::new(self.output, self.kernel);
@@ -78,16 +94,29 @@ impl Description for Conv {
     }
 }
 
-impl<E: Engine> Stage<E> for Lowered<E::Conv> {
+impl Stage for Lowered {
+    fn reads(&self) -> Forms {
+        Forms {
+            wide: false,
+            bytes: Some(self.layer.reading),
+        }
+    }
+
     fn lag(&self) -> usize {
         self.layer.lag()
     }
 
-    fn advance(&self, engine: E, maps: StageMaps<'_, E::Value>) {
-        let ready = self.layer.ready(maps.input);
-        let (first, rows) = maps.output.append_until(ready);
-        let finish = Finish::relu_if(self.relu);
-        self.layer.convolve(engine, maps.input, first, rows, finish);
-        maps.input.release(ready, self.layer.radius());
+    fn advance(&self, maps: StageMaps<'_>) {
+        let input = &mut bytes(&mut maps.input.bytes).rows;
+        let ready = self.layer.ready(input);
+        let (first, writes) = maps.output.append_until(ready * self.shuffle);
+        let ends = Ends {
+            relu: self.relu,
+            addend: None,
+            shuffle: self.shuffle,
+            writes,
+        };
+        self.layer.convolve(input, first / self.shuffle, ends);
+        input.release(ready, self.layer.radius());
     }
 }

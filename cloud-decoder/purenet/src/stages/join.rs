@@ -3,14 +3,15 @@
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::stage::{Description, Drawing, Drawn, Lowering, Place, Stage, StageMaps};
+use super::stage::{Description, Drawing, Drawn, Lower, Lowering, Stage, StageMaps, bytes, wide};
 use crate::checks::Checks;
-use crate::engine::{Convolution, Engine, Finish};
+use crate::ends::Ends;
 use crate::error::ModelError;
 use crate::graph::{Graph, Kernels};
-use crate::rows;
+use crate::layer::Layer;
+use crate::maps::Forms;
 use crate::shape::Shape;
-use crate::weights::Weights;
+use crate::tensors::LayerSize;
 
 /// x + conv(frame of the base, unshuffled to the positions of x).
 #[derive(Clone, Debug, Deserialize)]
@@ -27,10 +28,31 @@ pub struct Join {
     pub kernel: usize,
 }
 
-struct Lowered<C> {
-    layer: C,
+struct Lowered {
+    layer: Layer,
     /// Pixels of the frame along the side of a position.
     factor: usize,
+}
+
+impl Join {
+    /// Packs the weights, whose input channels are put in the order in which a frame's rows hold them: pixel row, pixel,
+    /// colour.
+    pub(crate) fn lower(&self, lower: Lower<'_, '_>) -> Lowering {
+        let size = LayerSize {
+            outputs: self.channels,
+            inputs: self.input,
+            kernel: self.kernel,
+            side: lower.place.output.side,
+        };
+        let factor = lower.place.output.pixels();
+        let (pixels, colours) = (factor * factor, Shape::FRAME.channels);
+        let tensors = lower.tensors.layer(&lower.place.label, &self.name, size)?;
+        let tensors = tensors.channels_last(self.input, |channel| {
+            channel % colours * pixels + channel / colours
+        });
+        let layer = Layer::new(lower.simd, &tensors, self.input, self.kernel);
+        Ok(Box::new(Lowered { layer, factor }))
+    }
 }
 
 impl Description for Join {
@@ -48,13 +70,6 @@ impl Description for Join {
         checks.chained("channels", self.channels, input)?;
         checks.kernel(self.kernel)?;
         Ok(input)
-    }
-
-    fn lower<E: Engine>(&self, place: &Place, weights: &mut Weights<'_>) -> Lowering<E> {
-        let sizes = (self.channels, self.input, self.kernel);
-        let layer = weights.conv::<E>(&place.label, &self.name, sizes, place.output.side, 1)?;
-        let factor = place.output.pixels();
-        Ok(Box::new(Lowered { layer, factor }))
     }
 
     fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G> {
@@ -80,36 +95,62 @@ impl Description for Join {
     }
 }
 
-impl<E: Engine> Stage<E> for Lowered<E::Conv> {
-    fn inner(&self, output: Shape) -> Option<Shape> {
-        Some(Shape {
+impl Stage for Lowered {
+    fn reads(&self) -> Forms {
+        Forms {
+            wide: true,
+            bytes: None,
+        }
+    }
+
+    fn inner(&self, output: Shape) -> Option<(Shape, Forms)> {
+        let shape = Shape {
             channels: Shape::FRAME.channels * self.factor * self.factor,
             ..output
-        })
+        };
+        let forms = Forms {
+            wide: false,
+            bytes: Some(self.layer.reading),
+        };
+        Some((shape, forms))
     }
 
     fn lag(&self) -> usize {
         self.layer.lag()
     }
 
-    fn advance(&self, engine: E, maps: StageMaps<'_, E::Value>) {
-        let StageMaps { input, output, .. } = maps;
-        let pixels = maps.inner.expect("`inner` asks for this map");
+    fn advance(&self, maps: StageMaps<'_>) {
+        let inner = maps.inner.expect("`inner` asks for this map");
         let base = maps.base.expect("a checked network joins a base");
-        let (layer, factor) = (&self.layer, self.factor);
-        let first = pixels.len();
+        let (x, pixels) = (wide(&mut maps.input.wide), bytes(&mut inner.bytes));
+        let (layer, factor, reading) = (&self.layer, self.factor, self.layer.reading);
         // The base is far ahead; only rows that the next rows of the input can be joined with are taken apart.
-        let end = (input.len() + layer.radius()).min(base.len() / factor);
-        let mut rows = pixels.append(end.max(first) - first);
-        rows.par_iter_mut().enumerate().for_each(|(y, row)| {
-            let lines = (0..factor).map(|dy| base.row((first + y) * factor + dy));
-            rows::unshuffle(lines, Shape::FRAME.channels, row);
-        });
-        let come = input.len() - input.len() % layer.step();
-        let ready = layer.ready(pixels).min(come);
-        let (first, rows) = output.append_until(ready);
-        layer.convolve(engine, pixels, first, rows, Finish::Add(input));
-        pixels.release(ready, layer.radius());
-        input.release(ready, 0);
+        let end = (x.len() + layer.radius()).min(base.len() / factor);
+        let (first, mut writes) = pixels.append_until(end.max(pixels.rows.len()));
+        let run = factor * Shape::FRAME.channels;
+        writes
+            .bytes
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(y, row)| {
+                for dy in 0..factor {
+                    let line = base.row((first + y) * factor + dy).chunks_exact(run);
+                    for (position, pixels) in row.chunks_exact_mut(factor * run).zip(line) {
+                        let bytes = position[dy * run..].iter_mut().zip(pixels);
+                        bytes.for_each(|(byte, &value)| *byte = reading.byte(value));
+                    }
+                }
+            });
+        let ready = layer.ready(&pixels.rows).min(x.len());
+        let (first, writes) = maps.output.append_until(ready);
+        let ends = Ends {
+            relu: false,
+            addend: Some(x),
+            shuffle: 1,
+            writes,
+        };
+        layer.convolve(&pixels.rows, first, ends);
+        pixels.rows.release(ready, layer.radius());
+        x.release(ready, 0);
     }
 }

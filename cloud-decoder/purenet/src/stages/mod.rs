@@ -11,20 +11,18 @@ mod stage;
 use serde::Deserialize;
 
 use crate::checks::Checks;
-use crate::engine::Engine;
 use crate::error::ModelError;
 use crate::graph::Graph;
 use crate::shape::Shape;
-use crate::weights::Weights;
 
 pub use conv::Conv;
+pub(crate) use conv::Lowered as LoweredConv;
 pub use join::Join;
 pub use patch_linear::PatchLinear;
-pub(crate) use patch_linear::Synthesis;
 pub use pixel_shuffle::PixelShuffle;
 pub use residual::Residual;
 use stage::{Description, Drawn, Lowering};
-pub(crate) use stage::{Drawing, Place, Stage, StageMaps};
+pub(crate) use stage::{Drawing, Lower, Place, Stage, StageMaps};
 
 /// One stage. Where it has a name, its tensors begin with it.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,13 +101,18 @@ impl StageLayout {
         }
     }
 
-    /// Packs the weights of a stage after the first, in a checked network.
-    pub(crate) fn lower<E: Engine>(&self, place: &Place, weights: &mut Weights<'_>) -> Lowering<E> {
-        with_description!(
-            self,
-            Self::PatchLinear(_) => unreachable!("only the first stage of a checked network is this"),
-            stage => stage.lower(place, weights)
-        )
+    /// Packs the weights of a stage after the first, in a checked network; none for a pixel shuffle, which belongs to the
+    /// convolution before it.
+    pub(crate) fn lower(&self, lower: Lower<'_, '_>) -> Option<Lowering> {
+        match self {
+            Self::Conv(conv) => Some(conv.lower(lower).map(|stage| Box::new(stage) as Box<_>)),
+            Self::Residual(residual) => Some(residual.lower(lower)),
+            Self::Join(join) => Some(join.lower(lower)),
+            Self::PixelShuffle(_) => None,
+            Self::PatchLinear(_) => {
+                unreachable!("only the first stage of a checked network is this")
+            }
+        }
     }
 
     /// Adds the stage's operations to a graph and gives its output.

@@ -1,20 +1,21 @@
 //! The first stage: from latents to the first feature map, patch by patch.
 
+use kernels::Simd;
 use serde::Deserialize;
 
 use super::stage::{Drawing, Drawn};
 use crate::checks::Checks;
-use crate::engine::Engine;
 use crate::error::ModelError;
 use crate::graph::{ChannelOrder, Graph, Kernels};
 use crate::limits::PATCH;
 use crate::shape::Shape;
-use crate::weights::Weights;
+use crate::synthesis::Synthesis;
+use crate::tensors::Tensors;
 
 /// Most hidden units.
 const MAX_HIDDEN: usize = 4096;
 
-/// One or two linear layers on the bits of a patch, which count as -1 and 1.
+/// Two linear layers on the bits of a patch, which count as -1 and 1.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PatchLinear {
@@ -25,22 +26,12 @@ pub struct PatchLinear {
     /// Fewer bits that suffice too, increasing.
     #[serde(default)]
     pub prefixes: Vec<usize>,
-    /// Units of the layer before the last one, which ends in max(0, x). Without them there is only the last layer.
-    pub hidden: Option<usize>,
+    /// Units of the first layer, which ends in max(0, x).
+    pub hidden: usize,
     /// Positions along the side of a patch.
     pub grid: usize,
     /// Channels of a position.
     pub channels: usize,
-}
-
-/// The first stage with weights that are packed for an engine.
-pub(crate) struct Synthesis<E: Engine> {
-    pub(crate) bits: usize,
-    /// Bits per patch that can be decoded, increasing; the last is `bits`.
-    pub(crate) rates: Vec<u32>,
-    hidden: Option<E::Linear>,
-    units: usize,
-    last: E::Linear,
 }
 
 impl PatchLinear {
@@ -61,10 +52,10 @@ impl PatchLinear {
             })?;
             least = prefix + 8;
         }
-        if let Some(hidden) = self.hidden {
-            let hidden_ok = (1..=MAX_HIDDEN).contains(&hidden);
-            checks.field("hidden", hidden, hidden_ok, || format!("1 to {MAX_HIDDEN}"))?;
-        }
+        let hidden_ok = (1..=MAX_HIDDEN).contains(&self.hidden);
+        checks.field("hidden", self.hidden, hidden_ok, || {
+            format!("1 to {MAX_HIDDEN}")
+        })?;
         let grid_ok = self.grid.is_power_of_two() && self.grid <= PATCH;
         checks.field("grid", self.grid, grid_ok, || "1, 2, 4, 8, 16 or 32".into())?;
         Ok(Shape {
@@ -73,55 +64,34 @@ impl PatchLinear {
         })
     }
 
-    /// Packs the weights for an engine; `label` is for messages.
-    pub(crate) fn lower<E: Engine>(
-        &self,
-        label: &str,
-        weights: &mut Weights<'_>,
-    ) -> Result<Synthesis<E>, ModelError> {
-        let values = self.grid * self.grid * self.channels;
-        let hidden = (self.hidden)
-            .map(|units| weights.linear::<E>(label, &self.hidden_name(), units, self.bits))
-            .transpose()?;
-        let inputs = self.hidden.unwrap_or(self.bits);
+    /// Bits per patch that can be decoded, increasing; the last is all of them.
+    pub(crate) fn rates(&self) -> Vec<u32> {
         let rates = self.prefixes.iter().chain([&self.bits]);
-        Ok(Synthesis {
-            bits: self.bits,
-            rates: rates.map(|&bits| bits as u32).collect(),
-            hidden,
-            units: self.hidden.unwrap_or(0),
-            last: weights.linear::<E>(label, &self.name, values, inputs)?,
-        })
+        rates.map(|&bits| bits as u32).collect()
+    }
+
+    /// Packs the weights; `label` is for messages.
+    pub(crate) fn lower(
+        &self,
+        simd: Simd,
+        label: &str,
+        tensors: &mut Tensors<'_>,
+    ) -> Result<Synthesis, ModelError> {
+        let outputs = self.grid * self.grid * self.channels;
+        let tensors = tensors.synthesis(label, &self.name, (outputs, self.hidden, self.bits))?;
+        Ok(Synthesis::new(simd, &tensors))
     }
 
     /// Adds its operations to a graph and gives its output.
     pub(crate) fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G> {
         let linear = |outputs| Kernels::new(outputs, 1);
         let Drawing { graph, mut map, .. } = drawing;
-        if let Some(units) = self.hidden {
-            let name = self.hidden_name();
-            map = graph.conv(&name, &map, linear(units))?;
-            map = graph.relu(&name, &map);
-        }
+        let hidden = format!("{}.hidden", self.name);
+        map = graph.conv(&hidden, &map, linear(self.hidden))?;
+        map = graph.relu(&hidden, &map);
         let values = self.grid * self.grid * self.channels;
         map = graph.conv(&self.name, &map, linear(values))?;
         let name = format!("{}.map", self.name);
         Ok(graph.shuffle(&name, &map, self.grid, ChannelOrder::ChannelLast))
-    }
-
-    fn hidden_name(&self) -> String {
-        format!("{}.hidden", self.name)
-    }
-}
-
-impl<E: Engine> Synthesis<E> {
-    /// The values of patch after patch from latents of `patch_bytes` per patch.
-    pub(crate) fn run(&self, engine: E, latents: &[u8], patch_bytes: usize) -> Vec<f32> {
-        engine.synthesize(self.hidden.as_ref(), &self.last, latents, patch_bytes)
-    }
-
-    /// Values in `f32` that [`Synthesis::run`] holds per patch, for an output of this shape.
-    pub(crate) fn values_held(&self, output: Shape) -> usize {
-        E::synthesis_values(self.bits, self.units, output.values())
     }
 }

@@ -1,17 +1,14 @@
-//! PyTorch's pixel shuffle: channels become positions.
+//! PyTorch's pixel shuffle: channels become positions. The convolution before it writes its outputs where they belong,
+//! so that it is never computed alone.
 
-use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::stage::{Description, Drawing, Drawn, Lowering, Place, Stage, StageMaps};
+use super::stage::{Description, Drawing, Drawn};
 use crate::checks::Checks;
-use crate::engine::Engine;
 use crate::error::ModelError;
 use crate::graph::{ChannelOrder, Graph};
 use crate::limits::PATCH;
-use crate::rows;
 use crate::shape::Shape;
-use crate::weights::Weights;
 
 /// Channels to positions, in PyTorch's order.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,12 +16,6 @@ use crate::weights::Weights;
 pub struct PixelShuffle {
     /// By which sides grow.
     pub factor: usize,
-}
-
-struct Lowered {
-    factor: usize,
-    /// Whether the convolution before has sorted its channels by position.
-    sorted: bool,
 }
 
 impl Description for PixelShuffle {
@@ -51,40 +42,11 @@ impl Description for PixelShuffle {
         })
     }
 
-    fn lower<E: Engine>(&self, place: &Place, _: &mut Weights<'_>) -> Lowering<E> {
-        Ok(Box::new(Lowered {
-            factor: self.factor,
-            sorted: place.after_conv,
-        }))
-    }
-
     fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G> {
         let Drawing {
             graph, map, place, ..
         } = drawing;
         let name = format!("shuffle{}", place.output.side);
         Ok(graph.shuffle(&name, &map, self.factor, ChannelOrder::ChannelFirst))
-    }
-}
-
-impl<E: Engine> Stage<E> for Lowered {
-    fn lag(&self) -> usize {
-        0
-    }
-
-    fn advance(&self, _: E, maps: StageMaps<'_, E::Value>) {
-        let StageMaps { input, output, .. } = maps;
-        let (first, end) = (output.len() / self.factor, input.len());
-        let mut rows = output.append((end - first) * self.factor);
-        let rows = rows.par_chunks_mut(self.factor).enumerate();
-        rows.for_each(|(y, rows)| {
-            let shuffle = if self.sorted {
-                rows::spread
-            } else {
-                rows::shuffle
-            };
-            shuffle(input.row(first + y), input.channels(), rows);
-        });
-        input.release(end, 0);
     }
 }

@@ -2,13 +2,15 @@
 
 use serde::Deserialize;
 
-use super::stage::{Description, Drawing, Drawn, Lowering, Place, Stage, StageMaps};
+use super::stage::{Description, Drawing, Drawn, Lower, Lowering, Stage, StageMaps, bytes, wide};
 use crate::checks::Checks;
-use crate::engine::{Convolution, Engine, Finish};
+use crate::ends::Ends;
 use crate::error::ModelError;
 use crate::graph::{Graph, Kernels};
+use crate::layer::Layer;
+use crate::maps::Forms;
 use crate::shape::Shape;
-use crate::weights::Weights;
+use crate::tensors::LayerSize;
 
 /// x + conv2(max(0, conv1(x))).
 #[derive(Clone, Debug, Deserialize)]
@@ -22,14 +24,33 @@ pub struct Residual {
     pub kernel: usize,
 }
 
-struct Lowered<C> {
-    first: C,
-    second: C,
+struct Lowered {
+    first: Layer,
+    second: Layer,
 }
 
 impl Residual {
-    fn parts(&self) -> [String; 2] {
+    pub(crate) fn parts(&self) -> [String; 2] {
         ["conv1", "conv2"].map(|part| format!("{}.{part}", self.name))
+    }
+
+    /// Packs the weights.
+    pub(crate) fn lower(&self, lower: Lower<'_, '_>) -> Lowering {
+        let size = LayerSize {
+            outputs: self.channels,
+            inputs: self.channels,
+            kernel: self.kernel,
+            side: lower.place.output.side,
+        };
+        let mut layer = |name: &str| {
+            let tensors = lower.tensors.layer(&lower.place.label, name, size)?;
+            let tensors = tensors.channels_last(self.channels, |channel| channel);
+            let layer = Layer::new(lower.simd, &tensors, self.channels, self.kernel);
+            Ok::<_, ModelError>(layer)
+        };
+        let [first, second] = self.parts();
+        let (first, second) = (layer(&first)?, layer(&second)?);
+        Ok(Box::new(Lowered { first, second }))
     }
 }
 
@@ -46,15 +67,6 @@ impl Description for Residual {
         Ok(input)
     }
 
-    fn lower<E: Engine>(&self, place: &Place, weights: &mut Weights<'_>) -> Lowering<E> {
-        let sizes = (self.channels, self.channels, self.kernel);
-        let mut layer =
-            |name: &str| weights.conv::<E>(&place.label, name, sizes, place.output.side, 1);
-        let [first, second] = self.parts();
-        let (first, second) = (layer(&first)?, layer(&second)?);
-        Ok(Box::new(Lowered { first, second }))
-    }
-
     fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G> {
         let Drawing { graph, map, .. } = drawing;
         let kernels = Kernels::new(self.channels, self.kernel);
@@ -66,28 +78,50 @@ impl Description for Residual {
     }
 }
 
-impl<E: Engine> Stage<E> for Lowered<E::Conv> {
-    fn inner(&self, output: Shape) -> Option<Shape> {
-        Some(output)
+impl Stage for Lowered {
+    fn reads(&self) -> Forms {
+        Forms {
+            wide: true,
+            bytes: Some(self.first.reading),
+        }
+    }
+
+    fn inner(&self, output: Shape) -> Option<(Shape, Forms)> {
+        let forms = Forms {
+            wide: false,
+            bytes: Some(self.second.reading),
+        };
+        Some((output, forms))
     }
 
     fn lag(&self) -> usize {
         self.first.lag() + self.second.lag()
     }
 
-    fn advance(&self, engine: E, maps: StageMaps<'_, E::Value>) {
-        let StageMaps { input, output, .. } = maps;
-        let hidden = maps.inner.expect("`inner` asks for this map");
-        let ready = self.first.ready(input);
-        let (start, rows) = hidden.append_until(ready);
-        self.first
-            .convolve(engine, input, start, rows, Finish::Relu);
-        let summed = self.second.ready(hidden);
-        let (start, rows) = output.append_until(summed);
-        self.second
-            .convolve(engine, hidden, start, rows, Finish::Add(input));
-        hidden.release(summed, self.second.radius());
-        let radius = self.first.radius();
-        input.release(ready.min(summed + radius), radius);
+    fn advance(&self, maps: StageMaps<'_>) {
+        let inner = maps.inner.expect("`inner` asks for this map");
+        let (x, hidden) = (bytes(&mut maps.input.bytes), bytes(&mut inner.bytes));
+        let ready = self.first.ready(&x.rows);
+        let (start, writes) = hidden.append_until(ready);
+        let ends = Ends {
+            relu: true,
+            addend: None,
+            shuffle: 1,
+            writes,
+        };
+        self.first.convolve(&x.rows, start, ends);
+        x.rows.release(ready, self.first.radius());
+        let summed = self.second.ready(&hidden.rows);
+        let (start, writes) = maps.output.append_until(summed);
+        let x = wide(&mut maps.input.wide);
+        let ends = Ends {
+            relu: false,
+            addend: Some(x),
+            shuffle: 1,
+            writes,
+        };
+        self.second.convolve(&hidden.rows, start, ends);
+        hidden.rows.release(summed, self.second.radius());
+        x.release(summed, 0);
     }
 }

@@ -1,12 +1,14 @@
 //! The two traits of a stage: its description, and the stage that was lowered from it.
 
+use kernels::Simd;
+
 use crate::checks::Checks;
-use crate::engine::Engine;
 use crate::error::ModelError;
 use crate::graph::Graph;
+use crate::maps::{Bytes, Forms, Map};
 use crate::rows::Rows;
 use crate::shape::Shape;
-use crate::weights::Weights;
+use crate::tensors::Tensors;
 
 /// A stage after the first as the file describes it.
 pub(crate) trait Description {
@@ -18,15 +20,19 @@ pub(crate) trait Description {
     /// Checks the stage's numbers against its input and gives the shape of its output.
     fn check(&self, input: Shape, checks: &Checks<'_>) -> Result<Shape, ModelError>;
 
-    /// Packs its weights for an engine.
-    fn lower<E: Engine>(&self, place: &Place, weights: &mut Weights<'_>) -> Lowering<E>;
-
-    /// Adds its operations to a graph and gives its output.
+    /// Adds the stage's operations to a graph and gives its output.
     fn draw<G: Graph>(&self, drawing: Drawing<'_, G>) -> Drawn<G>;
 }
 
-/// A stage packed for an engine, or the tensor that is not as described.
-pub(crate) type Lowering<E> = Result<Box<dyn Stage<E>>, ModelError>;
+/// A stage of packed layers, or the tensor that is not as described.
+pub(crate) type Lowering = Result<Box<dyn Stage>, ModelError>;
+
+/// Where a description's weights come from and go to.
+pub(crate) struct Lower<'l, 't> {
+    pub(crate) simd: Simd,
+    pub(crate) place: &'l Place,
+    pub(crate) tensors: &'l mut Tensors<'t>,
+}
 
 /// A graph that a stage adds its operations to.
 pub(crate) struct Drawing<'g, G: Graph> {
@@ -49,30 +55,41 @@ pub(crate) struct Place {
     pub(crate) output: Shape,
     /// Factor of the pixel shuffle that follows; 1 if another stage follows.
     pub(crate) shuffled_by: usize,
-    /// Whether the stage before is a convolution.
-    pub(crate) after_conv: bool,
 }
 
-/// A stage with weights that are packed for an engine.
-pub(crate) trait Stage<E: Engine>: Send + Sync {
-    /// Shape of the map that it keeps between its input and its output of this shape, if it has one.
-    fn inner(&self, _output: Shape) -> Option<Shape> {
+/// A stage of packed layers.
+pub(crate) trait Stage: Send + Sync {
+    /// The forms of its input that it reads.
+    fn reads(&self) -> Forms;
+
+    /// The map that it keeps between its input and its output of this shape, if it has one.
+    fn inner(&self, _output: Shape) -> Option<(Shape, Forms)> {
         None
     }
 
-    /// Rows of positions by which its output can be behind its input.
+    /// Rows of its input by which its output can be behind.
     fn lag(&self) -> usize;
 
     /// Computes the rows for which the input suffices, and releases the input's rows that it needs no more.
-    fn advance(&self, engine: E, maps: StageMaps<'_, E::Value>);
+    fn advance(&self, maps: StageMaps<'_>);
 }
 
 /// The maps that one stage reads and writes.
-pub(crate) struct StageMaps<'m, V> {
-    pub(crate) input: &'m mut Rows<V>,
+pub(crate) struct StageMaps<'m> {
+    pub(crate) input: &'m mut Map,
     /// The map of [`Stage::inner`].
-    pub(crate) inner: Option<&'m mut Rows<V>>,
-    pub(crate) output: &'m mut Rows<V>,
+    pub(crate) inner: Option<&'m mut Map>,
+    pub(crate) output: &'m mut Map,
     /// The frame of the first stage alone.
-    pub(crate) base: Option<&'m Rows<f32>>,
+    pub(crate) base: Option<&'m Rows<i16>>,
+}
+
+/// A map's bytes.
+pub(crate) fn bytes(map: &mut Option<Bytes>) -> &mut Bytes {
+    map.as_mut().expect("`reads` and `inner` ask for bytes")
+}
+
+/// A map's values.
+pub(crate) fn wide(map: &mut Option<Rows<i16>>) -> &mut Rows<i16> {
+    map.as_mut().expect("`reads` asks for 16 bits")
 }
