@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd, Words, Work};
+use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd};
 
 use crate::layer::StoredKernel;
 use crate::layout::Layout;
 use crate::{Conv, Element, Map};
 
 /// Largest code.
-const MAX_CODE: u8 = 3;
+pub(crate) const MAX_CODE: u8 = 3;
 /// Pruned kernels of a matrix.
 const PRUNED: usize = 2 * LANES;
 /// Channels of a run of pruned kernels.
@@ -89,23 +89,25 @@ impl Banks {
     }
 
     /// First bytes of all windows of a batch, in the order of the output's pixels.
-    pub(crate) fn windows(&self, layout: &Layout, patches: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn windows(&self, layout: &Layout, patches: usize, windows: &mut Vec<usize>) {
         let (map, row) = (layout.len(), self.stride * layout.row);
         let pixel = self.stride * layout.pixel;
-        (0..patches).flat_map(move |patch| {
-            (0..self.height)
-                .flat_map(move |y| (0..self.width).map(move |x| patch * map + y * row + x * pixel))
-        })
+        windows.clear();
+        for patch in 0..patches {
+            for y in 0..self.height {
+                let first = patch * map + y * row;
+                windows.extend((0..self.width).map(|x| first + x * pixel));
+            }
+        }
     }
 
-    /// Gives `sink` the sums of each of the windows. `sums` is memory to work in.
+    /// Gives `sink` the sums of all windows, a panel of kernels at a time. `sums` is memory to work in.
     pub(crate) fn run(
         &self,
-        simd: Simd,
         input: &Aligned<u8>,
         windows: &[usize],
         sums: &mut Vec<Lanes>,
-        sink: &mut impl WindowSink,
+        sink: &mut impl FnMut(Panel<'_>),
     ) {
         for Bank {
             first,
@@ -114,18 +116,17 @@ impl Banks {
         } in &self.banks
         {
             for panel in 0..matrix.panels() {
-                let (output, outputs) = matrix.outputs(panel);
+                let (output, kernels) = matrix.outputs(panel);
                 let blocks = matrix.blocks(panel);
                 for (part, windows) in windows.chunks(WINDOWS).enumerate() {
                     sums.resize(windows.len() * blocks, Lanes::default());
                     matrix.multiply(panel, reads, input.with_spare(), windows, sums);
-                    simd.vectorized(Deliver {
-                        sums,
-                        blocks,
-                        outputs,
+                    sink(Panel {
                         window: part * WINDOWS,
                         kernel: first + output,
-                        sink,
+                        kernels,
+                        blocks,
+                        sums,
                     });
                 }
             }
@@ -133,35 +134,23 @@ impl Banks {
     }
 }
 
-/// Where the sums of windows go.
-pub(crate) trait WindowSink {
-    /// Sums of a window's kernels from `kernel` on, of which the first `count` mean something. To be marked
-    /// `#[inline(always)]`.
-    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize);
-}
-
-/// The sums of a panel, on their way to a sink.
-struct Deliver<'a, S> {
-    /// By window and block.
-    sums: &'a [Lanes],
-    blocks: usize,
-    outputs: usize,
+/// Sums of some kernels and windows.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
     /// The first window and kernel.
-    window: usize,
-    kernel: usize,
-    sink: &'a mut S,
+    pub(crate) window: usize,
+    pub(crate) kernel: usize,
+    pub(crate) kernels: usize,
+    blocks: usize,
+    /// By window and block of kernels; those beyond the last kernel mean nothing.
+    sums: &'a [Lanes],
 }
 
-impl<S: WindowSink> Work for Deliver<'_, S> {
+impl<'a> Panel<'a> {
+    /// Each window's sums, in blocks of kernels.
     #[inline(always)]
-    fn run<W: Words>(self) {
-        for (window, sums) in self.sums.chunks_exact(self.blocks).enumerate() {
-            for (kernel, sums) in (0..self.outputs).step_by(LANES).zip(sums) {
-                let count = (self.outputs - kernel).min(LANES);
-                self.sink
-                    .sums(self.window + window, self.kernel + kernel, sums, count);
-            }
-        }
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (usize, &'a [Lanes])> {
+        (self.window..).zip(self.sums.chunks_exact(self.blocks))
     }
 }
 

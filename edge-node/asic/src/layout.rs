@@ -45,11 +45,15 @@ impl Layout {
     }
 
     /// First bytes of all pixels of a batch, patch after patch, row after row.
-    pub(crate) fn pixels(&self, patches: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn pixels(&self, patches: usize, pixels: &mut Vec<usize>) {
         let (height, width) = (self.map.height as usize, self.map.width as usize);
-        (0..patches).flat_map(move |patch| {
-            (0..height).flat_map(move |y| (0..width).map(move |x| self.at(patch, y, x)))
-        })
+        pixels.clear();
+        for patch in 0..patches {
+            for y in 0..height {
+                let first = self.at(patch, y, 0);
+                pixels.extend((0..width).map(|x| first + x * self.pixel));
+            }
+        }
     }
 
     /// Room for the maps of a batch, zero on the border.
@@ -68,19 +72,19 @@ impl Layout {
     }
 }
 
-/// Max pooling of the maps of a batch into `next`'s, which are all zeros before.
+/// Max pooling of the maps of a batch into `next`'s, which are all zeros before and whose pixels begin at `pixels`.
 pub(crate) fn max_pool(
     pool: &Pool,
     layout: &Layout,
     input: &[u8],
     next: &Layout,
     output: &mut [u8],
-    patches: usize,
+    pixels: &[usize],
 ) {
     let (kernel, stride) = (pool.kernel as usize, pool.stride as usize);
     let (width, channels) = (next.map.width as usize, next.pixel);
     let area = width * next.map.height as usize;
-    for (position, pixel) in next.pixels(patches).enumerate() {
+    for (position, &pixel) in pixels.iter().enumerate() {
         let (patch, y, x) = (position / area, position % area / width, position % width);
         let most = &mut output[pixel..pixel + channels];
         for dy in 0..kernel {

@@ -5,7 +5,7 @@ use kernels::{Aligned, Lanes, Simd};
 use crate::banks::Banks;
 use crate::layout::{Layout, max_pool};
 use crate::rows::{ROW, Row, RowConv, reads_rows};
-use crate::sinks::{CodeMaps, CodeRows, Results, Target, WindowCodes, WindowResults};
+use crate::sinks::{CodeMaps, CodeRows, Results, Target, WindowCodes};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
 /// Most bytes of a batch's maps, so that they stay in the core's own cache.
@@ -124,10 +124,9 @@ impl Packed {
                         PackedOp::Pool(_) => next.input.clear(&mut scratch.output, patches),
                         PackedOp::Conv { .. } | PackedOp::Rows(_) => {
                             next.input.prepare(&mut scratch.output, patches);
-                            scratch.places.clear();
-                            scratch.places.extend(next.input.pixels(patches));
                         }
                     }
+                    next.input.pixels(patches, &mut scratch.places);
                 }
             }
             layer.run(self.simd, patches, next, scratch, target);
@@ -149,12 +148,16 @@ impl PackedLayer {
         match &self.op {
             PackedOp::Pool(pool) => {
                 let next = &next.expect("a program ends in a convolution").input;
-                let Scratch { input, output, .. } = scratch;
-                max_pool(pool, &self.input, input, next, output, patches);
+                let Scratch {
+                    input,
+                    output,
+                    places,
+                    ..
+                } = scratch;
+                max_pool(pool, &self.input, input, next, output, places);
             }
             PackedOp::Conv { banks, shift } => {
-                scratch.windows.clear();
-                scratch.windows.extend(banks.windows(&self.input, patches));
+                banks.windows(&self.input, patches, &mut scratch.windows);
                 run_banks(banks, *shift, simd, next.is_none(), scratch, target);
             }
             PackedOp::Rows(conv) => {
@@ -184,15 +187,23 @@ fn run_banks(
     } = scratch;
     if last {
         let channels = target.len() / windows.len();
-        let mut sink = WindowResults { target, channels };
-        return banks.run(simd, input, windows, sums, &mut sink);
+        return banks.run(input, windows, sums, &mut |panel| {
+            for (window, sums) in panel.windows() {
+                let sums = sums.iter().flat_map(|sums| sums.0).take(panel.kernels);
+                for (index, sum) in (window * channels + panel.kernel..).zip(sums) {
+                    target.put(index, sum);
+                }
+            }
+        });
     }
-    let mut sink = WindowCodes {
-        bytes: output,
-        places,
-        shift,
-    };
-    banks.run(simd, input, windows, sums, &mut sink);
+    banks.run(input, windows, sums, &mut |panel| {
+        simd.vectorized(WindowCodes {
+            panel,
+            bytes: output,
+            places,
+            shift,
+        });
+    });
 }
 
 /// The same row by row.

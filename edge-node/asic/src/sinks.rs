@@ -1,10 +1,10 @@
 //! Where the sums of a layer go: codes for the next one, or results.
 
-use kernels::{LANES, Lanes};
+use kernels::Work;
 
-use crate::banks::WindowSink;
+use crate::banks::Panel;
 use crate::reference::quantize;
-use crate::rows::{Row, Sink, codes};
+use crate::rows::{Row, Sink, Sum, codes};
 
 /// Where the results of a batch go, patch after patch.
 pub(crate) enum Target<'a> {
@@ -33,37 +33,29 @@ impl Target<'_> {
 }
 
 /// Codes of windows to the pixels of maps.
-pub(crate) struct WindowCodes<'a> {
-    pub(crate) bytes: &'a mut [u8],
-    pub(crate) places: &'a [usize],
+pub(crate) struct WindowCodes<'a, 'b> {
+    pub(crate) panel: Panel<'a>,
+    pub(crate) bytes: &'b mut [u8],
+    pub(crate) places: &'b [usize],
     pub(crate) shift: u32,
 }
 
-impl WindowSink for WindowCodes<'_> {
+impl Work for WindowCodes<'_, '_> {
     #[inline(always)]
-    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
-        let codes = sums.0.map(|sum| quantize(sum, self.shift));
-        let pixel = &mut self.bytes[self.places[window] + kernel..];
-        // A copy of constant length is a store.
-        match pixel.first_chunk_mut() {
-            Some(whole) if count == LANES => *whole = codes,
-            _ => pixel[..count].copy_from_slice(&codes[..count]),
-        }
-    }
-}
-
-/// The last layer's sums of windows to where results go.
-pub(crate) struct WindowResults<'a, 'b> {
-    pub(crate) target: &'a mut Target<'b>,
-    pub(crate) channels: usize,
-}
-
-impl WindowSink for WindowResults<'_, '_> {
-    #[inline(always)]
-    fn sums(&mut self, window: usize, kernel: usize, sums: &Lanes, count: usize) {
-        let first = window * self.channels + kernel;
-        for (index, &sum) in (first..).zip(&sums.0[..count]) {
-            self.target.put(index, sum);
+    fn run(self) {
+        for (window, sums) in self.panel.windows() {
+            let pixel = &mut self.bytes[self.places[window] + self.panel.kernel..];
+            let pixel = &mut pixel[..self.panel.kernels];
+            let (whole, rest) = pixel.as_chunks_mut();
+            let (sums, last) = sums.split_at(whole.len());
+            for (codes, sums) in whole.iter_mut().zip(sums) {
+                *codes = sums.0.map(|sum| quantize(sum, self.shift));
+            }
+            if let Some(sums) = last.first() {
+                for (code, &sum) in rest.iter_mut().zip(&sums.0) {
+                    *code = quantize(sum, self.shift);
+                }
+            }
         }
     }
 }
@@ -76,7 +68,7 @@ pub(crate) struct CodeRows<'a> {
 
 impl Sink for CodeRows<'_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         self.rows[channel] = codes(sums, self.shift);
     }
 }
@@ -90,7 +82,7 @@ pub(crate) struct CodeMaps<'a> {
 
 impl Sink for CodeMaps<'_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         for (&place, code) in self.places.iter().zip(codes(sums, self.shift)) {
             self.bytes[place + channel] = code;
         }
@@ -110,11 +102,11 @@ pub(crate) struct Results<'a, 'b> {
 
 impl Sink for Results<'_, '_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         match &mut *self.target {
             Target::Bits(bits) if self.channels.is_multiple_of(8) => {
                 for (byte, &sum) in self.bytes.iter_mut().zip(sums) {
-                    *byte = *byte >> 1 | u8::from(sum >= 0) << 7;
+                    *byte = *byte >> 1 | u8::from(sum.into() >= 0) << 7;
                 }
                 if channel % 8 == 7 {
                     let step = self.channels / 8;
@@ -128,7 +120,7 @@ impl Sink for Results<'_, '_> {
             target => {
                 let windows = self.first..self.first + self.count;
                 for (window, &sum) in windows.zip(sums) {
-                    target.put(window * self.channels + channel, sum);
+                    target.put(window * self.channels + channel, sum.into());
                 }
             }
         }

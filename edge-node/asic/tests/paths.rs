@@ -107,7 +107,7 @@ fn the_fastest_path_is_taken_unless_asked() {
 }
 
 /// Thresholds on sums over the whole patch, then sparse layers, as compression programs have them.
-fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Program {
+fn threshold_program(units: u32, kernels: u32, kept: usize, bias_bits: u32, seed: u64) -> Program {
     let noise = &mut Noise(seed);
     let mut builder = ProgramBuilder::new(Task::Compress, "thresholds", Vec::new()).unwrap();
     let units_of = |out_channels, shift| ConvSpec {
@@ -129,7 +129,7 @@ fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Progra
     let point = |spec| ConvSpec {
         kernel_height: 1,
         kernel_width: 1,
-        bias_bits: 4,
+        bias_bits,
         ..spec
     };
     sparse_conv(&mut builder, point(units_of(90, 1)), pruned, noise).unwrap();
@@ -140,10 +140,11 @@ fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Progra
 proptest! {
     #[test]
     fn thresholds_and_sparse_layers_equal_the_reference(
-        units in 1u32..80, kernels in 1u32..=100, kept in 0usize..12, seed: u64,
+        units in 1u32..80, kernels in 1u32..=100, kept in 0usize..12,
+        bias_bits in prop::sample::select(vec![4, 15, 16, 24]), seed: u64,
     ) {
         for kernel in Kernel::available() {
-            agrees(threshold_program(units, kernels, kept, seed), kernel, seed)?;
+            agrees(threshold_program(units, kernels, kept, bias_bits, seed), kernel, seed)?;
         }
     }
 }
