@@ -10,12 +10,16 @@ use crate::simd::{Call, Simd};
 pub(crate) const TAP: usize = 4;
 /// Most blocks of 16 outputs of a panel.
 pub(crate) const MOST_BLOCKS: usize = 4;
-/// Outputs of a panel: AVX-512 has registers for four blocks.
-pub(crate) fn panel(simd: Simd) -> usize {
-    match simd.kernel() {
-        Kernel::Avx512Vnni | Kernel::AmxInt8 => MOST_BLOCKS * LANES,
-        _ => LANES,
-    }
+
+/// Outputs of a panel: AVX-512 has registers for four blocks. Panels have about the same number of blocks, since one
+/// with few blocks takes the longest for each.
+pub(crate) fn panel(simd: Simd, outputs: usize) -> usize {
+    let most = match simd.kernel() {
+        Kernel::Avx512Vnni | Kernel::AmxInt8 => MOST_BLOCKS,
+        _ => 1,
+    };
+    let blocks = outputs.div_ceil(LANES).max(1);
+    blocks.div_ceil(blocks.div_ceil(most)) * LANES
 }
 
 /// A tap's place: its run, and its first byte there.

@@ -113,7 +113,7 @@ impl<T: Element> Matrix<T> {
         let width = if in_tiles {
             tiles::OUTPUTS
         } else {
-            lines::panel(simd)
+            lines::panel(simd, outputs)
         };
         let panel = |first: usize| {
             let outputs = width.min(outputs - first);

@@ -3,7 +3,7 @@
 mod load;
 mod measure;
 mod networks;
-mod peaks;
+mod peak;
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let threads: &[usize] = if cores > 1 { &[1, cores] } else { &[1] };
     let peaks: Peaks = Kernel::available()
         .into_iter()
-        .filter_map(|kernel| Some((kernel.name().to_owned(), peaks::of(kernel)?)))
+        .filter_map(|kernel| Some((kernel.name().to_owned(), peak::peak(kernel)?)))
         .collect();
     let encoder = networks::encoder(&peaks, threads, span)?;
     let report = Report {

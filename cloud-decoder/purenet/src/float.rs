@@ -6,7 +6,7 @@ use ndarray::{Array1, ArrayD};
 use safetensors::tensor::TensorView;
 
 use crate::error::ModelError;
-use crate::layer::LayerTensors;
+use crate::layer_tensors::LayerTensors;
 use crate::layout::Layout;
 use crate::shape::Shape;
 use crate::stages::StageLayout;

@@ -8,7 +8,7 @@
 //! The way of a decoder: `file` reads the metadata into a `layout`, whose rules `layout` and `checks` hold; `network`
 //! lowers it to layers whose weights are packed, taking tensors from `tensors`; `plan` decides how many rows are
 //! computed at once; a `pass` runs a frame through the stages. Each kind of stage is one file in `stages`; `arithmetic`
-//! has the few operations that the format specifies, `layer` the convolution, and `synthesis` the first stage.
+//! has the few operations that the format specifies, `layer` the convolution, `ends` what follows its sums, and `synthesis` the first stage.
 //!
 //! A frame passes through the network some rows of patches at a time, so that memory grows with the width of a frame
 //! and not with its height. Maps are channels last, with margins, so that no kernel looks at borders. Where a map is
@@ -20,12 +20,14 @@
 mod arithmetic;
 mod checks;
 mod decoder;
+mod ends;
 mod error;
 mod file;
 mod float;
 mod graph;
 mod latents;
 mod layer;
+mod layer_tensors;
 mod layout;
 mod limits;
 mod maps;

@@ -8,8 +8,8 @@ use kernels::{Words, Work};
 use rayon::prelude::*;
 
 use crate::arithmetic::{PIXELS, Reading};
+use crate::ends::Ends;
 use crate::latents::Size;
-use crate::layer::Ends;
 use crate::limits::PATCH;
 use crate::maps::{Map, Writes};
 use crate::network::Network;

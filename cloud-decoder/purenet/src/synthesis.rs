@@ -9,7 +9,7 @@ use kernels::{Aligned, LANES, Lanes, Matrix, Simd, Words, Work};
 use rayon::prelude::*;
 
 use crate::arithmetic::{Block, half};
-use crate::layer::blocks;
+use crate::ends::blocks;
 
 /// Hidden units that are computed together.
 const UNITS: usize = 64;

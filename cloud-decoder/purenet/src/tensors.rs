@@ -8,7 +8,7 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::arithmetic::{Reading, half, scaled};
 use crate::error::ModelError;
-use crate::layer::LayerTensors;
+use crate::layer_tensors::LayerTensors;
 use crate::limits::MAX_WEIGHTS;
 use crate::synthesis::SynthesisTensors;
 

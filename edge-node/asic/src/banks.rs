@@ -1,42 +1,34 @@
-//! A convolution's stored kernels, repacked for the vector kernels.
+//! A convolution's stored kernels, packed for the machine's instructions.
 //!
-//! They lie in banks of up to 32, each with a table of tap offsets, the same for every window of the padded map
-//! ([`Layout`]), and weights in lines of 16 kernels x 4 bytes. Where all kernels read all channels, a row of the window
-//! is one run of bytes, cut into fours. Else taps are four channels of a position, and four channels that no kernel of
-//! a bank keeps have no tap, so that a pruned layer stays in proportion to what its file holds. Bytes beyond a run or a
-//! group have weight 0.
+//! A matrix of kernels reads the same bytes of each window of the padded map ([`Layout`]). Where all kernels read all
+//! channels, a row of the window is one run of bytes, and all kernels of a group are one matrix. Pruned kernels are
+//! matrices of up to 32, whose runs are four channels of a position: four channels that none of them keeps are no run,
+//! so that a pruned layer stays in proportion to what its file holds.
 
 use std::collections::BTreeSet;
 
+use kernels::{Aligned, LANES, Lanes, Matrix, Reads, Simd};
+
 use crate::layer::StoredKernel;
 use crate::layout::Layout;
-use crate::simd::{BLOCKS, LANES, Lanes, Line, Simd, TILE, Taps};
-use crate::tiles::TileBank;
-use crate::{Conv, Map};
+use crate::{Conv, Element, Map};
 
-/// Up to two blocks of 16 kernels of one group.
+/// Largest code.
+pub(crate) const MAX_CODE: u8 = 3;
+/// Pruned kernels of a matrix.
+const PRUNED: usize = 2 * LANES;
+/// Channels of a run of pruned kernels.
+const FOUR: usize = 4;
+/// Windows that are multiplied at a time, a multiple of what each instruction set computes together.
+const WINDOWS: usize = 96;
+
+/// Kernels of one group that read the same bytes.
 #[derive(Debug)]
 struct Bank {
-    /// The first of its kernels, and how many there are.
+    /// The first of its kernels.
     first: usize,
-    kernels: usize,
-    weights: Weights,
-}
-
-#[derive(Debug)]
-enum Weights {
-    Lines(LineBank),
-    Tiles(TileBank),
-}
-
-/// Kernels in lines of 16.
-#[derive(Debug)]
-struct LineBank {
-    taps: Taps,
-    /// For each block, a line a tap.
-    lines: Vec<Line>,
-    /// Start values of the sums of each block.
-    starts: Vec<Lanes>,
+    matrix: Matrix<u8>,
+    reads: Reads,
 }
 
 /// All banks of a convolution.
@@ -49,23 +41,43 @@ pub(crate) struct Banks {
 }
 
 impl Banks {
-    /// `biases` [kernels] are added to the sums; none: 0. With `tiles`, to be run with them.
+    /// `biases` [kernels] are added to the sums; none: 0.
     pub(crate) fn new(
+        simd: Simd,
         conv: &Conv,
         biases: Option<&[i32]>,
         input: &Layout,
         output: Map,
-        tiles: bool,
     ) -> Self {
         let spec = &conv.spec;
         let kernels = conv.kernels(input.map);
         let group_kernels = kernels.len() / spec.groups as usize;
+        let bank_kernels = match conv.wiring.pruned {
+            Some(_) => group_kernels.min(PRUNED),
+            None => group_kernels,
+        };
         let mut banks = Vec::new();
         for (group, kernels) in kernels.chunks(group_kernels).enumerate() {
-            for (bank, kernels) in kernels.chunks(BLOCKS * LANES).enumerate() {
-                let first = group * group_kernels + bank * BLOCKS * LANES;
-                let biases = biases.map(|biases| &biases[first..first + kernels.len()]);
-                banks.push(Bank::new(conv, biases, input, group, first, kernels, tiles));
+            let runs = Runs::new(conv, input, group);
+            for (bank, kernels) in kernels.chunks(bank_kernels).enumerate() {
+                let first = group * group_kernels + bank * bank_kernels;
+                let biases = match biases {
+                    Some(biases) => biases[first..][..kernels.len()].to_vec(),
+                    None => vec![0; kernels.len()],
+                };
+                let most = match input.map.element {
+                    Element::Code => MAX_CODE,
+                    _ => u8::MAX,
+                };
+                let (matrix, reads) = match conv.wiring.pruned {
+                    None => runs.dense(simd, most, &biases, kernels),
+                    Some(_) => runs.pruned(simd, most, &biases, kernels),
+                };
+                banks.push(Bank {
+                    first,
+                    matrix,
+                    reads,
+                });
             }
         }
         Self {
@@ -77,219 +89,171 @@ impl Banks {
     }
 
     /// First bytes of all windows of a batch, in the order of the output's pixels.
-    pub(crate) fn windows(&self, layout: &Layout, patches: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn windows(&self, layout: &Layout, patches: usize, windows: &mut Vec<usize>) {
         let (map, row) = (layout.len(), self.stride * layout.row);
         let pixel = self.stride * layout.pixel;
-        (0..patches).flat_map(move |patch| {
-            (0..self.height)
-                .flat_map(move |y| (0..self.width).map(move |x| patch * map + y * row + x * pixel))
-        })
+        windows.clear();
+        for patch in 0..patches {
+            for y in 0..self.height {
+                let first = patch * map + y * row;
+                windows.extend((0..self.width).map(|x| first + x * pixel));
+            }
+        }
     }
 
-    /// Calls `sink(window, first kernel, sums)` for each of the windows and up to 16 kernels at a time.
+    /// Gives `sink` the sums of all windows, a panel of kernels at a time. `sums` is memory to work in.
     pub(crate) fn run(
         &self,
-        simd: Simd,
-        input: &[u8],
+        input: &Aligned<u8>,
         windows: &[usize],
-        sink: &mut impl FnMut(usize, usize, &[i32]),
+        sums: &mut Vec<Lanes>,
+        sink: &mut impl FnMut(Panel<'_>),
     ) {
-        for bank in &self.banks {
-            let sink = |window, block: usize, sums: &Lanes| {
-                let kernel = block * LANES;
-                if kernel < bank.kernels {
-                    let lanes = (bank.kernels - kernel).min(LANES);
-                    sink(window, bank.first + kernel, &sums.0[..lanes]);
+        for Bank {
+            first,
+            matrix,
+            reads,
+        } in &self.banks
+        {
+            for panel in 0..matrix.panels() {
+                let (output, kernels) = matrix.outputs(panel);
+                let blocks = matrix.blocks(panel);
+                for (part, windows) in windows.chunks(WINDOWS).enumerate() {
+                    sums.resize(windows.len() * blocks, Lanes::default());
+                    matrix.multiply(panel, reads, input.with_spare(), windows, sums);
+                    sink(Panel {
+                        window: part * WINDOWS,
+                        kernel: first + output,
+                        kernels,
+                        blocks,
+                        sums,
+                    });
                 }
-            };
-            match (&bank.weights, simd.tiles()) {
-                (Weights::Tiles(bank), Some(amx)) => bank.run(amx, input, windows, sink),
-                (Weights::Tiles(_), None) => unreachable!("packed for tiles, run without"),
-                (Weights::Lines(bank), _) if bank.starts.len() == 1 => {
-                    bank.run::<1>(simd, input, windows, sink);
-                }
-                (Weights::Lines(bank), _) => bank.run::<BLOCKS>(simd, input, windows, sink),
             }
         }
     }
 }
 
-impl Bank {
-    /// The bank of some kernels of `group`, from the convolution's kernel `first` on.
-    fn new(
-        conv: &Conv,
-        biases: Option<&[i32]>,
-        input: &Layout,
-        group: usize,
-        first: usize,
-        kernels: &[StoredKernel<'_>],
-        tiles: bool,
-    ) -> Self {
+/// Sums of some kernels and windows.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    /// The first window and kernel.
+    pub(crate) window: usize,
+    pub(crate) kernel: usize,
+    pub(crate) kernels: usize,
+    blocks: usize,
+    /// By window and block of kernels; those beyond the last kernel mean nothing.
+    sums: &'a [Lanes],
+}
+
+impl<'a> Panel<'a> {
+    /// Each window's sums, in blocks of kernels.
+    #[inline(always)]
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (usize, &'a [Lanes])> {
+        (self.window..).zip(self.sums.chunks_exact(self.blocks))
+    }
+}
+
+/// Where the bytes of a window lie that a group's kernels read.
+struct Runs {
+    /// Bytes from the window to the beginning of each run.
+    starts: Vec<usize>,
+    /// Bytes of a run.
+    run: usize,
+}
+
+impl Runs {
+    fn new(conv: &Conv, input: &Layout, group: usize) -> Self {
         let spec = &conv.spec;
         let (rows, columns) = (spec.kernel_height as usize, spec.kernel_width as usize);
         let channels = (input.map.channels / spec.groups) as usize;
         let whole = spec.groups == 1 && conv.wiring.pruned.is_none();
-        let blocks = kernels.len().div_ceil(LANES);
-        let mut lanes = vec![Lanes::default(); blocks];
-        let biases = biases.unwrap_or_default().chunks(LANES);
-        for (lanes, biases) in lanes.iter_mut().zip(biases) {
-            lanes.0[..biases.len()].copy_from_slice(biases);
-        }
-        // Runs of bytes: where they start in the window, and what is read of each.
-        let (starts, run): (Vec<usize>, usize) = if whole && columns * channels == input.row {
-            (vec![0], rows * input.row)
-        } else if whole {
-            (
-                (0..rows).map(|y| y * input.row).collect(),
-                columns * channels,
-            )
-        } else {
-            let start = |y, x| y * input.row + x * input.pixel + group * channels;
-            let starts = (0..rows).flat_map(|y| (0..columns).map(move |x| start(y, x)));
-            (starts.collect(), channels)
-        };
-        if tiles && conv.wiring.pruned.is_none() && TileBank::pays(starts.len(), run) {
+        if whole && columns * channels == input.row {
             return Self {
-                first,
-                kernels: kernels.len(),
-                weights: Weights::Tiles(TileBank::new(starts, run, kernels, &lanes)),
+                starts: vec![0],
+                run: rows * input.row,
             };
         }
-        let kept: Vec<Vec<usize>> = kernels
-            .iter()
-            .map(|kernel| match kernel.kept {
-                None => (0..run).collect(),
-                Some(kept) => kept.iter().map(|&channel| channel.into()).collect(),
-            })
-            .collect();
-        let fours: BTreeSet<usize> = kept.iter().flatten().map(|byte| byte / 4).collect();
-        let mut tap_of = vec![0; run.div_ceil(4)];
-        for (tap, &four) in fours.iter().enumerate() {
-            tap_of[four] = tap;
+        if whole {
+            return Self {
+                starts: (0..rows).map(|y| y * input.row).collect(),
+                run: columns * channels,
+            };
         }
-        let offsets: Vec<u32> = starts
-            .iter()
-            .flat_map(|start| fours.iter().map(move |four| (start + 4 * four) as u32))
-            .collect();
-        let mut lines = vec![Line([0; 4 * LANES]); blocks * offsets.len()];
-        for (kernel, (stored, kept)) in kernels.iter().zip(&kept).enumerate() {
-            let (block, lane) = (kernel / LANES, kernel % LANES);
-            for (index, &weight) in stored.weights.iter().enumerate() {
-                let (start, byte) = (index / kept.len(), kept[index % kept.len()]);
-                let tap = start * fours.len() + tap_of[byte / 4];
-                lines[block * offsets.len() + tap].0[4 * lane + byte % 4] = weight;
-            }
-        }
-        let taps = Taps::new(offsets, input.map.element);
-        let starts = taps.starts(&lines, lanes);
+        let start = |y, x| y * input.row + x * input.pixel + group * channels;
+        let starts = (0..rows).flat_map(|y| (0..columns).map(move |x| start(y, x)));
         Self {
-            first,
-            kernels: kernels.len(),
-            weights: Weights::Lines(LineBank {
-                taps,
-                lines,
-                starts,
-            }),
+            starts: starts.collect(),
+            run: channels,
         }
+    }
+
+    fn dense(
+        &self,
+        simd: Simd,
+        most: u8,
+        biases: &[i32],
+        kernels: &[StoredKernel<'_>],
+    ) -> (Matrix<u8>, Reads) {
+        let size = (self.starts.len(), self.run);
+        let matrix = Matrix::new(simd, size, most, biases, |run, byte, kernel| {
+            kernels[kernel].weights[run * self.run + byte]
+        });
+        let reads = matrix.reads(self.starts.iter().copied());
+        (matrix, reads)
+    }
+
+    /// Kernels that keep some channels, in runs of four channels that at least one of them keeps.
+    fn pruned(
+        &self,
+        simd: Simd,
+        most: u8,
+        biases: &[i32],
+        kernels: &[StoredKernel<'_>],
+    ) -> (Matrix<u8>, Reads) {
+        let fours = kept_fours(kernels);
+        let size = (self.starts.len() * fours.len(), FOUR);
+        let matrix = Matrix::new(simd, size, most, biases, |run, byte, kernel| {
+            let channel = FOUR * fours[run % fours.len()] + byte;
+            let kept = kernels[kernel].kept.unwrap_or_default();
+            let found = kept.binary_search_by(|&kept| usize::from(kept).cmp(&channel));
+            found.map_or(0, |at| {
+                kernels[kernel].weights[run / fours.len() * kept.len() + at]
+            })
+        });
+        let starts = self.starts.iter();
+        let reads = starts.flat_map(|start| fours.iter().map(move |four| start + FOUR * four));
+        let reads = matrix.reads(reads);
+        (matrix, reads)
     }
 }
 
-impl LineBank {
-    /// Calls `sink(window, block, sums)` for B blocks at all windows: their weights stay in the nearest cache.
-    fn run<const B: usize>(
-        &self,
-        simd: Simd,
-        input: &[u8],
-        windows: &[usize],
-        mut sink: impl FnMut(usize, usize, &Lanes),
-    ) {
-        for (tile, windows) in windows.chunks(TILE).enumerate() {
-            // A tile that is mostly there is computed whole, its last window again and again.
-            if windows.len() >= TILE / 2 {
-                self.run_tile::<TILE, B>(simd, input, tile * TILE, windows, &mut sink);
-            } else {
-                for (index, window) in windows.iter().enumerate() {
-                    let first = tile * TILE + index;
-                    let window = std::slice::from_ref(window);
-                    self.run_tile::<1, B>(simd, input, first, window, &mut sink);
-                }
-            }
-        }
-    }
-
-    fn run_tile<const P: usize, const B: usize>(
-        &self,
-        simd: Simd,
-        input: &[u8],
-        first: usize,
-        windows: &[usize],
-        sink: &mut impl FnMut(usize, usize, &Lanes),
-    ) {
-        let bases: [usize; P] = std::array::from_fn(|p| windows[p.min(windows.len() - 1)]);
-        let starts: &[Lanes; B] = self.starts.first_chunk().expect("a bank of B blocks");
-        let mut acc = [Lanes::default(); TILE * BLOCKS];
-        simd.dot(input, &bases, &self.taps, &self.lines, starts, &mut acc);
-        for p in 0..windows.len() {
-            for b in 0..B {
-                sink(first + p, b, &acc[p * B + b]);
-            }
-        }
-    }
+/// Which fours of channels at least one of the kernels keeps some of.
+fn kept_fours(kernels: &[StoredKernel<'_>]) -> Vec<usize> {
+    let kept = kernels
+        .iter()
+        .flat_map(|kernel| kernel.kept.unwrap_or_default());
+    let fours: BTreeSet<usize> = kept.map(|&channel| usize::from(channel) / FOUR).collect();
+    fours.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConvSpec, Element, Layer, Op, OutputKind, Pruned, WeightKind, Wiring};
 
     #[test]
-    fn pruned_kernels_take_memory_in_proportion_to_their_weights() {
-        let map = |channels| Map {
-            height: 32,
-            width: 32,
-            channels,
-            element: Element::Code,
-        };
-        let spec = ConvSpec {
-            out_channels: 64,
-            kernel_height: 3,
-            kernel_width: 3,
-            stride: 1,
-            padding: 1,
-            groups: 1,
-            weights: WeightKind::Binary,
-            output: OutputKind::Codes,
-            shift: 0,
-            bias_bits: 8,
-        };
-        // Kernel k keeps channel 8 k.
-        let conv = Conv {
-            spec,
-            wiring: Wiring {
-                shared: None,
-                mirror: None,
-                pruned: Some(Pruned {
-                    gap_bits: 10,
-                    kept: (0..64).map(|kernel| vec![8 * kernel]).collect(),
-                }),
-            },
-            weights: vec![1; 9 * 64],
-            biases: vec![0; 64],
-        };
-        let layer = Layer {
-            op: Op::Conv(conv.clone()),
-            input: map(512),
-            output: map(64),
-        };
-        let packed = Banks::new(&conv, None, &Layout::read_by(&layer), layer.output, false);
-        let taps: Vec<_> = packed
-            .banks
+    fn channels_that_no_kernel_keeps_are_not_read() {
+        // Kernel k keeps channels 8 k and 8 k + 1.
+        let kept: Vec<[u16; 2]> = (0..32).map(|k| [8 * k, 8 * k + 1]).collect();
+        let kernels: Vec<_> = kept
             .iter()
-            .map(|bank| match &bank.weights {
-                Weights::Lines(bank) => bank.taps.len(),
-                Weights::Tiles(_) => unreachable!("not asked for"),
+            .map(|kept| StoredKernel {
+                kept: Some(kept),
+                weights: &[1; 2],
             })
             .collect();
-        assert_eq!(taps, [9 * 32; 2]);
+        let expected: Vec<_> = (0..32).map(|k| 2 * k).collect();
+        assert_eq!(kept_fours(&kernels), expected);
+        assert_eq!(kept_fours(&kernels[..3]), [0, 2, 4]);
     }
 }

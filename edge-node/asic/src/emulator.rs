@@ -1,67 +1,18 @@
-//! Runs a program on patches and frames by the fastest path the machine has.
+//! Runs a program on patches and frames by the fastest kernel that the machine has.
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc};
 
+use kernels::{Kernel, Simd};
 use rayon::prelude::*;
 
 use crate::chip::PATCH_BYTES;
 use crate::error::FrameError;
 use crate::frame::Frame;
-use crate::kernel::Kernel;
 use crate::kinds::Task;
 use crate::pack::{Packed, Scratch};
 use crate::program::Program;
 use crate::reference::{self, Output};
-use crate::simd::Simd;
 use crate::sinks::Target;
-
-/// The environment variable that chooses the path of every [`Emulator::new`], by [`Kernel::name`].
-const PATH_VARIABLE: &str = "NQE_PATH";
-
-/// Runs, of which the fastest counts, and their length: some milliseconds.
-const PEAK_RUNS: u32 = 20;
-const PEAK_ROUNDS: u64 = 1_000_000;
-
-impl Kernel {
-    /// The paths this machine can run, slowest first; never empty.
-    pub fn available() -> Vec<Self> {
-        let simd = [
-            Self::Avx2,
-            Self::Avx512Vnni,
-            Self::AmxInt8,
-            Self::Neon,
-            Self::NeonDot,
-        ];
-        let present = |kernel: &Self| Simd::detect(*kernel).is_some();
-        [Self::Scalar]
-            .into_iter()
-            .chain(simd.into_iter().filter(present))
-            .collect()
-    }
-
-    /// The most that one core of this machine could do on this path: measured operations per second of its instructions
-    /// on registers alone, two per multiply-accumulate. None for the scalar path and for paths that this machine cannot
-    /// run.
-    pub fn peak(self) -> Option<f64> {
-        let simd = Simd::detect(self)?;
-        if let Some(amx) = simd.tiles() {
-            return amx.peak::<u8>();
-        }
-        let measured = (0..PEAK_RUNS).map(|_| {
-            let started = Instant::now();
-            let operations = simd.spin(PEAK_ROUNDS);
-            operations as f64 / started.elapsed().as_secs_f64()
-        });
-        measured.max_by(f64::total_cmp)
-    }
-
-    /// The path that the environment names, else the fastest. A path that this machine cannot run is ignored.
-    fn choose(asked: Option<&str>) -> Self {
-        let available = Self::available();
-        let named = available.iter().find(|kernel| Some(kernel.name()) == asked);
-        named.or(available.last()).copied().unwrap_or(Self::Scalar)
-    }
-}
 
 thread_local! {
     /// Buffers that a thread keeps from patch to patch.
@@ -73,16 +24,24 @@ thread_local! {
 pub struct Emulator {
     program: Arc<Program>,
     kernel: Kernel,
-    /// None for the scalar path, which runs the program as it is.
+    /// None for the scalar kernel, which is the reference: it runs the program as it is.
     packed: Option<Packed>,
 }
 
 impl Emulator {
-    /// Prepares a program for the fastest path of this machine. The environment variable `NQE_PATH` chooses another by
-    /// its [name](Kernel::name); a value that this machine cannot run is ignored.
+    /// Prepares a program for the kernel that is [chosen](Kernel::chosen) on this machine.
     pub fn new(program: Arc<Program>) -> Self {
-        let kernel = Kernel::choose(std::env::var(PATH_VARIABLE).ok().as_deref());
-        let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));
+        Self::on(program, Simd::chosen())
+    }
+
+    /// Prepares a program for one kernel; none when this machine cannot run it.
+    pub fn with_kernel(program: Arc<Program>, kernel: Kernel) -> Option<Self> {
+        Some(Self::on(program, Simd::detect(kernel)?))
+    }
+
+    fn on(program: Arc<Program>, simd: Simd) -> Self {
+        let kernel = simd.kernel();
+        let packed = (kernel != Kernel::Scalar).then(|| Packed::new(&program, simd));
         Self {
             program,
             kernel,
@@ -90,22 +49,12 @@ impl Emulator {
         }
     }
 
-    /// Prepares a program for one path; none when this machine cannot run it.
-    pub fn with_kernel(program: Arc<Program>, kernel: Kernel) -> Option<Self> {
-        let packed = Simd::detect(kernel).map(|simd| Packed::new(&program, simd));
-        (kernel == Kernel::Scalar || packed.is_some()).then_some(Self {
-            program,
-            kernel,
-            packed,
-        })
-    }
-
     /// The program that runs.
     pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
-    /// Name of the path in use.
+    /// Name of the kernel in use.
     pub fn path(&self) -> &'static str {
         self.kernel.name()
     }

@@ -52,9 +52,15 @@ impl<'a> Frame<'a> {
             index % self.patches_x() * PATCH,
         );
         let inside = (self.width - left).min(PATCH) * 3;
-        for (dy, target) in patch.chunks_exact_mut(PATCH * 3).enumerate() {
-            let row = self.row((top + dy).min(self.height - 1));
-            target[..inside].copy_from_slice(&row[left * 3..left * 3 + inside]);
+        for (dy, target) in patch.as_chunks_mut().0.iter_mut().enumerate() {
+            let row = &self.row((top + dy).min(self.height - 1))[left * 3..];
+            let target: &mut [u8; PATCH * 3] = target;
+            // A copy of constant length is a few instructions.
+            if let Some(whole) = row.first_chunk() {
+                *target = *whole;
+                continue;
+            }
+            target[..inside].copy_from_slice(row);
             let (filled, beyond) = target.split_at_mut(inside);
             for pixel in beyond.chunks_exact_mut(3) {
                 pixel.copy_from_slice(&filled[inside - 3..]);

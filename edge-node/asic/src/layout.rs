@@ -1,47 +1,11 @@
 //! How feature maps lie in memory for the vector kernels, and what needs no kernel: clearing and pooling.
 //!
 //! A map lies as its reader wants it, with the reader's zero border. A batch has the maps of its patches one after the
-//! other, and some bytes to spare, since kernels read several at a time.
+//! other.
 
-use std::ops::{Deref, DerefMut};
+use kernels::Aligned;
 
 use crate::{Layer, Map, Op, Pool};
-
-/// Bytes after the last map that a read of a whole tile's row may touch.
-const SPARE: usize = 64;
-
-/// Bytes that begin at a cache line, or loads of vectors would straddle two.
-#[derive(Debug, Default)]
-pub(crate) struct Bytes {
-    held: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Bytes {
-    const LINE: usize = 64;
-
-    /// Makes room for `len` bytes with any content.
-    pub(crate) fn resize(&mut self, len: usize) {
-        self.held.resize(self.held.len().max(len + Self::LINE), 0);
-        self.start = self.held.as_ptr().align_offset(Self::LINE) % Self::LINE;
-        self.len = len;
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.held[self.start..][..self.len]
-    }
-}
-
-impl DerefMut for Bytes {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.held[self.start..][..self.len]
-    }
-}
 
 /// How a map lies in memory: height, width, channel.
 #[derive(Debug)]
@@ -81,42 +45,46 @@ impl Layout {
     }
 
     /// First bytes of all pixels of a batch, patch after patch, row after row.
-    pub(crate) fn pixels(&self, patches: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn pixels(&self, patches: usize, pixels: &mut Vec<usize>) {
         let (height, width) = (self.map.height as usize, self.map.width as usize);
-        (0..patches).flat_map(move |patch| {
-            (0..height).flat_map(move |y| (0..width).map(move |x| self.at(patch, y, x)))
-        })
+        pixels.clear();
+        for patch in 0..patches {
+            for y in 0..height {
+                let first = self.at(patch, y, 0);
+                pixels.extend((0..width).map(|x| first + x * self.pixel));
+            }
+        }
     }
 
     /// Room for the maps of a batch, zero on the border.
-    pub(crate) fn prepare(&self, bytes: &mut Bytes, patches: usize) {
+    pub(crate) fn prepare(&self, bytes: &mut Aligned<u8>, patches: usize) {
         if self.border > 0 {
             self.clear(bytes, patches);
         } else {
-            bytes.resize(patches * self.len() + SPARE);
+            bytes.resize(patches * self.len());
         }
     }
 
     /// Maps of zeros for a batch.
-    pub(crate) fn clear(&self, bytes: &mut Bytes, patches: usize) {
-        bytes.resize(patches * self.len() + SPARE);
+    pub(crate) fn clear(&self, bytes: &mut Aligned<u8>, patches: usize) {
+        bytes.resize(patches * self.len());
         bytes.fill(0);
     }
 }
 
-/// Max pooling of the maps of a batch into `next`'s, which are all zeros before.
+/// Max pooling of the maps of a batch into `next`'s, which are all zeros before and whose pixels begin at `pixels`.
 pub(crate) fn max_pool(
     pool: &Pool,
     layout: &Layout,
     input: &[u8],
     next: &Layout,
     output: &mut [u8],
-    patches: usize,
+    pixels: &[usize],
 ) {
     let (kernel, stride) = (pool.kernel as usize, pool.stride as usize);
     let (width, channels) = (next.map.width as usize, next.pixel);
     let area = width * next.map.height as usize;
-    for (position, pixel) in next.pixels(patches).enumerate() {
+    for (position, &pixel) in pixels.iter().enumerate() {
         let (patch, y, x) = (position / area, position % area / width, position % width);
         let most = &mut output[pixel..pixel + channels];
         for dy in 0..kernel {

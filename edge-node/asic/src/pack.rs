@@ -1,11 +1,11 @@
 //! A program repacked for the vector kernels, and its run from layer to layer.
 
+use kernels::{Aligned, Lanes, Simd};
+
 use crate::banks::Banks;
-use crate::layout::{Bytes, Layout, max_pool};
-use crate::reference::quantize;
+use crate::layout::{Layout, max_pool};
 use crate::rows::{ROW, Row, RowConv, reads_rows};
-use crate::simd::{LANES, Simd};
-use crate::sinks::{CodeMaps, CodeRows, Results, Target};
+use crate::sinks::{CodeMaps, CodeRows, Results, Target, WindowCodes};
 use crate::{Layer, Op, PATCH, PATCH_BYTES, Pool, Program};
 
 /// Most bytes of a batch's maps, so that they stay in the core's own cache.
@@ -36,17 +36,18 @@ pub(crate) struct Packed {
 /// Buffers of one thread. They grow to the size that its programs need and stay.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    input: Bytes,
-    output: Bytes,
+    input: Aligned<u8>,
+    output: Aligned<u8>,
     windows: Vec<usize>,
     /// First byte of the output of each window.
     places: Vec<usize>,
+    sums: Vec<Lanes>,
     rows: Vec<Row<i32>>,
 }
 
 impl Packed {
     pub(crate) fn new(program: &Program, simd: Simd) -> Self {
-        let (layers, tiles) = (program.layers(), simd.tiles().is_some());
+        let layers = program.layers();
         let by_rows = |index: usize| match layers.get(index).map(|layer| &layer.op) {
             Some(Op::Conv(conv)) if index > 0 && matches!(layers[index - 1].op, Op::Conv(_)) => {
                 reads_rows(conv, layers[index].input)
@@ -60,12 +61,12 @@ impl Packed {
                 Op::Conv(conv)
                     if reads_rows || by_rows(index + 1) || conv.wiring.shared.is_some() =>
                 {
-                    PackedOp::Rows(RowConv::new(conv, layer, &input, reads_rows, tiles))
+                    PackedOp::Rows(RowConv::new(simd, conv, layer, &input, reads_rows))
                 }
                 Op::Conv(conv) => {
                     let conv = conv.whole(layer.input);
                     PackedOp::Conv {
-                        banks: Banks::new(&conv, Some(&conv.biases), &input, layer.output, tiles),
+                        banks: Banks::new(simd, &conv, Some(&conv.biases), &input, layer.output),
                         shift: conv.spec.shift,
                     }
                 }
@@ -123,10 +124,9 @@ impl Packed {
                         PackedOp::Pool(_) => next.input.clear(&mut scratch.output, patches),
                         PackedOp::Conv { .. } | PackedOp::Rows(_) => {
                             next.input.prepare(&mut scratch.output, patches);
-                            scratch.places.clear();
-                            scratch.places.extend(next.input.pixels(patches));
                         }
                     }
+                    next.input.pixels(patches, &mut scratch.places);
                 }
             }
             layer.run(self.simd, patches, next, scratch, target);
@@ -148,12 +148,16 @@ impl PackedLayer {
         match &self.op {
             PackedOp::Pool(pool) => {
                 let next = &next.expect("a program ends in a convolution").input;
-                let Scratch { input, output, .. } = scratch;
-                max_pool(pool, &self.input, input, next, output, patches);
+                let Scratch {
+                    input,
+                    output,
+                    places,
+                    ..
+                } = scratch;
+                max_pool(pool, &self.input, input, next, output, places);
             }
             PackedOp::Conv { banks, shift } => {
-                scratch.windows.clear();
-                scratch.windows.extend(banks.windows(&self.input, patches));
+                banks.windows(&self.input, patches, &mut scratch.windows);
                 run_banks(banks, *shift, simd, next.is_none(), scratch, target);
             }
             PackedOp::Rows(conv) => {
@@ -178,25 +182,28 @@ fn run_banks(
         output,
         windows,
         places,
+        sums,
         ..
     } = scratch;
     if last {
         let channels = target.len() / windows.len();
-        let mut sink = |window, channel, sums: &[i32]| {
-            for (index, &sum) in (window * channels + channel..).zip(sums) {
-                target.put(index, sum);
+        return banks.run(input, windows, sums, &mut |panel| {
+            for (window, sums) in panel.windows() {
+                let sums = sums.iter().flat_map(|sums| sums.0).take(panel.kernels);
+                for (index, sum) in (window * channels + panel.kernel..).zip(sums) {
+                    target.put(index, sum);
+                }
             }
-        };
-        return banks.run(simd, input, windows, &mut sink);
+        });
     }
-    let mut sink = |window: usize, channel, sums: &[i32]| {
-        let mut codes = [0; LANES];
-        for (code, &acc) in codes.iter_mut().zip(sums) {
-            *code = quantize(acc, shift);
-        }
-        output[places[window] + channel..][..sums.len()].copy_from_slice(&codes[..sums.len()]);
-    };
-    banks.run(simd, input, windows, &mut sink);
+    banks.run(input, windows, sums, &mut |panel| {
+        simd.vectorized(WindowCodes {
+            panel,
+            bytes: output,
+            places,
+            shift,
+        });
+    });
 }
 
 /// The same row by row.
@@ -212,6 +219,7 @@ fn run_rows(
         output,
         windows,
         places,
+        sums,
         rows,
     } = scratch;
     let shift = conv.shift;
@@ -227,7 +235,7 @@ fn run_rows(
                     count: chunk.len(),
                     bytes: [0; ROW],
                 };
-                conv.run(simd, input, chunk, rows, sink);
+                conv.run(simd, input, chunk, sums, rows, sink);
             }
             Some(next) if next.reads_rows => {
                 let (rows_out, _) = output.as_chunks_mut();
@@ -235,7 +243,7 @@ fn run_rows(
                     rows: rows_out,
                     shift,
                 };
-                conv.run(simd, input, chunk, rows, sink);
+                conv.run(simd, input, chunk, sums, rows, sink);
             }
             Some(_) => {
                 let sink = CodeMaps {
@@ -243,8 +251,60 @@ fn run_rows(
                     places: &places[first..first + chunk.len()],
                     shift,
                 };
-                conv.run(simd, input, chunk, rows, sink);
+                conv.run(simd, input, chunk, sums, rows, sink);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Kernel;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::common::{Noise, programs};
+    use crate::{Output, Task, reference};
+
+    /// Two patches at once, packed for plain code, are what the reference makes of each.
+    fn agrees(program: &Program, seed: u64) -> Result<(), TestCaseError> {
+        let simd = Simd::detect(Kernel::Scalar).expect("plain code runs everywhere");
+        let packed = Packed::new(program, simd);
+        let patches = packed.batch().min(2);
+        let pixels = Noise(seed).bytes(patches * PATCH_BYTES);
+        let (pixels, _) = pixels.as_chunks::<PATCH_BYTES>();
+        let count = program.output().count() as usize;
+        let (mut bits, mut logits) = (vec![0; patches * count / 8], vec![0; patches * count]);
+        let mut target = match program.task() {
+            Task::Compress => Target::Bits(&mut bits),
+            Task::Classify => Target::Logits(&mut logits),
+        };
+        let fill = |patch: usize, to: &mut [u8; PATCH_BYTES]| *to = pixels[patch];
+        packed.run(patches, fill, &mut Scratch::default(), &mut target);
+        for (patch, pixels) in pixels.iter().enumerate() {
+            match reference::run(program, pixels) {
+                Output::Bits(expected) => {
+                    prop_assert_eq!(&bits[patch * count / 8..][..count / 8], expected);
+                }
+                Output::Logits(expected) => {
+                    prop_assert_eq!(&logits[patch * count..][..count], expected);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn packed_programs_equal_the_reference_in_plain_code(program in programs(), seed: u64) {
+            agrees(&program, seed)?;
+        }
+    }
+
+    #[test]
+    fn the_shipped_programs_run_packed() {
+        for bytes in [patchwire_models::COMPRESS, patchwire_models::CLASSIFY] {
+            agrees(&Program::from_bytes(bytes).unwrap(), 7).unwrap();
         }
     }
 }

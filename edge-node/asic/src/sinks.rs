@@ -1,6 +1,10 @@
 //! Where the sums of a layer go: codes for the next one, or results.
 
-use crate::rows::{Row, Sink, codes};
+use kernels::{Words, Work};
+
+use crate::banks::Panel;
+use crate::reference::quantize;
+use crate::rows::{Row, Sink, Sum, codes};
 
 /// Where the results of a batch go, patch after patch.
 pub(crate) enum Target<'a> {
@@ -28,6 +32,34 @@ impl Target<'_> {
     }
 }
 
+/// Codes of windows to the pixels of maps.
+pub(crate) struct WindowCodes<'a, 'b> {
+    pub(crate) panel: Panel<'a>,
+    pub(crate) bytes: &'b mut [u8],
+    pub(crate) places: &'b [usize],
+    pub(crate) shift: u32,
+}
+
+impl Work for WindowCodes<'_, '_> {
+    #[inline(always)]
+    fn run<W: Words>(self) {
+        for (window, sums) in self.panel.windows() {
+            let pixel = &mut self.bytes[self.places[window] + self.panel.kernel..];
+            let pixel = &mut pixel[..self.panel.kernels];
+            let (whole, rest) = pixel.as_chunks_mut();
+            let (sums, last) = sums.split_at(whole.len());
+            for (codes, sums) in whole.iter_mut().zip(sums) {
+                *codes = sums.0.map(|sum| quantize(sum, self.shift));
+            }
+            if let Some(sums) = last.first() {
+                for (code, &sum) in rest.iter_mut().zip(&sums.0) {
+                    *code = quantize(sum, self.shift);
+                }
+            }
+        }
+    }
+}
+
 /// Codes to rows.
 pub(crate) struct CodeRows<'a> {
     pub(crate) rows: &'a mut [Row<u8>],
@@ -36,7 +68,7 @@ pub(crate) struct CodeRows<'a> {
 
 impl Sink for CodeRows<'_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         self.rows[channel] = codes(sums, self.shift);
     }
 }
@@ -50,7 +82,7 @@ pub(crate) struct CodeMaps<'a> {
 
 impl Sink for CodeMaps<'_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         for (&place, code) in self.places.iter().zip(codes(sums, self.shift)) {
             self.bytes[place + channel] = code;
         }
@@ -70,11 +102,11 @@ pub(crate) struct Results<'a, 'b> {
 
 impl Sink for Results<'_, '_> {
     #[inline(always)]
-    fn row(&mut self, channel: usize, sums: &Row<i32>) {
+    fn row<T: Sum>(&mut self, channel: usize, sums: &Row<T>) {
         match &mut *self.target {
             Target::Bits(bits) if self.channels.is_multiple_of(8) => {
                 for (byte, &sum) in self.bytes.iter_mut().zip(sums) {
-                    *byte = *byte >> 1 | u8::from(sum >= 0) << 7;
+                    *byte = *byte >> 1 | u8::from(sum.into() >= 0) << 7;
                 }
                 if channel % 8 == 7 {
                     let step = self.channels / 8;
@@ -88,7 +120,7 @@ impl Sink for Results<'_, '_> {
             target => {
                 let windows = self.first..self.first + self.count;
                 for (window, &sum) in windows.zip(sums) {
-                    target.put(window * self.channels + channel, sum);
+                    target.put(window * self.channels + channel, sum.into());
                 }
             }
         }

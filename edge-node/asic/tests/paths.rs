@@ -77,6 +77,7 @@ macro_rules! equals_the_reference {
 equals_the_reference! {
     scalar_equals_the_reference: Kernel::Scalar;
     avx2_equals_the_reference: Kernel::Avx2;
+    avxvnni_equals_the_reference: Kernel::AvxVnni;
     avx512vnni_equals_the_reference: Kernel::Avx512Vnni;
     amxint8_equals_the_reference: Kernel::AmxInt8;
     neon_equals_the_reference: Kernel::Neon;
@@ -96,7 +97,7 @@ fn the_fastest_path_is_taken_unless_asked() {
     let emulator = Emulator::new(Arc::new(builder.finish().unwrap()));
     let available: Vec<_> = Kernel::available().into_iter().map(Kernel::name).collect();
     println!("path: {}", emulator.path());
-    let asked = std::env::var("NQE_PATH")
+    let asked = std::env::var(kernels::VARIABLE)
         .ok()
         .filter(|asked| available.contains(&asked.as_str()));
     assert_eq!(
@@ -106,7 +107,7 @@ fn the_fastest_path_is_taken_unless_asked() {
 }
 
 /// Thresholds on sums over the whole patch, then sparse layers, as compression programs have them.
-fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Program {
+fn threshold_program(units: u32, kernels: u32, kept: usize, bias_bits: u32, seed: u64) -> Program {
     let noise = &mut Noise(seed);
     let mut builder = ProgramBuilder::new(Task::Compress, "thresholds", Vec::new()).unwrap();
     let units_of = |out_channels, shift| ConvSpec {
@@ -128,7 +129,7 @@ fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Progra
     let point = |spec| ConvSpec {
         kernel_height: 1,
         kernel_width: 1,
-        bias_bits: 4,
+        bias_bits,
         ..spec
     };
     sparse_conv(&mut builder, point(units_of(90, 1)), pruned, noise).unwrap();
@@ -139,10 +140,11 @@ fn threshold_program(units: u32, kernels: u32, kept: usize, seed: u64) -> Progra
 proptest! {
     #[test]
     fn thresholds_and_sparse_layers_equal_the_reference(
-        units in 1u32..80, kernels in 1u32..=100, kept in 0usize..12, seed: u64,
+        units in 1u32..80, kernels in 1u32..=100, kept in 0usize..12,
+        bias_bits in prop::sample::select(vec![4, 15, 16, 24]), seed: u64,
     ) {
         for kernel in Kernel::available() {
-            agrees(threshold_program(units, kernels, kept, seed), kernel, seed)?;
+            agrees(threshold_program(units, kernels, kept, bias_bits, seed), kernel, seed)?;
         }
     }
 }

@@ -72,11 +72,11 @@ pub(super) unsafe fn multiply(kernel: Kernel, call: &Call<'_>, sums: *mut Lanes)
             (Kernel::AvxVnni, true, _) => groups!(call, sums, FEW, avxvnni, true),
             (_, false, 1) => groups!(call, sums, MANY, avx512, false, 1),
             (_, false, 2) => groups!(call, sums, MANY, avx512, false, 2),
-            (_, false, 3) => groups!(call, sums, FEW, avx512, false, 3),
+            (_, false, 3) => groups!(call, sums, MANY, avx512, false, 3),
             (_, false, _) => groups!(call, sums, FEW, avx512, false, 4),
             (_, true, 1) => groups!(call, sums, MANY, avx512, true, 1),
             (_, true, 2) => groups!(call, sums, MANY, avx512, true, 2),
-            (_, true, 3) => groups!(call, sums, FEW, avx512, true, 3),
+            (_, true, 3) => groups!(call, sums, MANY, avx512, true, 3),
             (_, true, _) => groups!(call, sums, FEW, avx512, true, 4),
         }
     }

@@ -4,9 +4,10 @@ use serde::Deserialize;
 
 use super::stage::{Description, Drawing, Drawn, Lower, Place, Stage, StageMaps, bytes};
 use crate::checks::Checks;
+use crate::ends::Ends;
 use crate::error::ModelError;
 use crate::graph::{Graph, Kernels};
-use crate::layer::{Ends, Layer};
+use crate::layer::Layer;
 use crate::maps::Forms;
 use crate::shape::Shape;
 use crate::tensors::LayerSize;

@@ -5,9 +5,10 @@ use serde::Deserialize;
 
 use super::stage::{Description, Drawing, Drawn, Lower, Lowering, Stage, StageMaps, bytes, wide};
 use crate::checks::Checks;
+use crate::ends::Ends;
 use crate::error::ModelError;
 use crate::graph::{Graph, Kernels};
-use crate::layer::{Ends, Layer};
+use crate::layer::Layer;
 use crate::maps::Forms;
 use crate::shape::Shape;
 use crate::tensors::LayerSize;
