@@ -22,7 +22,7 @@ def test_everything_in_it_is_locked_licensed_and_told_once(bills, binary):
     refs = [c["bom-ref"] for c in bill["components"]]
     assert len(refs) > 50 and len(refs) == len(set(refs)) and set(refs) <= locked
     assert all(c["licenses"][0]["expression"] for c in bill["components"])
-    ours = {"amx", "daemon", "kernels", "media", "nqe", "patchwire-models", "patchwire-proto", "purenet", "quality", "uplink"}
+    ours = {"daemon", "kernels", "media", "nqe", "patchwire-models", "patchwire-proto", "purenet", "quality", "uplink"}
     ours |= {"edge-node", "cloud-decoder"}
     assert all("hashes" in c or c["name"] in ours for c in bill["components"])
 

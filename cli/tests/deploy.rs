@@ -223,7 +223,7 @@ fn the_context_of_the_images_has_every_file_that_is_compiled() {
     for part in [
         "models/decoder.safetensors",
         "proto/proto",
-        "amx/src/lib.rs",
+        "kernels/src/lib.rs",
     ] {
         assert!(ours.contains(&root.join(part).as_path()), "{part}");
     }

@@ -4,7 +4,7 @@
 //! the rows of codes that they keep. Lanes of a row are windows, so that nothing is lost where kernels are few or
 //! sparse.
 
-use kernels::{Aligned, LANES, Lanes, Simd, Work};
+use kernels::{Aligned, LANES, Lanes, Simd, Words, Work};
 
 use crate::banks::{Banks, MAX_CODE, Panel};
 use crate::layout::Layout;
@@ -185,7 +185,7 @@ struct Weigh<'a, S> {
 
 impl<S: Sink> Work for Weigh<'_, S> {
     #[inline(always)]
-    fn run(mut self) {
+    fn run<W: Words>(mut self) {
         let channels = self.conv.kernel_of.iter().zip(&self.conv.biases);
         for (channel, (&kernel, &bias)) in channels.enumerate() {
             // `fits_words` has checked that 16 bits suffice.
@@ -213,7 +213,7 @@ struct Spread<'a, S> {
 
 impl<S: Sink> Work for Spread<'_, S> {
     #[inline(always)]
-    fn run(mut self) {
+    fn run<W: Words>(mut self) {
         let channels = self.conv.kernel_of.iter().zip(&self.conv.biases);
         for (channel, (&kernel, &bias)) in channels.enumerate() {
             let mut sums = [bias; ROW];

@@ -1,6 +1,6 @@
 //! Where the sums of a layer go: codes for the next one, or results.
 
-use kernels::Work;
+use kernels::{Words, Work};
 
 use crate::banks::Panel;
 use crate::reference::quantize;
@@ -42,7 +42,7 @@ pub(crate) struct WindowCodes<'a, 'b> {
 
 impl Work for WindowCodes<'_, '_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self) {
         for (window, sums) in self.panel.windows() {
             let pixel = &mut self.bytes[self.places[window] + self.panel.kernel..];
             let pixel = &mut pixel[..self.panel.kernels];
