@@ -24,8 +24,8 @@ from ..integers.model import File
 from ..integers.quantize import quantize
 from .train_compress import cut, encode, take_program
 
-CROPS, SIDE = 24, 320
-"""Of the photographs, and their pixels along a side. Half of them are whole, a quarter has one prefix, the rest many."""
+CROPS, SIDE = 40, 256
+"""Of the photographs, and their pixels along a side."""
 SEED = 7
 
 
@@ -36,12 +36,12 @@ def examples(chip: Chip, full: Full, photos: Path) -> Tensor:
 
 
 def shortened(latents: Tensor, stage: dict) -> Tensor:
-    """Latents of which a half is whole, a quarter has the same prefix in all patches, the rest one drawn for each."""
+    """Latents of which a quarter is whole, a quarter has the same prefix in all patches, a half one drawn for each."""
     whole, lengths = stage["bits"], torch.tensor([*stage.get("prefixes", []), stage["bits"]])
     drawn = torch.randint(len(lengths), (len(latents), *latents.shape[2:]), generator=torch.Generator().manual_seed(SEED))
     prefixes = lengths[drawn]
-    prefixes[::2] = whole
-    for i in range(1, len(latents), 4):
+    prefixes[::4] = whole
+    for i in range(2, len(latents), 4):
         prefixes[i] = lengths[i // 4 % len(lengths)]
     return cut(latents, prefixes)
 
