@@ -28,35 +28,91 @@ pub const BITS: u32 = 16;
 /// Longer than anything here takes, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A decoder of 16 bits a patch with made-up weights: one linear layer, one 1x1 convolution.
+/// A decoder of 16 bits a patch with made-up weights: 8 hidden units, one linear layer, one 1x1 convolution.
 pub fn write_decoder(path: &Path, program: [u8; 32]) {
     let mut seed = 1u32;
-    let mut weights = |count: usize, scale: f32| -> Vec<u8> {
+    let mut noise = |count: usize, reach: i32| -> Vec<i32> {
         let next = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+            (seed >> 8) as i32 % (2 * reach + 1) - reach
         };
-        std::iter::repeat_with(next)
-            .take(count)
-            .flat_map(|w| (w * scale).to_le_bytes())
+        std::iter::repeat_with(next).take(count).collect()
+    };
+    let bytes = |values: &[i32]| values.iter().map(|&value| value as u8).collect();
+    let words = |values: &[i32]| {
+        values
+            .iter()
+            .flat_map(|&v| (v as i16).to_le_bytes())
             .collect()
     };
-    let tensors = [
-        ("synthesis.weight", vec![64, 16], weights(64 * 16, 1.0)),
-        ("synthesis.bias", vec![64], weights(64, 1.0)),
-        ("tail.weight", vec![192, 4, 1, 1], weights(192 * 4, 0.5)),
-        ("tail.bias", vec![192], weights(192, 1.0)),
+    let wide = |values: &[i32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    const LARGEST: i32 = i16::MAX as i32;
+    // Sums of the last layer are 16 times the 16ths of a gray level; mid-gray is 128.
+    let gray = 128 * 16 * 16;
+    let tensors: [(&str, Dtype, Vec<usize>, Vec<u8>); 11] = [
+        (
+            "synthesis.hidden.weight",
+            Dtype::I16,
+            vec![8, 16],
+            words(&noise(8 * 16, 1000)),
+        ),
+        (
+            "synthesis.hidden.bias",
+            Dtype::I16,
+            vec![8],
+            words(&noise(8, 500)),
+        ),
+        (
+            "synthesis.hidden.multiplier",
+            Dtype::I16,
+            vec![8],
+            words(&[LARGEST; 8]),
+        ),
+        (
+            "synthesis.weight",
+            Dtype::I16,
+            vec![64, 8],
+            words(&noise(64 * 8, 100)),
+        ),
+        (
+            "synthesis.bias",
+            Dtype::I32,
+            vec![64],
+            wide(&noise(64, 100_000)),
+        ),
+        (
+            "synthesis.multiplier",
+            Dtype::I16,
+            vec![64],
+            words(&[LARGEST; 64]),
+        ),
+        ("synthesis.shift", Dtype::I32, vec![1], wide(&[10])),
+        (
+            "tail.weight",
+            Dtype::I8,
+            vec![192, 4, 1, 1],
+            bytes(&noise(192 * 4, 63)),
+        ),
+        ("tail.bias", Dtype::I32, vec![192], wide(&[gray; 192])),
+        (
+            "tail.multiplier",
+            Dtype::I16,
+            vec![192],
+            words(&[LARGEST; 192]),
+        ),
+        ("tail.reading", Dtype::I32, vec![3], wide(&[1000, 128, 4])),
     ];
-    let views = tensors.iter().map(|(name, shape, data)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), data).expect("shape fits");
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        let view = TensorView::new(*dtype, shape.clone(), data).expect("shape fits");
         (*name, view)
     });
     let stages = r#"{"stages": [
-        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "prefixes": [8], "grid": 4, "channels": 4},
+        {"kind": "patch_linear", "name": "synthesis", "bits": 16, "prefixes": [8], "hidden": 8, "grid": 4,
+         "channels": 4},
         {"kind": "conv", "name": "tail", "in": 4, "out": 192, "kernel": 1, "relu": false},
         {"kind": "pixel_shuffle", "factor": 8}]}"#;
     let metadata = HashMap::from([
-        ("format".to_owned(), "patchwire-decoder-1".to_owned()),
+        ("format".to_owned(), "patchwire-decoder-2".to_owned()),
         ("program".to_owned(), hex::encode(program)),
         ("stages".to_owned(), stages.to_owned()),
     ]);
