@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::simd::Simd;
-
 /// The environment variable that chooses the kernel of every emulator and decoder by its [name](Kernel::name). A name
 /// that this machine cannot run is ignored.
 pub const VARIABLE: &str = "PATCHWIRE_KERNEL";
@@ -28,7 +26,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Scalar,
         Self::Avx2,
         Self::AvxVnni,
@@ -37,12 +35,6 @@ impl Kernel {
         Self::Neon,
         Self::NeonDot,
     ];
-
-    /// The kernels that this machine can run, slowest first; never empty.
-    pub fn available() -> Vec<Self> {
-        let present = |kernel: &Self| Simd::detect(*kernel).is_some();
-        Self::ALL.into_iter().filter(present).collect()
-    }
 
     /// `scalar`, `avx2`, `avxvnni`, `avx512vnni`, `amxint8`, `neon` or `neondot`.
     pub fn name(self) -> &'static str {
@@ -55,14 +47,6 @@ impl Kernel {
             Self::Neon => "neon",
             Self::NeonDot => "neondot",
         }
-    }
-
-    /// The kernel that the environment names, else the fastest.
-    pub fn chosen() -> Self {
-        let asked = std::env::var(VARIABLE).ok();
-        let available = Self::available();
-        let named = (available.iter()).find(|kernel| Some(kernel.name()) == asked.as_deref());
-        named.or(available.last()).copied().unwrap_or(Self::Scalar)
     }
 }
 

@@ -10,6 +10,8 @@
 //! the same instructions by [`Simd::vectorized`].
 #![deny(unsafe_code)]
 
+mod call;
+mod element;
 mod kernel;
 mod lines;
 mod matrix;
@@ -18,8 +20,9 @@ mod simd;
 mod tiles;
 mod words;
 
+pub use element::Element;
 pub use kernel::{Kernel, VARIABLE};
-pub use matrix::{Element, Matrix, Reads};
+pub use matrix::{Matrix, Reads};
 pub use operands::{Aligned, LANES, Lanes, Plain};
-pub use simd::{Simd, Work};
-pub use words::Words;
+pub use simd::Simd;
+pub use words::{Words, Work};

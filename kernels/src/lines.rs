@@ -1,10 +1,11 @@
 //! Weights in lines: four bytes for each of 16 outputs, which meet four bytes of a window, a tap, that are copied to all
 //! lanes of a register.
 
+use crate::call::Call;
+use crate::element::Element;
 use crate::kernel::Kernel;
-use crate::matrix::Element;
 use crate::operands::{LANES, Lanes, Line};
-use crate::simd::{Call, Simd};
+use crate::simd::Simd;
 
 /// Bytes of a tap.
 pub(crate) const TAP: usize = 4;

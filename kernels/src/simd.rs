@@ -10,36 +10,29 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_words;
 
-use crate::kernel::Kernel;
-use crate::operands::{Lanes, Line};
-use crate::words::{Plain, Words};
+use crate::call::Call;
+use crate::kernel::{Kernel, VARIABLE};
+use crate::operands::Lanes;
+use crate::words::{Plain, Work};
 
 /// Proof that this machine has a kernel's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simd(Kernel);
 
-/// Code that is compiled for a kernel's instructions.
-pub trait Work {
-    /// Does it, in these vectors where it has 16-bit numbers; to be marked `#[inline(always)]`, as all that it calls.
-    fn run<W: Words>(self);
-}
+impl Kernel {
+    /// The kernels that this machine can run, slowest first; never empty.
+    pub fn available() -> Vec<Self> {
+        let present = |kernel: &Self| Simd::detect(*kernel).is_some();
+        Self::ALL.into_iter().filter(present).collect()
+    }
 
-/// The products of a panel's lines with some windows.
-pub(crate) struct Call<'a> {
-    /// Whether activations and weights are i16.
-    pub(crate) words: bool,
-    pub(crate) input: *const u8,
-    /// Bytes of an activation.
-    pub(crate) value: usize,
-    /// Each window's first activation.
-    pub(crate) windows: &'a [usize],
-    /// Bytes from a window to each tap.
-    pub(crate) offsets: &'a [u32],
-    /// By tap and block.
-    pub(crate) lines: &'a [Line],
-    pub(crate) starts: &'a [Lanes],
-    /// Taps that AVX2 adds in 16 bits.
-    pub(crate) runs: &'a [u32],
+    /// The kernel that the environment names, else the fastest.
+    pub fn chosen() -> Self {
+        let asked = std::env::var(VARIABLE).ok();
+        let available = Self::available();
+        let named = (available.iter()).find(|kernel| Some(kernel.name()) == asked.as_deref());
+        named.or(available.last()).copied().unwrap_or(Self::Scalar)
+    }
 }
 
 impl Simd {

@@ -7,22 +7,17 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod machine;
+mod shape;
 
 use std::cell::RefCell;
 
-use crate::matrix::Element;
+use crate::element::Element;
 use crate::operands::{Aligned, LANES, Lanes};
+pub(crate) use shape::BLOCKS;
+use shape::{DEPTH, MOST_RUNS, Pair, ROWS, Row, Weights};
 
-/// Rows of a tile: windows.
-const ROWS: usize = 16;
-/// Bytes of a tile's row.
-pub(crate) const DEPTH: usize = 64;
-/// Tiles of outputs that are computed together.
-pub(crate) const BLOCKS: usize = 2;
 /// Outputs of a panel.
 pub(crate) const OUTPUTS: usize = BLOCKS * LANES;
-/// Most runs of a window.
-const MOST_RUNS: usize = 32;
 /// Windows copied together at a time.
 const GATHERED: usize = 2 * ROWS;
 /// Bytes between windows copied together besides their own, so that windows do not share cache sets.
@@ -35,28 +30,13 @@ pub(crate) fn pay(runs: usize, run: usize) -> bool {
     run > 0 && (1..=MOST_RUNS).contains(&runs) && run.div_ceil(4) >= GAIN * run.div_ceil(DEPTH)
 }
 
-/// A row of a tile of weights: four bytes of depth of 16 outputs.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Row([i8; DEPTH]);
-
 /// A panel of [`OUTPUTS`].
 #[derive(Debug)]
 pub(crate) struct Tiles {
     runs: usize,
-    /// Bytes of a run, and tiles along it.
+    /// Bytes of a run.
     run: usize,
-    steps: usize,
-    /// By run and step, a tile for each block.
-    rows: Vec<Row>,
-    starts: [Lanes; BLOCKS],
-}
-
-/// Two tiles of windows: the bytes from where runs begin, and the first window of each, whose sums it gives.
-#[derive(Clone, Copy)]
-struct Pair {
-    at: [usize; 2],
-    first: [usize; 2],
+    weights: Weights,
 }
 
 thread_local! {
@@ -100,15 +80,17 @@ impl Tiles {
         Self {
             runs,
             run,
-            steps,
-            rows,
-            starts: all,
+            weights: Weights {
+                steps,
+                rows,
+                starts: all,
+            },
         }
     }
 
     /// Bytes that are read of a run.
     pub(crate) fn run_bytes(&self) -> usize {
-        self.steps * DEPTH
+        self.weights.steps * DEPTH
     }
 
     /// As [`Matrix::multiply`](crate::Matrix::multiply).
@@ -162,7 +144,14 @@ impl Tiles {
             let at = first.map(|first| first * stride);
             Pair { at, first }
         });
-        multiply(self, &places[..self.runs], stride, rows, pairs, sums);
+        multiply(
+            &self.weights,
+            &places[..self.runs],
+            stride,
+            rows,
+            pairs,
+            sums,
+        );
     }
 
     /// Windows anywhere, which are copied together.
@@ -203,7 +192,7 @@ use machine::multiply;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 fn multiply(
-    _: &Tiles,
+    _: &Weights,
     _: &[*const u8],
     _: usize,
     _: usize,

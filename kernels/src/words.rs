@@ -32,6 +32,12 @@ pub trait Words: Copy {
     fn store_bytes(self, zero: u8, to: &mut [u8; LANES]);
 }
 
+/// Code that is compiled for a kernel's instructions.
+pub trait Work {
+    /// Does it, in these vectors where it has 16-bit numbers; to be marked `#[inline(always)]`, as all that it calls.
+    fn run<W: Words>(self);
+}
+
 /// Plain code, the reference of all others.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain([i16; LANES]);

@@ -80,6 +80,12 @@ pub enum ModelError {
         /// Position, kind and name of the stage.
         stage: String,
     },
+    /// A map that is a frame, too, is read by another stage than a convolution.
+    #[error("{stage}: in a network with a `base`, the second stage must be a conv")]
+    AfterBase {
+        /// Position, kind and name of the stage.
+        stage: String,
+    },
     /// The last stage does not produce a frame.
     #[error(
         "network ends with {channels} channels at {side} x {side} positions a patch, \

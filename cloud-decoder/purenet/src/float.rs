@@ -32,27 +32,7 @@ pub(crate) fn tensors(
         .stages
         .iter()
         .rposition(|stage| matches!(stage, StageLayout::Conv(_)));
-    let first = layout.first();
-    let outputs = first.grid * first.grid * first.channels;
-    let sizes = (outputs, first.hidden, first.bits);
-    let synthesis = tensors.synthesis(&layout.stages[0].label(0), &first.name, sizes)?;
-    let hidden = synthesis.hidden_bias.iter().map(|&bias| i32::from(bias));
-    found.add(
-        &format!("{}.hidden", first.name),
-        synthesis.hidden_weights.iter().map(|&weight| weight.into()),
-        &[first.bits],
-        hidden.collect(),
-        (&synthesis.hidden_multipliers, 0),
-        (1.0, 1.0),
-    );
-    found.add(
-        &first.name,
-        synthesis.weights.iter().map(|&weight| weight.into()),
-        &[first.hidden],
-        synthesis.bias,
-        (&synthesis.multipliers, synthesis.shift),
-        (1.0, base),
-    );
+    synthesis(layout, base, &mut tensors, &mut found)?;
     for (index, stage) in layout.stages.iter().enumerate().skip(1) {
         let label = stage.label(index);
         let side = shapes[index].side;
@@ -107,6 +87,37 @@ pub(crate) fn tensors(
         }
     }
     Ok(found.0)
+}
+
+/// Adds the first stage, whose output is divided by `base`.
+fn synthesis(
+    layout: &Layout,
+    base: f64,
+    tensors: &mut Tensors<'_>,
+    found: &mut Found,
+) -> Result<(), ModelError> {
+    let first = layout.first();
+    let outputs = first.grid * first.grid * first.channels;
+    let sizes = (outputs, first.hidden, first.bits);
+    let stage = tensors.synthesis(&layout.stages[0].label(0), &first.name, sizes)?;
+    let hidden = stage.hidden_bias.iter().map(|&bias| i32::from(bias));
+    found.add(
+        &format!("{}.hidden", first.name),
+        stage.hidden_weights.iter().map(|&weight| weight.into()),
+        &[first.bits],
+        hidden.collect(),
+        (&stage.hidden_multipliers, 0),
+        (1.0, 1.0),
+    );
+    found.add(
+        &first.name,
+        stage.weights.iter().map(|&weight| weight.into()),
+        &[first.hidden],
+        stage.bias,
+        (&stage.multipliers, stage.shift),
+        (1.0, base),
+    );
+    Ok(())
 }
 
 /// The tensors so far.

@@ -67,6 +67,10 @@ impl Layout {
         }
         if let Some(base) = &self.base {
             base.check(shapes[0])?;
+            if !matches!(self.stages[1], StageLayout::Conv(_)) {
+                let stage = self.stages[1].label(1);
+                return Err(ModelError::AfterBase { stage });
+            }
         }
         Ok(shapes)
     }

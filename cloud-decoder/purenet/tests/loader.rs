@@ -275,6 +275,11 @@ fn stages_are_checked() {
     stages(|stages| stages.truncate(7))
         .refused("stage 6 (residual `body4.0`): the last stage must be a conv, or a pixel_shuffle");
     stages(|stages| stages.swap(2, 4)).refused("stage 2 (pixel_shuffle): factor is 2");
+    stages(|stages| {
+        let block = json!({"kind": "residual", "name": "first", "channels": 48, "kernel": 3});
+        stages.insert(1, block);
+    })
+    .refused("stage 1 (residual `first`): in a network with a `base`, the second stage must be a");
     stages(|stages| stages.push(json!({"kind": "pixel_shuffle", "factor": 2})))
         .refused("factor is 2, allowed is a power of two from 2 to 1");
 }

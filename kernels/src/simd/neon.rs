@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::Call;
+use crate::call::Call;
 use crate::kernel::Kernel;
 use crate::operands::{LANES, Lanes};
 

@@ -1,7 +1,7 @@
 //! The products in plain code, the reference of all others.
 #![allow(unsafe_code)]
 
-use super::Call;
+use crate::call::Call;
 use crate::operands::{LANES, Lanes};
 
 /// As [`Simd::lines`](super::Simd::lines).

@@ -7,9 +7,10 @@
 use std::arch::x86_64::*;
 
 use super::x86_words::Register;
-use super::{Call, Work};
+use crate::call::Call;
 use crate::kernel::Kernel;
 use crate::operands::{LANES, Lanes, Line};
+use crate::words::Work;
 
 /// Windows that are computed together, so that their sums fill the registers.
 const FEW: usize = 6;

@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::LazyLock;
 
-use super::{BLOCKS, DEPTH, MOST_RUNS, Pair, ROWS, Row, Tiles};
+use super::shape::{BLOCKS, DEPTH, MOST_RUNS, Pair, ROWS, Row, Weights};
 use crate::operands::Lanes;
 
 /// `arch_prctl` and its argument: the state component of tile data.
@@ -124,7 +124,7 @@ fn permitted() -> bool {
 
 /// The sums of tiles of windows that begin `stride` bytes apart in each run.
 pub(super) fn multiply(
-    tiles: &Tiles,
+    weights: &Weights,
     runs: &[*const u8],
     stride: usize,
     rows: usize,
@@ -138,12 +138,12 @@ pub(super) fn multiply(
     let mut call = Call {
         config: Config::new(rows),
         runs_end: std::ptr::null(),
-        steps: tiles.steps,
-        weights: tiles.rows.as_ptr(),
+        steps: weights.steps,
+        weights: weights.rows.as_ptr(),
         pairs_end: std::ptr::null(),
         runs: [std::ptr::null(); MOST_RUNS],
         pairs: [nowhere; PAIRS],
-        starts: tiles.starts.as_ptr(),
+        starts: weights.starts.as_ptr(),
     };
     call.runs[..runs.len()].copy_from_slice(runs);
     call.runs_end = call.runs[runs.len()..].as_ptr();
