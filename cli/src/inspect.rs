@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use anyhow::{Context, Result};
 use nqe::{BUDGET_BITS, Conv, Layer, LayerMemory, Map, Op, OutputKind, Program, ProgramId};
-use purenet::{Decoder, Layout, Model};
+use purenet::{Decoder, Layout, Model, StageLayout};
 
 use crate::args::InspectArgs;
 use crate::edge::{Chip, Edge, MemoryBits, ProgramSummary};
@@ -264,6 +264,13 @@ fn describe_decoder(decoder: &Decoder, network: &Layout) -> Result<String, fmt::
     writeln!(text, "id         {}", ProgramId::from(decoder.id()))?;
     writeln!(text, "program    {}", ProgramId::from(decoder.program()))?;
     writeln!(text, "parameters {}", grouped(decoder.parameters()))?;
+    let (patches, frames) = weights(network);
+    writeln!(
+        text,
+        "weights    {} of 16 bits for patches, {} of 7 bits for the frame",
+        grouped(patches),
+        grouped(frames)
+    )?;
     let hidden = grouped(first.hidden as u64);
     writeln!(text, "hidden     {hidden} units a patch")?;
     writeln!(
@@ -272,6 +279,20 @@ fn describe_decoder(decoder: &Decoder, network: &Layout) -> Result<String, fmt::
         grouped(decoder.macs_per_pixel().round() as u64)
     )?;
     Ok(text)
+}
+
+/// Numbers of weights: those of the first stage, in 16 bits, and those of convolutions, in 7.
+fn weights(network: &Layout) -> (u64, u64) {
+    let first = network.first();
+    let maps = first.grid * first.grid * first.channels;
+    let patches = first.hidden * (first.bits + maps);
+    let frames = network.stages.iter().map(|stage| match stage {
+        StageLayout::Conv(conv) => conv.input * conv.output * conv.kernel * conv.kernel,
+        StageLayout::Residual(block) => 2 * (block.channels * block.kernel).pow(2),
+        StageLayout::Join(join) => join.input * join.channels * join.kernel * join.kernel,
+        StageLayout::PatchLinear(_) | StageLayout::PixelShuffle(_) => 0,
+    });
+    (patches as u64, frames.sum::<usize>() as u64)
 }
 
 #[cfg(test)]

@@ -30,6 +30,19 @@ fn the_shipped_models_are_shown() {
         let units = rest.lines().find(|line| line.starts_with("hidden"));
         let units = units.expect("hidden units").replace(',', "");
         assert!(units.contains(&format!(" {hidden} units")), "{shown}");
+        let weights = rest.lines().find(|line| line.starts_with("weights"));
+        let weights = weights.expect("weights").replace(',', "");
+        let counts: Vec<u64> = weights
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        // The two counts, each with its bits; parameters are weights and biases.
+        let [patches, 16, frames, 7] = counts[..] else {
+            panic!("{weights}");
+        };
+        let parameters = decoder.parameters();
+        let shares = (patches + frames) as f64 / parameters as f64;
+        assert!((0.98..1.0).contains(&shares), "{weights} of {parameters}");
     }
     assert!(
         shown.contains("256 bits a 32x32 patch, or the first 64, 128, 192"),
