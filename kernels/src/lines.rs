@@ -4,11 +4,9 @@
 use crate::call::Call;
 use crate::element::Element;
 use crate::kernel::Kernel;
-use crate::operands::{LANES, Lanes, Line};
+use crate::operands::{LANES, Lanes, Line, TAP};
 use crate::simd::Simd;
 
-/// Bytes of a tap.
-pub(crate) const TAP: usize = 4;
 /// Most blocks of 16 outputs of a panel.
 pub(crate) const MOST_BLOCKS: usize = 4;
 

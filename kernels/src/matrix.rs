@@ -2,8 +2,8 @@
 
 use crate::element::Element;
 use crate::kernel::Kernel;
-use crate::lines::{self, Lines, TAP};
-use crate::operands::Lanes;
+use crate::lines::{self, Lines};
+use crate::operands::{Lanes, TAP};
 use crate::simd::Simd;
 use crate::tiles::{self, Tiles};
 

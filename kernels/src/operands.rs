@@ -5,10 +5,13 @@ use std::ops::{Deref, DerefMut};
 /// Outputs that are computed together.
 pub const LANES: usize = 16;
 
+/// Bytes of a window that are multiplied together.
+pub(crate) const TAP: usize = 4;
+
 /// Bytes of a weight for each of 16 outputs, by four bytes of a window: one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [i8; 4 * LANES]);
+pub(crate) struct Line(pub(crate) [i8; TAP * LANES]);
 
 /// The sums of 16 outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::call::Call;
-use crate::operands::{LANES, Lanes};
+use crate::operands::{Lanes, Line, TAP};
 
 /// As [`Simd::lines`](super::Simd::lines).
 ///
@@ -18,24 +18,38 @@ pub(super) unsafe fn multiply(call: &Call<'_>, sums: &mut [Lanes]) {
                 .input
                 .wrapping_add(window * call.value + offset as usize);
             // SAFETY: the caller's promise.
-            let tap = unsafe { from.cast::<[u8; 4]>().read() };
+            let tap = unsafe { from.cast::<[u8; TAP]>().read() };
             for (sums, line) in sums.iter_mut().zip(lines) {
-                for lane in 0..LANES {
-                    let weights = &line.0[4 * lane..][..4];
-                    sums.0[lane] = sums.0[lane].wrapping_add(product(call.words, tap, weights));
+                if call.words {
+                    add_words(sums, tap, line);
+                } else {
+                    add_bytes(sums, tap, line);
                 }
             }
         }
     }
 }
 
-fn product(words: bool, tap: [u8; 4], weights: &[i8]) -> i32 {
-    if words {
-        let word = |bytes: &[u8]| i32::from(i16::from_le_bytes([bytes[0], bytes[1]]));
-        let bytes: [u8; 4] = std::array::from_fn(|byte| weights[byte] as u8);
-        let products = tap.chunks(2).zip(bytes.chunks(2));
-        return products.fold(0, |sum, (a, b)| sum.wrapping_add(word(a) * word(b)));
+/// Adds four products of u8 and i8 to each sum.
+fn add_bytes(sums: &mut Lanes, tap: [u8; TAP], line: &Line) {
+    let tap = tap.map(i32::from);
+    let (lanes, _) = line.0.as_chunks::<TAP>();
+    for (sum, weights) in sums.0.iter_mut().zip(lanes) {
+        let weights = weights.map(i32::from);
+        let products = tap[0] * weights[0] + tap[1] * weights[1];
+        *sum = sum.wrapping_add(products + tap[2] * weights[2] + tap[3] * weights[3]);
     }
-    let products = tap.iter().zip(weights);
-    products.map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+}
+
+/// Adds two products of i16 to each sum.
+fn add_words(sums: &mut Lanes, tap: [u8; TAP], line: &Line) {
+    let word = |low: u8, high: u8| i32::from(i16::from_le_bytes([low, high]));
+    let (first, second) = (word(tap[0], tap[1]), word(tap[2], tap[3]));
+    let (lanes, _) = line.0.as_chunks::<TAP>();
+    for (sum, &[a, b, c, d]) in sums.0.iter_mut().zip(lanes) {
+        let weights = [word(a as u8, b as u8), word(c as u8, d as u8)];
+        // Only the sum of two products of the least words leaves 32 bits.
+        let products = (first * weights[0]).wrapping_add(second * weights[1]);
+        *sum = sum.wrapping_add(products);
+    }
 }

@@ -1,4 +1,8 @@
 //! The operands of a multiplication of tiles.
+#![cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code, reason = "read by the instructions alone")
+)]
 
 use crate::operands::Lanes;
 
