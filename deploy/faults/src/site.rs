@@ -241,7 +241,11 @@ impl Site {
                 .caller
                 .json(Side::Cloud, at.http, "/api/v1/summary")
                 .await;
-            queued = summary.map_or(1, |summary| summary["queued"].as_u64().unwrap_or(1));
+            // Frames that failed for want of a decoder are queued again once it is there.
+            let count = |summary: &Value, state: &str| summary[state].as_u64().unwrap_or(1);
+            queued = summary.map_or(1, |summary| {
+                count(&summary, "queued") + count(&summary, "failed")
+            });
         }
         [spooled, queued]
     }
