@@ -38,6 +38,8 @@ pub struct Reads {
     pub(crate) starts: Vec<u32>,
     /// Bytes from the window to each tap, panel after panel.
     offsets: Vec<u32>,
+    /// Bytes that are read of each run.
+    run: usize,
     /// Bytes from the window to the end of what is read.
     reach: usize,
 }
@@ -127,20 +129,25 @@ impl<T: Element> Matrix<T> {
         reads.starts.extend(bytes.map(|start| start as u32));
         assert_eq!(reads.starts.len(), self.runs, "a beginning for each run");
         reads.offsets.clear();
-        let mut run = (self.run * size_of::<T>()).next_multiple_of(TAP);
         for panel in &self.panels {
-            match &panel.packed {
-                Packed::Lines(lines) => {
-                    let taps = lines.taps().iter();
-                    let starts = &reads.starts;
-                    let offsets = taps.map(|tap| starts[tap.run as usize] + tap.byte);
-                    reads.offsets.extend(offsets);
-                }
-                Packed::Tiles(tiles) => run = tiles.run_bytes(),
+            if let Packed::Lines(lines) = &panel.packed {
+                let taps = lines.taps().iter();
+                let starts = &reads.starts;
+                let offsets = taps.map(|tap| starts[tap.run as usize] + tap.byte);
+                reads.offsets.extend(offsets);
             }
         }
+        reads.run = self.run_bytes();
         let last = reads.starts.iter().max().map_or(0, |&last| last as usize);
-        reads.reach = if self.run == 0 { 0 } else { last + run };
+        reads.reach = if self.run == 0 { 0 } else { last + reads.run };
+    }
+
+    /// Bytes that are read of a run. All panels are packed alike.
+    fn run_bytes(&self) -> usize {
+        match self.panels.first().map(|panel| &panel.packed) {
+            Some(Packed::Tiles(tiles)) => tiles.run_bytes(),
+            _ => (self.run * size_of::<T>()).next_multiple_of(TAP),
+        }
     }
 
     /// Writes the sums of a panel's outputs over some windows, which begin at these values of `input`: the blocks of
@@ -163,7 +170,8 @@ impl<T: Element> Matrix<T> {
             last + reads.reach <= size_of_val(input),
             "windows lie in the map"
         );
-        assert_eq!(reads.starts.len(), self.runs, "reads of this matrix");
+        let size = (reads.starts.len(), reads.run);
+        assert_eq!(size, (self.runs, self.run_bytes()), "reads of this matrix");
         let sums = &mut sums[..windows.len() * self.blocks(panel)];
         match &self.panels[panel].packed {
             Packed::Lines(lines) => {

@@ -215,6 +215,16 @@ fn a_window_beyond_the_input_is_caught() {
 }
 
 #[test]
+#[should_panic(expected = "reads of this matrix")]
+fn reads_of_a_matrix_with_shorter_runs_are_caught() {
+    let simd = Simd::chosen();
+    let of_run = |run| Matrix::<u8>::new(simd, (1, run), 255, &[0; 16], |_, _, _| 1);
+    let reads = of_run(8).reads([0]);
+    let mut sums = [Lanes::default(); 2];
+    of_run(256).multiply(0, &reads, &[0; 64], &[0], &mut sums);
+}
+
+#[test]
 #[should_panic(expected = "weights have 7 bits")]
 fn a_weight_of_eight_bits_is_caught() {
     let simd = Simd::detect(Kernel::Scalar).expect("plain code is everywhere");
