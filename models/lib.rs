@@ -12,6 +12,9 @@ pub const SURE: f32 = 0.9;
 /// Compression program (`.nqe`), 256 bits per 32x32 patch.
 pub static COMPRESS: &[u8] = include_bytes!("compress.nqe");
 
+/// Prior of the latent codec (`.pwp`) for the latents that [`COMPRESS`] makes.
+pub static PRIOR: &[u8] = include_bytes!("compress.pwp");
+
 /// Decoder (`.safetensors`) of the latents that [`COMPRESS`] makes.
 pub static DECODER: &[u8] = include_bytes!("decoder.safetensors");
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use ::latent::{LatentFrame, MAX_BITS, OVERHEAD_BYTES, PATCH};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cloud_decoder::store::stored_frame::StoredFrame;
 use nqe::{Emulator, ProgramId};
-use patchwire_proto::latent::{LatentFrame, MAX_BITS, OVERHEAD_BYTES, PATCH};
 use patchwire_proto::limits::MAX_SIDE;
 use purenet::Decoder;
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use ::latent::LatentFrame;
 use anyhow::{Context, Result};
-use patchwire_proto::latent::LatentFrame;
 use uuid::Uuid;
 
 use crate::args::{Access, VerifyArgs};

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage, imageops};
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 
 #[test]
 fn an_image_of_any_size_comes_back_at_its_size() {

@@ -1,7 +1,7 @@
 //! A frame as the cloud keeps it.
 
+use latent::PATCH;
 use patchwire_models::SURE;
-use patchwire_proto::latent::PATCH;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;

@@ -5,7 +5,8 @@ mod support;
 use std::{fs, path::Path};
 
 use cloud_decoder::Config;
-use patchwire_proto::{latent::LatentFrame, v1::GetFrameRequest};
+use latent::LatentFrame;
+use patchwire_proto::v1::GetFrameRequest;
 use purenet::Decoder;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

@@ -218,7 +218,7 @@ async fn labels_page_and_frames_are_found_by_state() {
 /// A frame of `gate` whose patches are all alike.
 fn filled(byte: u8) -> EncodedFrame {
     let mut frame = frame("gate", 64, 64);
-    let latents = patchwire_proto::latent::LatentFrame {
+    let latents = latent::LatentFrame {
         bits: support::BITS,
         width: 64,
         height: 64,

@@ -8,12 +8,10 @@ use cloud_decoder::store::{
     objects::{Kind, Objects},
     stored_frame::StoredFrame,
 };
-use patchwire_proto::{
-    latent::LatentFrame,
-    v1::{
-        AckStatus, EncodedFrame, FrameState, Hello, ListFramesRequest, Original,
-        cloud_message::Body as CloudBody, edge_message::Body as EdgeBody,
-    },
+use latent::LatentFrame;
+use patchwire_proto::v1::{
+    AckStatus, EncodedFrame, FrameState, Hello, ListFramesRequest, Original,
+    cloud_message::Body as CloudBody, edge_message::Body as EdgeBody,
 };
 use support::{
     BITS, Cloud, Node, PROGRAM, frame, hello, label, label_only, sealed, with_original,

@@ -7,12 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use patchwire_proto::{
-    latent::LatentFrame,
-    v1::{
-        EdgeMessage, EncodedFrame, cloud_message::Body as CloudBody,
-        edge_message::Body as EdgeBody, uplink_client::UplinkClient,
-    },
+use latent::LatentFrame;
+use patchwire_proto::v1::{
+    EdgeMessage, EncodedFrame, cloud_message::Body as CloudBody, edge_message::Body as EdgeBody,
+    uplink_client::UplinkClient,
 };
 use serde_json::Value;
 use support::{LIMIT, hello, sealed};

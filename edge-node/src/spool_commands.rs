@@ -14,7 +14,8 @@ use edge_node::{
     metrics::Metrics,
     spool::{Part, Spool, SpoolFile, StoredFrame},
 };
-use patchwire_proto::{latent::LatentFrame, v1::EncodedFrame};
+use latent::LatentFrame;
+use patchwire_proto::v1::EncodedFrame;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {

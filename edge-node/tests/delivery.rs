@@ -7,10 +7,8 @@ use std::{
     net::SocketAddr,
 };
 
-use patchwire_proto::{
-    latent::LatentFrame,
-    limits::{check_frame, check_hello},
-};
+use latent::LatentFrame;
+use patchwire_proto::limits::{check_frame, check_hello};
 use support::{
     Cloud, Limits, NO_LIMITS, Verdict, backlog, config, eventually, free_addr, metric, plain,
     post_one, post_raw, state,

@@ -5,7 +5,7 @@ mod support;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use edge_node::Config;
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use serde_json::Value;
 use support::{Cloud, Verdict, answer, bright, config, eventually, get, metric, plain, post_raw};
 

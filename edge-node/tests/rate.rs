@@ -2,7 +2,8 @@
 
 mod support;
 
-use patchwire_proto::{latent::LatentFrame, limits::check_frame};
+use latent::LatentFrame;
+use patchwire_proto::limits::check_frame;
 use serde_json::Value;
 use support::{
     Cloud, Verdict, answer, backlog, config, eventually, free_addr, metric, noise, post_raw,

@@ -7,8 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use latent::LatentFrame;
 use media::Limits;
-use patchwire_proto::latent::LatentFrame;
 use support::{answer, config, free_addr, plain, post_one, post_raw};
 
 /// Runs the binary on the spool of a folder.

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
+use ::latent::LatentFrame;
 use bytes::Bytes;
-use patchwire_proto::latent::LatentFrame;
 
 use crate::decoder::{self, Tiny};
 

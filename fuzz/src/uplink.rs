@@ -1,13 +1,12 @@
 //! Messages of an edge node to the cloud, and of the cloud to an edge node.
 
+use ::latent::LatentFrame;
 use cloud_decoder::{
     ingest::{CheckedFrame, validate},
     store::stored_frame::StoredFrame,
 };
 use patchwire_proto::{
-    checked,
-    latent::LatentFrame,
-    limits,
+    checked, limits,
     v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
 };
 

@@ -1,8 +1,7 @@
-//! Patchwire's wire contract: the gRPC services, the latent container and the limits of both.
+//! Patchwire's wire contract: the gRPC services and the limits of their messages.
 #![forbid(unsafe_code)]
 
 pub mod checked;
-pub mod latent;
 pub mod limits;
 pub mod wire;
 

@@ -3,14 +3,12 @@
 //! The edge checks what it sends, the cloud what it receives; the sentence of [`Invalid`] is what
 //! a rejected frame's ack or a refused stream's status says.
 
-pub use crate::latent::MAX_SIDE;
+pub use latent::MAX_SIDE;
 
+use latent::{LatentError, LatentFrame};
 use uuid::{Uuid, Version};
 
-use crate::{
-    latent::{LatentError, LatentFrame},
-    v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program},
-};
+use crate::v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program};
 
 /// Most scores that a label carries.
 pub const MAX_LABELS: usize = 16;

@@ -1,9 +1,9 @@
 //! The checks of hello and frame messages.
 
 use bytes::Bytes;
+use latent::LatentFrame;
 use patchwire_proto::{
     frame_crc32c,
-    latent::LatentFrame,
     limits::{Invalid, check_frame, check_hello, check_id, check_status},
     v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program, Score, Welcome},
 };

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use ::latent::LatentFrame;
 use anyhow::{Context, Result};
 use nqe::Emulator;
-use patchwire_proto::latent::LatentFrame;
 use purenet::Decoder;
 
 use super::figures::ImageFigures;

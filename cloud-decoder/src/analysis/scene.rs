@@ -4,7 +4,7 @@
 //! shows that: [`COLUMNS`] by [`ROWS`] cells, each with the shares of the first [`BITS`] bits, which stand for the
 //! brightest and coarsest structure of a patch. Small frames have as many cells as patches.
 
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 
 /// Cells along a row of the grid, and rows.
 pub(crate) const COLUMNS: usize = 6;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crc32c::crc32c;
 use daemon::boot::SPANS;
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use rayon::ThreadPool;
 use tokio_util::sync::CancellationToken;
 use tracing::info_span;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use purenet::Decoder;
 
 /// Extension of the files in the folder of further decoders.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use daemon::{boot::SPANS, metrics::Raised, trace};
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use rayon::ThreadPool;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;

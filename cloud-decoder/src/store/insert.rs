@@ -4,7 +4,7 @@
 //! the same id the first one is kept, whole, and the other is refused.
 
 use bytes::Bytes;
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{

@@ -1,7 +1,7 @@
 //! Reading a frame's objects.
 
 use bytes::Bytes;
-use patchwire_proto::latent::LatentFrame;
+use latent::LatentFrame;
 use uuid::Uuid;
 
 use super::{

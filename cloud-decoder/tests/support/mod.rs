@@ -7,13 +7,11 @@ use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use cloud_decoder::{Config, Running};
-use patchwire_proto::{
-    latent::LatentFrame,
-    v1::{
-        Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Label, Original, Score,
-        Welcome, catalogue_client::CatalogueClient, cloud_message::Body as CloudBody,
-        edge_message::Body as EdgeBody, uplink_client::UplinkClient,
-    },
+use latent::LatentFrame;
+use patchwire_proto::v1::{
+    Ack, AckStatus, CloudMessage, EdgeMessage, EncodedFrame, Hello, Label, Original, Score,
+    Welcome, catalogue_client::CatalogueClient, cloud_message::Body as CloudBody,
+    edge_message::Body as EdgeBody, uplink_client::UplinkClient,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use latent::LatentFrame;
 use nqe::{Emulator, Program};
-use patchwire_proto::latent::LatentFrame;
 use purenet::Decoder;
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde::Deserialize;

@@ -23,10 +23,8 @@ use daemon::{
     forwarded::Network,
     origins::Origins,
 };
-use patchwire_proto::{
-    latent::{MAX_BITS, MIN_BITS},
-    limits::{MAX_ID, check_id},
-};
+use latent::{MAX_BITS, MIN_BITS};
+use patchwire_proto::limits::{MAX_ID, check_id};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use uplink::config::{Uplink, UplinkTls};

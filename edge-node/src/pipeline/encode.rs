@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use daemon::files::Live;
+use latent::LatentFrame;
 use media::Picture;
-use patchwire_proto::{latent::LatentFrame, limits::MAX_LABELS};
+use patchwire_proto::limits::MAX_LABELS;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use serde::Serialize;
 use tokio::sync::oneshot;

@@ -1,6 +1,6 @@
 //! Bytes by day, edge node and camera.
 
-use patchwire_proto::latent::OVERHEAD_BYTES;
+use latent::OVERHEAD_BYTES;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

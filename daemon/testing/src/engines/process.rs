@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 pub(super) const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Ports that are looked at.
+const MOST_TRIED: u32 = 100;
 
 /// A child process that is killed when dropped.
 pub(super) struct Process(Child);
@@ -45,8 +47,10 @@ pub(super) fn log(folder: &Path) -> Stdio {
     file.open(folder.join("log")).expect("a log").into()
 }
 
-/// A port that was free just now.
+/// A port that was free just now, and below those that systems give to connections: between this look and the child's
+/// start, nobody takes it by chance.
 pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut ports = (0..MOST_TRIED).map(|_| rand::random_range(20_000..32_000));
+    ports.find(free).expect("a free port")
 }

@@ -1,7 +1,7 @@
 //! The latent container: round trips, each refusal by name, and hostile bytes.
 
 use bytes::Bytes;
-use patchwire_proto::latent::{LatentError, LatentFrame, OVERHEAD_BYTES};
+use latent::{LatentError, LatentFrame, OVERHEAD_BYTES};
 use proptest::prelude::*;
 
 fn frame(bits: u32, width: u32, height: u32) -> LatentFrame {

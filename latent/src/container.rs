@@ -175,16 +175,7 @@ impl LatentFrame {
     /// # Errors
     /// The first field that is wrong.
     pub fn check(&self) -> Result<(), LatentError> {
-        if !(MIN_BITS..=MAX_BITS).contains(&self.bits) || !self.bits.is_multiple_of(8) {
-            return Err(LatentError::Bits(self.bits));
-        }
-        let sides = 1..=MAX_SIDE;
-        if !sides.contains(&self.width) || !sides.contains(&self.height) {
-            return Err(LatentError::Side {
-                width: self.width,
-                height: self.height,
-            });
-        }
+        Self::check_shape(self.bits, self.width, self.height)?;
         // At most 512 * 512 patches of 512 bytes: 128 MiB fit any usize of 32 bits or more.
         let expected = (self.total_bits() / 8) as usize;
         if self.payload.len() != expected {
@@ -196,21 +187,46 @@ impl LatentFrame {
         Ok(())
     }
 
+    /// Checks bits a patch, and width and height in pixels, against their limits.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check_shape(bits: u32, width: u32, height: u32) -> Result<(), LatentError> {
+        if !(MIN_BITS..=MAX_BITS).contains(&bits) || !bits.is_multiple_of(8) {
+            return Err(LatentError::Bits(bits));
+        }
+        let sides = 1..=MAX_SIDE;
+        if !sides.contains(&width) || !sides.contains(&height) {
+            return Err(LatentError::Side { width, height });
+        }
+        Ok(())
+    }
+
+    /// The CRC-32C at the container's end.
+    pub fn checksum(&self) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.header()), &self.payload)
+    }
+
     /// The container's bytes. Those of a frame that fails [`check`](Self::check) are refused by
     /// [`decode`](Self::decode).
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(OVERHEAD_BYTES + self.payload.len());
-        out.put_slice(MAGIC);
-        out.put_u8(VERSION);
-        out.put_u8(0);
-        out.put_u16_le(u16::try_from(self.bits).unwrap_or(u16::MAX));
-        out.put_u32_le(self.width);
-        out.put_u32_le(self.height);
-        out.put_slice(&self.program);
+        out.put_slice(&self.header());
         out.put_slice(&self.payload);
-        let crc = crc32c::crc32c(&out);
-        out.put_u32_le(crc);
+        out.put_u32_le(self.checksum());
         out.freeze()
+    }
+
+    fn header(&self) -> [u8; HEADER_BYTES] {
+        let bits = u16::try_from(self.bits).unwrap_or(u16::MAX);
+        let mut header = [0; HEADER_BYTES];
+        header[..4].copy_from_slice(MAGIC);
+        header[4] = VERSION;
+        header[6..8].copy_from_slice(&bits.to_le_bytes());
+        header[8..12].copy_from_slice(&self.width.to_le_bytes());
+        header[12..16].copy_from_slice(&self.height.to_le_bytes());
+        header[16..].copy_from_slice(&self.program);
+        header
     }
 
     /// Reads a container; the payload shares the input's memory.
