@@ -19,7 +19,12 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
     LatentError, LatentFrame,
-    prior::{Prior, PriorId},
+    arithmetic::{Decoder, Encoder},
+    contexts::{Contexts, Mode},
+    mix::Mixer,
+    patches::{Shape, Visitor, walk},
+    prior::{Place, Prior, PriorId},
+    references::Reference,
 };
 
 /// Version of the format.
@@ -157,6 +162,17 @@ impl Header {
         columns as usize * rows as usize * (self.bits / 8) as usize
     }
 
+    /// Whether a frame before is of the same program and size.
+    fn fits(&self, reference: &Reference, prior: &Prior) -> bool {
+        let LatentFrame {
+            width,
+            height,
+            program,
+            ..
+        } = reference.frame;
+        (width, height, &program) == (self.width, self.height, prior.program())
+    }
+
     fn write(&self, out: &mut BytesMut) {
         out.put_u8(VERSION);
         out.put_u8(u8::from(self.referenced) * REFERENCED + u8::from(self.stored) * STORED);
@@ -172,60 +188,179 @@ impl Header {
 /// would become larger is stored as it is.
 ///
 /// # Panics
-/// If the frame is not valid, or has more bits a patch than the prior describes.
-pub fn encode(prior: &Prior, frame: &LatentFrame, _reference: Option<&LatentFrame>) -> Bytes {
+/// If the frame is not valid, or the prior does not describe it.
+pub fn encode(prior: &Prior, frame: &LatentFrame, reference: Option<&Reference>) -> Bytes {
     assert!(
-        frame.check().is_ok() && frame.bits <= prior.bits(),
-        "a frame that the prior describes"
+        frame.check().is_ok() && prior.describes(frame),
+        "a valid frame that the prior describes"
     );
+    let mut writer = Writer {
+        payload: &frame.payload,
+        at: 0,
+        mixers: Mixers::new(prior),
+        encoder: Encoder::new(),
+        most: frame.payload.len(),
+    };
+    walk(prior, frame.shape(), reference, &mut writer);
+    let coded = writer.encoder.finish();
+    let stored = coded.len() >= frame.payload.len();
     let header = Header {
-        referenced: false,
-        stored: true,
+        referenced: reference.is_some() && !stored,
+        stored,
         bits: frame.bits,
         width: frame.width,
         height: frame.height,
         prior: prior.id(),
         checksum: frame.checksum(),
     };
-    let mut out = BytesMut::with_capacity(HEADER_BYTES + frame.payload.len());
+    let patches = if stored { &frame.payload[..] } else { &coded };
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + patches.len());
     header.write(&mut out);
-    out.put_slice(&frame.payload);
+    out.put_slice(patches);
     out.freeze()
 }
 
-/// Decodes a frame. `reference` is that which it was coded with. `goes_on` is asked now and then whether to continue.
+/// Decodes a frame. `reference` is that which it was coded with, if it says so. `goes_on` is asked before each patch
+/// whether to continue.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn decode(
     prior: &Prior,
     coded: &[u8],
-    _reference: Option<&LatentFrame>,
-    mut goes_on: impl FnMut() -> bool,
+    reference: Option<&Reference>,
+    goes_on: impl FnMut() -> bool,
 ) -> Result<LatentFrame, CodecError> {
     let header = Header::read(coded)?;
+    if header.prior != prior.id() {
+        return Err(CodecError::Prior(header.prior));
+    }
     if header.bits > prior.bits() {
-        return Err(CodecError::Bits {
-            bits: header.bits,
-            max: prior.bits(),
-        });
+        let (bits, max) = (header.bits, prior.bits());
+        return Err(CodecError::Bits { bits, max });
     }
+    let reference = match (header.referenced, reference) {
+        (true, Some(reference)) if header.fits(reference, prior) => Some(reference),
+        (true, _) => return Err(CodecError::Reference),
+        (false, _) => None,
+    };
     let patches = &coded[HEADER_BYTES..];
-    if !goes_on() {
-        return Err(CodecError::Stopped);
-    }
-    let payload = Bytes::copy_from_slice(patches);
+    let payload = match header.stored {
+        true if patches.len() > header.payload_bytes() => return Err(CodecError::Surplus),
+        true if patches.len() < header.payload_bytes() => return Err(CodecError::Ends),
+        true => patches.to_vec(),
+        false => read(prior, &header, patches, reference, goes_on)?,
+    };
     let frame = LatentFrame {
         bits: header.bits,
         width: header.width,
         height: header.height,
         program: *prior.program(),
-        payload,
+        payload: payload.into(),
     };
-    frame.check()?;
     let (stored, computed) = (header.checksum, frame.checksum());
     if stored != computed {
         return Err(CodecError::Checksum { stored, computed });
     }
     Ok(frame)
+}
+
+fn read(
+    prior: &Prior,
+    header: &Header,
+    patches: &[u8],
+    reference: Option<&Reference>,
+    goes_on: impl FnMut() -> bool,
+) -> Result<Vec<u8>, CodecError> {
+    let mut reader = Reader {
+        mixers: Mixers::new(prior),
+        decoder: Decoder::new(patches),
+        goes_on,
+        stopped: false,
+    };
+    let shape = Shape::new(header.width, header.height, header.bits);
+    let payload = walk(prior, shape, reference, &mut reader);
+    if reader.stopped {
+        return Err(CodecError::Stopped);
+    }
+    if payload.len() < shape.bytes() || reader.decoder.ran_out() {
+        return Err(CodecError::Ends);
+    }
+    if reader.decoder.has_rest() {
+        return Err(CodecError::Surplus);
+    }
+    Ok(payload)
+}
+
+/// The mixers of a frame.
+struct Mixers {
+    intra: Mixer,
+    inter: Mixer,
+}
+
+impl Mixers {
+    fn new(prior: &Prior) -> Self {
+        let [intra, inter] =
+            [Mode::Intra, Mode::Inter].map(|mode| Mixer::new(prior.statistics(mode)));
+        Self { intra, inter }
+    }
+
+    fn of(&mut self, mode: Mode) -> &mut Mixer {
+        match mode {
+            Mode::Intra => &mut self.intra,
+            Mode::Inter => &mut self.inter,
+        }
+    }
+}
+
+/// Codes the bits of a frame.
+struct Writer<'a> {
+    payload: &'a [u8],
+    /// The next bit.
+    at: usize,
+    mixers: Mixers,
+    encoder: Encoder,
+    /// Bytes from which on the frame is better stored as it is.
+    most: usize,
+}
+
+impl Visitor for Writer<'_> {
+    #[inline(always)]
+    fn bit(&mut self, mode: Mode, _place: usize, statistics: &Place, contexts: &Contexts) -> u8 {
+        let bit = self.payload[self.at / 8] >> (self.at % 8) & 1;
+        self.at += 1;
+        let mixer = self.mixers.of(mode);
+        let prediction = mixer.predict(statistics, contexts);
+        self.encoder.encode(prediction.one, bit);
+        mixer.learn(&prediction, bit);
+        bit
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.encoder.len() < self.most
+    }
+}
+
+/// Decodes the bits of a frame.
+struct Reader<'a, F> {
+    mixers: Mixers,
+    decoder: Decoder<'a>,
+    goes_on: F,
+    stopped: bool,
+}
+
+impl<F: FnMut() -> bool> Visitor for Reader<'_, F> {
+    #[inline(always)]
+    fn bit(&mut self, mode: Mode, _place: usize, statistics: &Place, contexts: &Contexts) -> u8 {
+        let mixer = self.mixers.of(mode);
+        let prediction = mixer.predict(statistics, contexts);
+        let bit = self.decoder.decode(prediction.one);
+        mixer.learn(&prediction, bit);
+        bit
+    }
+
+    fn goes_on(&mut self) -> bool {
+        self.stopped = !(self.goes_on)();
+        !self.stopped && !self.decoder.ran_out()
+    }
 }

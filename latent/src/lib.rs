@@ -5,8 +5,15 @@
 //! both ends of a stream keep, and who owns the stream calls it in the order of the stream.
 #![forbid(unsafe_code)]
 
+mod arithmetic;
 pub mod codec;
 pub mod container;
+mod contexts;
+pub mod fit;
+mod history;
+mod logistic;
+mod mix;
+mod patches;
 pub mod prior;
 pub mod references;
 pub mod stream;

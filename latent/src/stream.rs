@@ -62,12 +62,10 @@ impl StreamEncoder {
         let prior = self.priors.get(&frame.program)?;
         let LatentFrame { width, height, .. } = *frame;
         let found = self.references.find(camera, &frame.program, width, height);
-        let coded = Coded {
-            bytes: codec::encode(prior, frame, found),
-            referenced: found.is_some(),
-        };
+        let bytes = codec::encode(prior, frame, found);
+        let referenced = Header::read(&bytes).is_ok_and(|header| header.referenced);
         self.references.keep(camera, frame.clone());
-        Some(coded)
+        Some(Coded { bytes, referenced })
     }
 }
 

@@ -1,0 +1,114 @@
+//! Fits a prior to example frames of one program.
+//!
+//! First [`select`] chooses, for each place, the bits that tell most about it. Then [`learn`] counts how often a bit is 1
+//! in each cell of its contexts, and fits the weights that mix them. The work is in floating point and is done once; the
+//! prior is integers.
+
+mod learn;
+mod planes;
+mod select;
+
+use crate::{
+    LatentFrame,
+    contexts::Mode,
+    patches::{Visitor, walk},
+    prior::{Place, Prior, Statistics},
+    references::Reference,
+};
+
+/// A frame to learn from, with the camera's frame before in [`Mode::Inter`].
+struct Sample {
+    frame: LatentFrame,
+    reference: Option<Reference>,
+}
+
+/// Fits the prior of a program, and returns its file. `stills` are frames without a frame before, `videos` the frames of
+/// cameras in their order; frames of other programs or with other bits a patch than `bits` are left out. `steps` is told
+/// the share that is done, 0 to 1.
+pub fn fit(
+    program: [u8; 32],
+    bits: u32,
+    stills: Vec<LatentFrame>,
+    videos: Vec<Vec<LatentFrame>>,
+    mut progress: impl FnMut(f64),
+) -> Vec<u8> {
+    let fits = |frame: &LatentFrame| (frame.program, frame.bits) == (program, bits);
+    let alone = stills.into_iter().filter(fits).map(|frame| Sample {
+        frame,
+        reference: None,
+    });
+    let alone = alone.collect();
+    let following = videos
+        .into_iter()
+        .flat_map(|frames| following(frames.into_iter().filter(fits)));
+    let following = following.collect();
+    let empty = || Statistics::new(bits as usize);
+    let (mut prior, _) = Prior::new(program, bits, empty(), empty());
+    for (mode, samples) in [(Mode::Intra, alone), (Mode::Inter, following)] {
+        let samples = shuffled(samples);
+        let begun = if mode == Mode::Intra { 0.0 } else { 0.5 };
+        fit_mode(&mut prior, mode, &samples, |share| {
+            progress(begun + share / 2.0)
+        });
+    }
+    Prior::new(program, bits, prior.intra, prior.inter).1
+}
+
+fn fit_mode(prior: &mut Prior, mode: Mode, samples: &[Sample], mut progress: impl FnMut(f64)) {
+    let planes = planes::gather(prior, samples);
+    for place in 0..2 * prior.bits() as usize {
+        let names = select::names(&planes, mode, place);
+        prior.statistics_mut(mode).places[place] = Place::new(names);
+        progress(0.5 * place as f64 / (2.0 * f64::from(prior.bits())));
+    }
+    drop(planes);
+    let learned = learn::learn(prior, mode, samples, |share| progress(0.5 + share / 2.0));
+    *prior.statistics_mut(mode) = learned;
+}
+
+/// Each frame but the first with the one before.
+fn following(mut frames: impl Iterator<Item = LatentFrame>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let Some(first) = frames.next() else {
+        return samples;
+    };
+    let mut reference = Reference::new(first);
+    for frame in frames {
+        if (frame.width, frame.height) != (reference.frame.width, reference.frame.height) {
+            reference = Reference::new(frame);
+            continue;
+        }
+        samples.push(Sample {
+            frame: frame.clone(),
+            reference: Some(reference.clone()),
+        });
+        reference.follow(frame);
+    }
+    samples
+}
+
+/// The samples in an order without pattern, always the same.
+fn shuffled(mut samples: Vec<Sample>) -> Vec<Sample> {
+    // A linear congruential generator (Knuth's MMIX).
+    let mut state: u64 = 1;
+    for last in (1..samples.len()).rev() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        samples.swap(last, (state >> 33) as usize % (last + 1));
+    }
+    samples
+}
+
+impl Sample {
+    /// Takes a visitor that gives this frame's bits over it.
+    fn walk(&self, prior: &Prior, visitor: &mut impl Visitor) {
+        walk(prior, self.frame.shape(), self.reference.as_ref(), visitor);
+    }
+
+    /// The bits of the frame, in their order.
+    fn bits(&self) -> impl Iterator<Item = u8> {
+        let bytes = self.frame.payload.iter();
+        bytes.flat_map(|byte| (0..8).map(move |k| byte >> k & 1))
+    }
+}
