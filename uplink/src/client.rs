@@ -112,11 +112,7 @@ impl<S: Source> Client<S> {
         self.link.send_modify(|link| link.up_since = None);
     }
 
-    async fn stream(
-        &self,
-        connection: Option<Connection>,
-        codec: bool,
-    ) -> Result<End, LinkError> {
+    async fn stream(&self, connection: Option<Connection>, codec: bool) -> Result<End, LinkError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -129,8 +125,7 @@ impl<S: Source> Client<S> {
         };
         let coding = Coding::new(&connection.welcome, priors);
         let (source, link) = (&*self.source, &self.link);
-        let (session, outbound) =
-            Session::new(connection, window, max_bytes, coding, source, link);
+        let (session, outbound) = Session::new(connection, window, max_bytes, coding, source, link);
         session.run(outbound).await
     }
 

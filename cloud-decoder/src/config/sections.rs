@@ -159,10 +159,7 @@ impl Grpc {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let bytes = self.max_message_bytes as u64;
         within("grpc.max_message_bytes", bytes, 64 << 10, 1 << 30)?;
-        let (one, all) = (
-            self.reference_bytes as u64,
-            self.all_reference_bytes as u64,
-        );
+        let (one, all) = (self.reference_bytes as u64, self.all_reference_bytes as u64);
         within("grpc.reference_bytes", one, 0, MAX_REFERENCE_BYTES)?;
         within("grpc.all_reference_bytes", all, one, 1 << 40)?;
         within("grpc.window", self.window.into(), 1, 1024)?;

@@ -53,7 +53,11 @@ impl Decoders {
         };
         let main = Arc::new(main);
         let mut by_program = BTreeMap::from([(main.program(), main.clone())]);
-        for file in further.map(|folder| files(folder, EXTENSION)).transpose()?.unwrap_or_default() {
+        for file in further
+            .map(|folder| files(folder, EXTENSION))
+            .transpose()?
+            .unwrap_or_default()
+        {
             let decoder = read(&file)?;
             let program = decoder.program();
             let another = by_program.insert(program, Arc::new(decoder));

@@ -80,10 +80,7 @@ impl Codec {
         welcome.prior_ids = ids.map(|id| Bytes::copy_from_slice(&id)).collect();
         welcome.reference_bytes = table_bytes as u64;
         StreamCodec {
-            decoder: Some(StreamDecoder::new(
-                self.priors.iter().cloned(),
-                table_bytes,
-            )),
+            decoder: Some(StreamDecoder::new(self.priors.iter().cloned(), table_bytes)),
             table: Table {
                 tables: self.tables.clone(),
                 held: None,
@@ -118,7 +115,8 @@ pub(super) fn arrival(frame: &EncodedFrame, bounds: Bounds) -> Result<(Arrival, 
         let sentence = "a frame has both latents and coded latents";
         return Err(Status::invalid_argument(sentence));
     }
-    let header = Header::read(coded).map_err(|error| refusal(&error))?;
+    let header = Header::read(coded);
+    let header = header.map_err(|error| Status::invalid_argument(error.to_string()))?;
     let pixels = u64::from(header.width) * u64::from(header.height);
     if pixels > bounds.max_pixels {
         let max = bounds.max_pixels;
@@ -185,17 +183,12 @@ impl StreamCodec {
     }
 }
 
-/// The status for latents that cannot be decoded. The node may send latents again whose state on this side is another
-/// than on its own; those that no state makes readable break the protocol.
+/// The status for latents that cannot be decoded: of a prior that the welcome did not offer, or else damaged, or coded
+/// with another table than this side has, so that the node sends them again on a stream that begins anew.
 fn refusal(error: &CodecError) -> Status {
     let sentence = error.to_string();
     match error {
-        CodecError::TooShort(_)
-        | CodecError::Version(_)
-        | CodecError::Flags(_)
-        | CodecError::Frame(_)
-        | CodecError::Prior(_)
-        | CodecError::Bits { .. } => Status::invalid_argument(sentence),
+        CodecError::Prior(_) | CodecError::Bits { .. } => Status::invalid_argument(sentence),
         _ => Status::data_loss(sentence),
     }
 }

@@ -212,6 +212,7 @@ impl uplink_server::Uplink for Service {
                             takes_status: current,
                             takes_camera_originals: current,
                             max_pixels: limits.max_pixels,
+                            ..Welcome::default()
                         })
                     }
                     edge_message::Body::Status(status) => {

@@ -50,7 +50,8 @@ impl FromRow<'_, AnyRow> for Frame {
         let wire_bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
         let latents = match how.zip(wire_bytes) {
             Some((how, wire_bytes)) => Some(TravelledLatents {
-                how: Travelled::named(how).ok_or_else(|| bad("how its latents travelled is unknown"))?,
+                how: Travelled::named(how)
+                    .ok_or_else(|| bad("how its latents travelled is unknown"))?,
                 bytes: wire_bytes as u64,
             }),
             None => None,
