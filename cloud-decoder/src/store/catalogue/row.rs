@@ -46,16 +46,6 @@ impl FromRow<'_, AnyRow> for Frame {
             original_seam_ratio: number("original_seam_ratio")?,
         };
         let original_crc32c: Option<i64> = row.try_get("original_crc32c")?;
-        let how: Option<&str> = row.try_get("latents_travelled")?;
-        let wire_bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
-        let latents = match how.zip(wire_bytes) {
-            Some((how, wire_bytes)) => Some(TravelledLatents {
-                how: Travelled::named(how)
-                    .ok_or_else(|| bad("how its latents travelled is unknown"))?,
-                bytes: wire_bytes as u64,
-            }),
-            None => None,
-        };
         Ok(Self {
             new: NewFrame {
                 id: id(row, "frame_id")?,
@@ -78,7 +68,7 @@ impl FromRow<'_, AnyRow> for Frame {
                 scene_grid: bytes("scene_grid")?.unwrap_or_default(),
                 arrival: Arrival {
                     wire_bytes: count("wire_bytes")?,
-                    latents,
+                    latents: latents(row, bad)?,
                 },
                 original_bytes: count("original_bytes")?,
                 label_bytes: count("label_bytes")?,
@@ -101,6 +91,23 @@ impl FromRow<'_, AnyRow> for Frame {
             },
         })
     }
+}
+
+/// How the latents travelled, if it was noted.
+fn latents(
+    row: &AnyRow,
+    bad: impl FnOnce(&'static str) -> BadRow,
+) -> Result<Option<TravelledLatents>, sqlx::Error> {
+    let how: Option<&str> = row.try_get("latents_travelled")?;
+    let bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
+    let Some((how, bytes)) = how.zip(bytes) else {
+        return Ok(None);
+    };
+    let how = Travelled::named(how).ok_or_else(|| bad("the way of its latents is unknown"))?;
+    Ok(Some(TravelledLatents {
+        how,
+        bytes: bytes as u64,
+    }))
 }
 
 /// A frame id on its own, in a column `frame_id`.
