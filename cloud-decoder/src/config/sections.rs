@@ -130,7 +130,7 @@ impl Default for Grpc {
             client_ca: None,
             max_message_bytes: patchwire_proto::limits::MAX_MESSAGE_BYTES,
             reference_bytes: 4 << 20,
-            all_reference_bytes: 1 << 30,
+            all_reference_bytes: 512 << 20,
             window: 32,
             max_streams: 8192,
             node_rate: None,
