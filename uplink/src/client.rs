@@ -21,6 +21,10 @@ use crate::{
     source::Source,
 };
 
+/// Refusals in a row after which latents travel plain: a frame that the cloud cannot decode would come first on every
+/// stream, while a damaged link seldom damages the first frame twice.
+const MAX_REFUSALS: u32 = 2;
+
 /// Sends the frames of a source to the cloud.
 pub struct Client<S> {
     config: Uplink,
@@ -80,19 +84,22 @@ impl<S: Source> Client<S> {
     /// Sends frames until `stop`, or until the source is finished. Begins with the connection that is given, if any.
     ///
     /// After a failure the next stream is opened after a random wait, between zero and a bound that doubles with each
-    /// failure ("full jitter"); after a drained stream it is opened at once. After a stream that the cloud ended because
-    /// of what it was sent, before it acknowledged anything, all frames of the next one travel as containers.
+    /// failure ("full jitter"); after a drained stream it is opened at once. After streams that the cloud ended because of
+    /// what it was sent, two in a row and without any ack, all frames of the next one travel as containers.
     pub async fn run(self, mut connection: Option<Connection>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.config.backoff_min_ms, self.config.backoff_max_ms);
-        let mut codec = self.config.codec;
+        let mut refusals = 0;
         loop {
+            let codec = self.config.codec && refusals < MAX_REFUSALS;
             let end = tokio::select! {
                 () = stop.cancelled() => break,
                 end = self.stream(connection.take(), codec) => end,
             };
-            // A frame that the cloud cannot decode would come first on every stream.
             let refused = end.as_ref().is_err_and(LinkError::is_refusal);
-            codec = self.config.codec && !(codec && refused && !self.has_acked());
+            refusals = match refused && !self.has_acked() {
+                true => refusals + 1,
+                false => 0,
+            };
             let proved = self.proved_itself();
             if proved {
                 backoff.reset();

@@ -66,10 +66,7 @@ impl FromRow<'_, AnyRow> for Frame {
                 source_bytes: count("source_bytes")?,
                 latent_shares: bytes("latent_shares")?.unwrap_or_default(),
                 scene_grid: bytes("scene_grid")?.unwrap_or_default(),
-                arrival: Arrival {
-                    wire_bytes: count("wire_bytes")?,
-                    latents: latents(row, bad)?,
-                },
+                arrival: arrival(row, bad)?,
                 original_bytes: count("original_bytes")?,
                 label_bytes: count("label_bytes")?,
                 original_crc32c: original_crc32c.and_then(|crc| u32::try_from(crc).ok()),
@@ -93,21 +90,19 @@ impl FromRow<'_, AnyRow> for Frame {
     }
 }
 
-/// How the latents travelled, if it was noted.
-fn latents(
-    row: &AnyRow,
-    bad: impl FnOnce(&'static str) -> BadRow,
-) -> Result<Option<TravelledLatents>, sqlx::Error> {
+fn arrival(row: &AnyRow, bad: impl FnOnce(&'static str) -> BadRow) -> Result<Arrival, sqlx::Error> {
     let how: Option<&str> = row.try_get("latents_travelled")?;
+    let how = how
+        .map(|how| Travelled::named(how).ok_or_else(|| bad("the way of its latents is unknown")));
     let bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
-    let Some((how, bytes)) = how.zip(bytes) else {
-        return Ok(None);
-    };
-    let how = Travelled::named(how).ok_or_else(|| bad("the way of its latents is unknown"))?;
-    Ok(Some(TravelledLatents {
-        how,
-        bytes: bytes as u64,
-    }))
+    let latents = how.transpose()?.zip(bytes);
+    Ok(Arrival {
+        wire_bytes: row.try_get::<i64, _>("wire_bytes")? as u64,
+        latents: latents.map(|(how, bytes)| TravelledLatents {
+            how,
+            bytes: bytes as u64,
+        }),
+    })
 }
 
 /// A frame id on its own, in a column `frame_id`.
