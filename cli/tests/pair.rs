@@ -64,6 +64,13 @@ async fn each_is_there_once(cloud: &Service, ids: &[String]) {
 
     for frame in &frames {
         assert_eq!(frame["bpp"], 0.25, "{frame}");
+        let latents = &frame["latents"];
+        let coded = ["intra", "reference"].map(Value::from);
+        assert!(coded.contains(&latents["travelled"]), "{frame}");
+        assert!(
+            latents["wire_bytes"].as_u64() < latents["container_bytes"].as_u64(),
+            "{frame}"
+        );
         for figure in ["psnr_db", "ssim", "ms_ssim", "seam_ratio"] {
             assert!(
                 frame["quality"][figure].is_f64(),

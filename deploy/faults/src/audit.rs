@@ -1,6 +1,6 @@
 //! Compares the answers that the cameras got with the frames in the cloud.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
 use image::ImageFormat;
@@ -141,10 +141,14 @@ fn contents(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) {
         })
         .collect();
     let (mut labels, mut originals) = (0, 0);
+    let mut travelled = BTreeMap::new();
     for (id, accepted, found, same) in judged {
         let there = known.there.contains_key(&id);
         labels += u64::from(found.row.record.label.is_some());
         originals += u64::from(found.original.is_some());
+        if let Some(way) = &found.row.latents {
+            *travelled.entry(way.travelled.as_str()).or_default() += 1;
+        }
         match &same {
             Ok(()) if there => match decoded(accepted, found) {
                 Ok(()) => ledger.reconstructed += 1,
@@ -159,6 +163,10 @@ fn contents(site: &Site, pages: &Pages, known: &Known, ledger: &mut Ledger) {
     }
     ledger.note("labels compared", labels);
     ledger.note("originals compared", originals);
+    for way in ["plain", "intra", "reference"] {
+        let count = travelled.get(way).copied().unwrap_or_default();
+        ledger.note(format!("latents that travelled: {way}"), count);
+    }
 }
 
 fn decoded(accepted: &Accepted, found: &Found) -> Result<()> {

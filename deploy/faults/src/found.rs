@@ -68,8 +68,17 @@ pub(crate) struct Row {
     pub(crate) record: Record,
     pub(crate) state: String,
     pub(crate) failure: String,
+    /// `None` of a frame without latents, or whose record was made again.
+    pub(crate) latents: Option<Way>,
     /// When it was decoded, by the cloud's clock.
     pub(crate) finished_ms: Option<i64>,
+}
+
+/// How latents came to the cloud.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Way {
+    /// `plain`, `intra` or `reference`.
+    pub(crate) travelled: String,
 }
 
 /// Digests of an original.

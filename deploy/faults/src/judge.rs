@@ -207,6 +207,7 @@ mod tests {
                 record,
                 state: "decoded".into(),
                 failure: String::new(),
+                latents: None,
                 finished_ms: None,
             },
             latents: Some(sum(&latents.encode())),

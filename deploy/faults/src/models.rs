@@ -17,6 +17,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::pictures::Picture;
 
+/// Name of the later program in its folder.
+pub(crate) const LATER: &str = "later";
+/// Bytes of a prior before its program's id.
+const PROGRAM_AT: usize = 4;
 /// Bytes of a program before its name's length, and of the digest at its end.
 const NAME_AT: usize = 12;
 const DIGEST: usize = 32;
@@ -41,14 +45,15 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Makes the later version in `folder`: a program with an id of its own, and the only decoder there, which paints
-    /// otherwise, so that a frame decoded by the wrong one is told from a right one.
+    /// Makes the later version in `folder`: a program with an id of its own, its prior, and the only decoder there, which
+    /// paints otherwise, so that a frame decoded by the wrong one is told from a right one.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let (program, id) = renamed(patchwire_models::COMPRESS)?;
         let decoder = repainted(patchwire_models::DECODER, &id)?;
-        let program_file = folder.join("later.nqe");
+        let program_file = folder.join(LATER).with_extension("nqe");
         fs::write(&program_file, &program)?;
-        fs::write(folder.join("later.safetensors"), &decoder)?;
+        fs::write(program_file.with_extension("pwp"), prior_of(&id)?)?;
+        fs::write(program_file.with_extension("safetensors"), &decoder)?;
         let shipped = (patchwire_models::COMPRESS, patchwire_models::DECODER);
         let mut pairs = HashMap::new();
         for (program, decoder) in [shipped, (&program, &decoder)] {
@@ -126,6 +131,17 @@ fn renamed(program: &[u8]) -> Result<(Vec<u8>, String)> {
     let digest = Sha256::digest(&bytes[..body]);
     bytes[body..].copy_from_slice(&digest);
     Ok((bytes, hex::encode(digest)))
+}
+
+/// The shipped prior as that of program `id`, whose latents are the same.
+fn prior_of(id: &str) -> Result<Vec<u8>> {
+    let mut bytes = patchwire_models::PRIOR.to_vec();
+    let id = hex::decode(id)?;
+    let program = bytes.get_mut(PROGRAM_AT..PROGRAM_AT + id.len());
+    program
+        .context("a prior has a program")?
+        .copy_from_slice(&id);
+    Ok(bytes)
 }
 
 /// The decoder for program `id`, with the biases of its last convolution in reverse.

@@ -9,11 +9,16 @@ use tokio::time::sleep;
 use crate::{
     audit::fate,
     fault_counts::pause,
+    models::LATER,
+    pictures::CAMERAS,
     place::{Kind, Place},
     site::Site,
 };
 
 pub(crate) const CLOUD_DECODERS: &str = "CLOUD_DECODER_DECODERS";
+const CLOUD_TABLE: &str = "CLOUD_DECODER_GRPC__REFERENCE_BYTES";
+/// For about fourteen cameras.
+const SMALL_TABLE: &str = "4096";
 const EDGE_PROGRAM: &str = "EDGE_NODE_PROGRAMS__COMPRESS";
 /// A service reads a changed file within two seconds.
 const READ_WITHIN: Duration = Duration::from_secs(4);
@@ -35,6 +40,10 @@ pub(crate) enum Fault {
     SkewClock(Kind),
     /// The edge gets another compression program.
     NewProgram,
+    /// Half of the cameras get the other compression program while the edge runs, or all get the first one again.
+    SwitchedProgram,
+    /// The cloud's table of references has room for a few cameras, or for all again.
+    SmallTable,
     /// The cloud gets the decoder of the later program, or loses it.
     NewDecoder,
     /// A second edge of the same name works for a while.
@@ -61,6 +70,8 @@ impl Fault {
             Self::FillDisk(kind) => of(kind, "disk full"),
             Self::SkewClock(kind) => of(kind, "clock wrong"),
             Self::NewProgram => "new program".into(),
+            Self::SwitchedProgram => "program switched".into(),
+            Self::SmallTable => "small table of references".into(),
             Self::NewDecoder => "new decoder".into(),
             Self::Twin => "two edges of one name".into(),
             Self::NewTokens => "new tokens".into(),
@@ -75,12 +86,15 @@ impl Fault {
 pub(crate) struct Versions {
     later_program: bool,
     later_decoder: bool,
+    switched_program: bool,
+    small_table: bool,
 }
 
 /// The faults that this site can have; kills come twice.
 pub(crate) fn possible(site: &Site) -> Vec<Fault> {
     use Fault::*;
     let mut faults = vec![KillBoth, NewProgram, NewDecoder, Twin];
+    faults.extend([SwitchedProgram, SmallTable]);
     for kind in [Kind::Edge, Kind::Cloud] {
         faults.extend([Kill(kind), Kill(kind), Stop(kind), StopAtOnce(kind)]);
         faults.extend([HangUp(kind), Freeze(kind)]);
@@ -152,6 +166,15 @@ pub(crate) async fn cause(
             let later = versions.later_program.then(|| site.models.program.to_str());
             edge.restart_with(EDGE_PROGRAM, later.flatten()).await
         }
+        Fault::SwitchedProgram => {
+            versions.switched_program = !versions.switched_program;
+            switch_program(site, versions.switched_program)
+        }
+        Fault::SmallTable => {
+            versions.small_table = !versions.small_table;
+            let bytes = versions.small_table.then_some(SMALL_TABLE);
+            cloud.restart_with(CLOUD_TABLE, bytes).await
+        }
         Fault::NewDecoder => {
             versions.later_decoder = !versions.later_decoder;
             let later = versions.later_decoder.then(|| site.decoders.to_str());
@@ -170,6 +193,16 @@ pub(crate) async fn cause(
             Ok(())
         }
     }
+}
+
+/// Writes which cameras have the later program.
+fn switch_program(site: &Site, switched: bool) -> Result<()> {
+    let cameras = (0..CAMERAS).step_by(2).filter(|_| switched);
+    let lines = cameras.map(|number| format!("camera-{number} compress {LATER}\n"));
+    let file = site.decoders.join("cameras");
+    let fresh = file.with_extension("fresh");
+    std::fs::write(&fresh, lines.collect::<String>())?;
+    Ok(std::fs::rename(fresh, file)?)
 }
 
 /// The second edge node works for a while. Nothing in its spool expires before its time.

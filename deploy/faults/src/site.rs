@@ -62,7 +62,7 @@ pub(crate) struct Site {
     pub(crate) watcher: Option<Watcher>,
     /// Bytes that the cloud may keep.
     pub(crate) retention: Option<u64>,
-    /// Folder of the later decoder, for the cloud.
+    /// Folder of the later program, its prior and its decoder, for edge nodes and cloud.
     pub(crate) decoders: PathBuf,
     binaries: PathBuf,
     printed: Mutex<HashSet<String>>,

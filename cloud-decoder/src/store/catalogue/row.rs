@@ -4,7 +4,9 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use uuid::Uuid;
 
 use super::error::BadRow;
-use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work};
+use crate::frame::{
+    Arrival, Frame, FrameState, Label, NewFrame, Quality, Travelled, TravelledLatents, Work,
+};
 
 impl FromRow<'_, AnyRow> for Frame {
     fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
@@ -64,7 +66,7 @@ impl FromRow<'_, AnyRow> for Frame {
                 source_bytes: count("source_bytes")?,
                 latent_shares: bytes("latent_shares")?.unwrap_or_default(),
                 scene_grid: bytes("scene_grid")?.unwrap_or_default(),
-                wire_bytes: count("wire_bytes")?,
+                arrival: arrival(row, bad)?,
                 original_bytes: count("original_bytes")?,
                 label_bytes: count("label_bytes")?,
                 original_crc32c: original_crc32c.and_then(|crc| u32::try_from(crc).ok()),
@@ -86,6 +88,21 @@ impl FromRow<'_, AnyRow> for Frame {
             },
         })
     }
+}
+
+fn arrival(row: &AnyRow, bad: impl FnOnce(&'static str) -> BadRow) -> Result<Arrival, sqlx::Error> {
+    let how: Option<&str> = row.try_get("latents_travelled")?;
+    let how = how
+        .map(|how| Travelled::named(how).ok_or_else(|| bad("the way of its latents is unknown")));
+    let bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
+    let latents = how.transpose()?.zip(bytes);
+    Ok(Arrival {
+        wire_bytes: row.try_get::<i64, _>("wire_bytes")? as u64,
+        latents: latents.map(|(how, bytes)| TravelledLatents {
+            how,
+            bytes: bytes as u64,
+        }),
+    })
 }
 
 /// A frame id on its own, in a column `frame_id`.

@@ -19,7 +19,12 @@ pub(crate) async fn mixed(minutes: f64, seed: u64) -> Result<Ledger> {
     let cause_at_random =
         async |end| random_faults::cause_at_random(&site, seed, end, &counts).await;
     let mut ledger = load.run(&site, &counts, cause_at_random).await?;
-    for what in ["labels compared", "originals compared"] {
+    for what in [
+        "labels compared",
+        "originals compared",
+        "latents that travelled: intra",
+        "latents that travelled: reference",
+    ] {
         ledger.require(what, ledger.others[what]);
     }
     Ok(ledger)

@@ -145,9 +145,11 @@ impl Site {
     /// Settings that every service of a kind needs.
     fn settings(&self, kind: Kind, name: &str) -> Settings {
         let endpoint = format!("http://{}", self.proxy.address);
+        let programs = self.decoders.to_string_lossy();
         match kind {
             Kind::Edge => owned(&[
                 (NODE_ID, name),
+                ("EDGE_NODE_PROGRAMS__FOLDER", &programs),
                 ("EDGE_NODE_UPLINK__ENDPOINT", &endpoint),
                 ("EDGE_NODE_UPLINK__BACKOFF_MAX_MS", "1000"),
             ]),
