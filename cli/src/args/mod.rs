@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Measure reconstruction quality and classification accuracy.
     Evaluate(EvaluateArgs),
-    /// Show what a program or a decoder is made of, or what an edge node has loaded.
+    /// Show what a program, a decoder or a file of latents is made of, or what an edge node has loaded.
     Inspect(InspectArgs),
     /// Write programs and decoders as ONNX models, for other engines.
     Export(ExportArgs),
@@ -141,23 +141,26 @@ pub(crate) struct EncodeArgs {
     /// Latent container to write.
     #[arg(short, long, value_name = "FILE.pwl")]
     pub(crate) output: PathBuf,
+    /// Write the latents as they travel, in fewer bytes, in place of a container.
+    #[arg(long)]
+    pub(crate) coded: bool,
     /// Keep only the first BITS of each patch [default: all].
     #[arg(long, value_name = "BITS")]
     pub(crate) bits: Option<u32>,
-    /// Compression program [default: the shipped one].
+    /// Compression program; beside it may be its prior for --coded, as FILE.pwp [default: the shipped ones].
     #[arg(long, value_name = "FILE.nqe")]
     pub(crate) program: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DecodeArgs {
-    /// Latent container.
+    /// Latent container, or coded latents.
     #[arg(value_name = "FILE.pwl")]
     pub(crate) latents: PathBuf,
     /// PNG to write.
     #[arg(short, long, value_name = "FILE.png")]
     pub(crate) output: PathBuf,
-    /// Decoder weights [default: the shipped ones].
+    /// Decoder weights; beside them may be the prior of coded latents, as FILE.pwp [default: the shipped ones].
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) decoder: Option<PathBuf>,
     /// The small decoder that is shipped.
@@ -167,7 +170,7 @@ pub(crate) struct DecodeArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Latent container, also as the cloud's object store has it.
+    /// Latent container, also as the cloud's object store has it, or coded latents.
     #[arg(
         value_name = "LATENTS.pwl",
         required_unless_present = "cloud",
@@ -208,7 +211,7 @@ pub(crate) struct EvaluateArgs {
     /// Classify the 10,000 images of DIR/test_batch.bin (CIFAR-10, binary version).
     #[arg(long, value_name = "DIR")]
     pub(crate) cifar10: Option<PathBuf>,
-    /// Compression program, and beside it the prior of its codec as FILE.pwp [default: the shipped ones].
+    /// Compression program; beside it may be its prior, as FILE.pwp [default: the shipped ones].
     #[arg(long, value_name = "FILE.nqe", requires = "pictures")]
     pub(crate) program: Option<PathBuf>,
     /// Decoder weights [default: the shipped ones].
@@ -234,8 +237,8 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Program or decoder [default: those that are shipped].
-    #[arg(value_name = "FILE.nqe|FILE.safetensors")]
+    /// Program, decoder, prior or latents [default: the models that are shipped].
+    #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Show the programs that a running edge node has loaded, and which cameras use them.
     #[arg(long, value_name = "URL", conflicts_with = "file")]
