@@ -141,7 +141,7 @@ pub(crate) struct EncodeArgs {
     /// Latent container to write.
     #[arg(short, long, value_name = "FILE.pwl")]
     pub(crate) output: PathBuf,
-    /// Write the latents as they travel, in fewer bytes, in place of a container.
+    /// Write coded latents, as they travel over the uplink, instead of a container.
     #[arg(long)]
     pub(crate) coded: bool,
     /// Keep only the first BITS of each patch [default: all].
@@ -199,10 +199,10 @@ pub(crate) struct EvaluateArgs {
     /// Compress and rebuild every image of this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
-    /// Compress and rebuild frames of this video (read by ffmpeg), coded with the frame before as reference.
+    /// Compress and rebuild frames of this video (read by ffmpeg); each refers to the frame before.
     #[arg(long, value_name = "FILE", requires = "fps")]
     pub(crate) video: Option<PathBuf>,
-    /// Frames to take of each second of the video, as many as it has at most.
+    /// Frames to take from each second of the video, at most as many as it has.
     #[arg(long, value_name = "N", requires = "video", value_parser = parse_rate)]
     pub(crate) fps: Option<f64>,
     /// First and last frame of the part of the video to take them from, counted from 0 [default: the whole video].

@@ -140,3 +140,40 @@ pub(super) fn message_bytes(frame: &LatentFrame, latents: Bytes) -> usize {
 pub(super) fn kbit_s(bytes: u64, seconds: f64) -> f64 {
     8e-3 * bytes as f64 / seconds
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame() -> LatentFrame {
+        LatentFrame {
+            bits: 256,
+            width: 64,
+            height: 33,
+            program: [7; 32],
+            payload: Bytes::from(vec![9; 4 * 32]),
+        }
+    }
+
+    #[test]
+    fn latents_without_a_prior_travel_as_their_container() {
+        let frame = frame();
+        let mut stream = Stream::new(None, usize::MAX);
+        for _ in 0..2 {
+            let (bytes, received) = stream.carry(&frame).expect("it arrives");
+            assert_eq!(bytes, frame.encode());
+            assert_eq!(received, frame);
+        }
+        let wire = Wire::of(&frame, 4 * 32 + 52);
+        assert!((wire.wire_bits_per_latent_bit - 180.0 / 128.0).abs() < 1e-12);
+        assert!((wire.wire_bpp - 8.0 * 180.0 / (64.0 * 33.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_message_has_all_that_travels_with_latents() {
+        let frame = frame();
+        let bytes = message_bytes(&frame, frame.encode()) - frame.encode().len();
+        // Id, camera, time, size, format and checksums.
+        assert!((80..130).contains(&bytes), "{bytes}");
+    }
+}
