@@ -1,6 +1,6 @@
 //! A frame as the cloud keeps it.
 
-use latent::PATCH;
+use latent::{OVERHEAD_BYTES, PATCH};
 use patchwire_models::SURE;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -80,6 +80,53 @@ pub struct Quality {
     pub original_seam_ratio: Option<f64>,
 }
 
+/// How a frame's latents travelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Travelled {
+    /// As a container.
+    Plain,
+    /// Coded alone.
+    Intra,
+    /// Coded with a reference to the camera's frame before.
+    Reference,
+}
+
+impl Travelled {
+    /// Its name in the catalogue.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Intra => "intra",
+            Self::Reference => "reference",
+        }
+    }
+
+    /// The way of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Plain, Self::Intra, Self::Reference];
+        all.into_iter().find(|travelled| travelled.name() == name)
+    }
+}
+
+/// A frame's latents on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TravelledLatents {
+    /// How they travelled.
+    pub how: Travelled,
+    /// Bytes that travelled.
+    pub bytes: u64,
+}
+
+/// How a frame came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// Bytes of the message that brought the frame; 0 for a frame from before they were counted.
+    pub wire_bytes: u64,
+    /// Absent for a frame without latents, from before it was noted, or whose row was made again from its object.
+    pub latents: Option<TravelledLatents>,
+}
+
 /// A checked frame, as ingest stores it.
 #[derive(Clone, Debug)]
 pub struct NewFrame {
@@ -120,9 +167,9 @@ pub struct NewFrame {
     pub latent_shares: Vec<u8>,
     /// The same for the first bits, in a coarse grid over the frame.
     pub scene_grid: Vec<u8>,
-    /// Bytes of the message that brought the frame; 0 for a frame from before they were counted.
-    pub wire_bytes: u64,
-    /// Of these, the original.
+    /// How it came.
+    pub arrival: Arrival,
+    /// Of the bytes of its message, the original.
     pub original_bytes: u64,
     /// Of these, the label.
     pub label_bytes: u64,
@@ -157,7 +204,10 @@ impl NewFrame {
             source_bytes: 1000,
             latent_shares: vec![128; 256],
             scene_grid: vec![128; 64],
-            wire_bytes: 150,
+            arrival: Arrival {
+                wire_bytes: 150,
+                latents: None,
+            },
             original_bytes: 0,
             label_bytes: 0,
             original_crc32c: None,
@@ -171,6 +221,14 @@ impl NewFrame {
         match self.program_id {
             Some(_) => FrameState::Queued,
             None => FrameState::Labelled,
+        }
+    }
+
+    /// Bytes of its latent container; 0 for a frame that only has a label.
+    pub fn container_bytes(&self) -> u64 {
+        match self.latent_bits {
+            0 => 0,
+            bits => bits / 8 + OVERHEAD_BYTES as u64,
         }
     }
 

@@ -312,6 +312,8 @@ impl Service<'_> {
             ingest::Limits {
                 max_pixels: self.config.decode.max_pixels,
                 max_message_bytes: grpc.max_message_bytes,
+                reference_bytes: grpc.reference_bytes,
+                all_reference_bytes: grpc.all_reference_bytes,
                 window: grpc.window,
                 max_streams: grpc.max_streams,
                 quotas: Quotas::new(grpc.node_rate, grpc.node_burst),

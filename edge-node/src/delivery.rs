@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use daemon::files::Live;
+use latent::prior::Prior;
 use patchwire_proto::v1::{self, NodeStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use uplink::{Ack, Client, End, Entry, LinkError, Outcome, Source, SourceError};
+use uplink::{Ack, Client, End, Entry, LinkError, Outcome, SentLatents, Source, SourceError};
 
 use crate::{
     metrics::{AckKind, Metrics},
@@ -114,9 +115,21 @@ impl Source for Delivery {
         };
     }
 
-    fn sent(&self, bytes: usize) {
-        self.metrics.sent.inc();
-        self.metrics.sent_bytes.inc_by(bytes as u64);
+    fn priors(&self) -> Vec<Arc<Prior>> {
+        self.programs.get().priors().to_vec()
+    }
+
+    fn sent(&self, bytes: usize, latents: Option<SentLatents>) {
+        let metrics = &self.metrics;
+        metrics.sent.inc();
+        metrics.sent_bytes.inc_by(bytes as u64);
+        if let Some(latents) = latents {
+            let travelled = latents.travelled.into();
+            let bytes = metrics.sent_latent_bytes.get_or_create(&travelled);
+            bytes.inc_by(latents.bytes as u64);
+            let container_bytes = metrics.sent_container_bytes.get_or_create(&travelled);
+            container_bytes.inc_by(latents.container_bytes as u64);
+        }
     }
 
     fn unacknowledged(&self, frames: usize) {

@@ -4,6 +4,7 @@ use daemon::metrics::{Calls, Counters, LONG, WAIT};
 use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
+use uplink::Travelled;
 
 use crate::{config::Config, task::Task};
 
@@ -46,6 +47,10 @@ daemon::metrics! {
         dropped: Counters<DropCause> = "spool_dropped", "Frames that left undelivered";
         sent: Counter = "uplink_frames_sent", "Frames sent, resends included";
         sent_bytes: Counter = "uplink_sent_bytes", "Bytes of the frames sent";
+        sent_latent_bytes: Counters<TravelledAs> = "uplink_sent_latent_bytes",
+            "Bytes of the latents sent, as they travelled";
+        sent_container_bytes: Counters<TravelledAs> = "uplink_sent_container_bytes",
+            "Bytes of the containers of the latents sent, which is what they would be without the codec";
         unacked: Gauge = "uplink_unacked_frames", "Frames sent whose ack has not come";
         window: Gauge = "uplink_window_frames",
             "Most frames without an ack on the open stream, 0 without one";
@@ -109,6 +114,25 @@ daemon::label! {
         Expired = "expired",
         Corrupt = "corrupt",
         Rejected = "rejected",
+    }
+}
+
+daemon::label! {
+    /// How a frame's latents travelled: as a container, coded alone, or coded with a reference.
+    pub TravelledAs as "travelled" {
+        Plain = "plain",
+        Intra = "intra",
+        Reference = "reference",
+    }
+}
+
+impl From<Travelled> for TravelledAs {
+    fn from(travelled: Travelled) -> Self {
+        match travelled {
+            Travelled::Plain => Self::Plain,
+            Travelled::Intra => Self::Intra,
+            Travelled::Reference => Self::Reference,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use cloud_decoder::{
 };
 use patchwire_proto::{
     checked, limits,
-    v1::{CloudMessage, EdgeMessage, EncodedFrame, edge_message::Body},
+    v1::{CloudMessage, EdgeMessage, EncodedFrame, cloud_message, edge_message::Body},
 };
 
 use ::uplink::Reply;
@@ -32,6 +32,9 @@ pub(crate) fn run(input: &[u8]) {
     }
     if let Ok(message) = checked::decode::<CloudMessage>(input) {
         again(&message);
+        if let Some(cloud_message::Body::Welcome(welcome)) = &message.body {
+            drop(limits::check_welcome(welcome));
+        }
         if let Ok(Reply::Ack(ack)) = Reply::try_from(message) {
             assert_eq!(ack.id.get_version_num(), 7);
         }

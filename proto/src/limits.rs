@@ -8,7 +8,7 @@ pub use latent::MAX_SIDE;
 use latent::{LatentError, LatentFrame};
 use uuid::{Uuid, Version};
 
-use crate::v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program};
+use crate::v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program, Welcome};
 
 /// Most scores that a label carries.
 pub const MAX_LABELS: usize = 16;
@@ -20,6 +20,12 @@ pub const MAX_ID: usize = 64;
 pub const MAX_TEXT: usize = 128;
 /// Most programs that a node announces.
 pub const MAX_PROGRAMS: usize = 16;
+/// Most versions of the latent codec that a welcome offers.
+pub const MAX_CODEC_VERSIONS: usize = 16;
+/// Most priors that a welcome offers.
+pub const MAX_PRIORS: usize = 64;
+/// Largest table of references of one stream in bytes.
+pub const MAX_REFERENCE_BYTES: u64 = 64 << 20;
 /// Default for the largest message of the uplink in bytes, both ways.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Media types that an original may have.
@@ -35,6 +41,7 @@ pub const MAX_COUNT: u64 = 1 << 50;
 /// The last millisecond of the year 9999, the largest that calendars in use can print.
 const MAX_UNIX_MS: i64 = 253_402_300_799_999;
 const PROGRAM_ID: usize = 32;
+const PRIOR_ID: usize = 8;
 
 /// What is wrong with a message, in one sentence that names the field and what is allowed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -170,6 +177,21 @@ pub fn check_hello(hello: &Hello) -> Result<(), Invalid> {
     hello.programs.iter().try_for_each(check_program)
 }
 
+/// Checks what a welcome says about the latent codec.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn check_welcome(welcome: &Welcome) -> Result<(), Invalid> {
+    let versions = welcome.codec_versions.len();
+    check_count("codec_versions", versions, 0, MAX_CODEC_VERSIONS)?;
+    check_count("prior_ids", welcome.prior_ids.len(), 0, MAX_PRIORS)?;
+    for id in &welcome.prior_ids {
+        check_length("prior_id", id.len(), PRIOR_ID, PRIOR_ID)?;
+    }
+    let bytes = welcome.reference_bytes;
+    check_number("reference_bytes", bytes, MAX_REFERENCE_BYTES)
+}
+
 /// Checks every field of a node's status.
 ///
 /// # Errors
@@ -182,7 +204,7 @@ pub fn check_status(status: &NodeStatus) -> Result<(), Invalid> {
     check_number("held_frames", status.held_frames, MAX_COUNT)
 }
 
-/// Checks every field of a frame, its checksum last, and returns its latents if it has some.
+/// Checks every field of a frame whose latents are not coded, its checksum last, and returns its latents if it has some.
 ///
 /// # Errors
 /// The first field that is wrong.

@@ -5,7 +5,7 @@
 //! bytes of each message by its kind, and counts entries.
 
 use crate::{
-    limits::{MAX_LABELS, MAX_PROGRAMS},
+    limits::{MAX_CODEC_VERSIONS, MAX_LABELS, MAX_PRIORS, MAX_PROGRAMS},
     v1::{CloudMessage, EdgeMessage},
 };
 
@@ -101,6 +101,15 @@ const EDGE: &[Field] = &[
     },
     field(3, "status", 1, MAX_STATUS_BYTES),
 ];
+// Versions are packed: an entry here is a list of them.
+const WELCOME: &[Field] = &[
+    field(7, "codec_versions", 1, 5 * MAX_CODEC_VERSIONS),
+    field(8, "prior_ids", MAX_PRIORS, ANY),
+];
+const CLOUD: &[Field] = &[Field {
+    fields: WELCOME,
+    ..field(1, "welcome", 1, MAX_REPLY_BYTES)
+}];
 
 impl Bounded for EdgeMessage {
     fn check_wire(message: &[u8]) -> Result<(), Refused> {
@@ -111,7 +120,7 @@ impl Bounded for EdgeMessage {
 impl Bounded for CloudMessage {
     fn check_wire(message: &[u8]) -> Result<(), Refused> {
         within("message of the cloud", message.len(), MAX_REPLY_BYTES)?;
-        walk(message, &[])
+        walk(message, CLOUD)
     }
 }
 

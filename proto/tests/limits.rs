@@ -4,8 +4,12 @@ use bytes::Bytes;
 use latent::LatentFrame;
 use patchwire_proto::{
     frame_crc32c,
-    limits::{Invalid, check_frame, check_hello, check_id, check_status},
-    v1::{EncodedFrame, Hello, Label, NodeStatus, Original, Program, Score, Welcome},
+    limits::{Invalid, check_frame, check_hello, check_id, check_status, check_welcome},
+    v1::{
+        CloudMessage, EncodedFrame, Hello, Label, NodeStatus, Original, Program, Score, Welcome,
+        cloud_message::Body,
+    },
+    wire::Bounded as _,
 };
 use prost::Message as _;
 use uuid::Uuid;
@@ -42,6 +46,7 @@ fn frame() -> EncodedFrame {
         encode_ns: 1,
         source_bytes: 1000,
         traceparent: String::new(),
+        coded_latents: Bytes::new(),
     };
     frame.crc32c = frame.compute_crc32c();
     frame
@@ -257,6 +262,48 @@ fn status_and_source_bytes_have_bounds() {
     assert!(said.starts_with("source_bytes is 1099511627776"), "{said}");
 }
 
+#[test]
+fn what_a_welcome_offers_of_the_codec_has_bounds() {
+    let good = Welcome {
+        codec_versions: vec![1; 16],
+        prior_ids: vec![vec![1; 8].into(); 64],
+        reference_bytes: 64 << 20,
+        ..Welcome::default()
+    };
+    assert_eq!(check_welcome(&good), Ok(()));
+    assert_eq!(check_welcome(&Welcome::default()), Ok(()));
+    assert_eq!(CloudMessage::check_wire(&message(&good)), Ok(()));
+    let with = |change: fn(&mut Welcome)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        bad
+    };
+    for (bad, field) in [
+        (with(|w| w.codec_versions = vec![1; 17]), "codec_versions"),
+        (
+            with(|w| w.prior_ids = vec![vec![1; 8].into(); 65]),
+            "prior_ids",
+        ),
+        (with(|w| w.prior_ids[3] = vec![1; 7].into()), "prior_id"),
+        (with(|w| w.reference_bytes += 1), "reference_bytes"),
+    ] {
+        let said = check_welcome(&bad).expect_err(field).to_string();
+        assert!(said.starts_with(field), "{said}");
+    }
+    // Before anything of them is decoded.
+    for bad in [
+        with(|w| w.codec_versions = vec![1; 81]),
+        with(|w| w.prior_ids = vec![Bytes::new(); 65]),
+    ] {
+        assert!(CloudMessage::check_wire(&message(&bad)).is_err(), "{bad:?}");
+    }
+}
+
+fn message(welcome: &Welcome) -> Vec<u8> {
+    let body = Some(Body::Welcome(welcome.clone()));
+    CloudMessage { body }.encode_to_vec()
+}
+
 /// Nodes and clouds are not updated at the same moment.
 #[test]
 fn the_version_before_reads_what_this_one_adds() {
@@ -280,4 +327,6 @@ fn the_version_before_reads_what_this_one_adds() {
     assert!(now.programs.is_empty());
     let welcome = Welcome::decode(&[][..]).expect("a welcome of the version before");
     assert!(!welcome.takes_status);
+    assert!(welcome.codec_versions.is_empty() && welcome.prior_ids.is_empty());
+    assert_eq!(welcome.reference_bytes, 0);
 }

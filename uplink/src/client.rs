@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
 use crate::{
+    coding::Coding,
     config::Uplink,
     connection::{Connection, endpoint},
     error::LinkError,
@@ -79,14 +80,19 @@ impl<S: Source> Client<S> {
     /// Sends frames until `stop`, or until the source is finished. Begins with the connection that is given, if any.
     ///
     /// After a failure the next stream is opened after a random wait, between zero and a bound that doubles with each
-    /// failure ("full jitter"); after a drained stream it is opened at once.
+    /// failure ("full jitter"); after a drained stream it is opened at once. After a stream that the cloud ended because
+    /// of what it was sent, before it acknowledged anything, all frames of the next one travel as containers.
     pub async fn run(self, mut connection: Option<Connection>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.config.backoff_min_ms, self.config.backoff_max_ms);
+        let mut codec = self.config.codec;
         loop {
             let end = tokio::select! {
                 () = stop.cancelled() => break,
-                end = self.stream(connection.take()) => end,
+                end = self.stream(connection.take(), codec) => end,
             };
+            // A frame that the cloud cannot decode would come first on every stream.
+            let refused = end.as_ref().is_err_and(LinkError::is_refusal);
+            codec = self.config.codec && !(codec && refused && !self.has_acked());
             let proved = self.proved_itself();
             if proved {
                 backoff.reset();
@@ -106,25 +112,36 @@ impl<S: Source> Client<S> {
         self.link.send_modify(|link| link.up_since = None);
     }
 
-    async fn stream(&self, connection: Option<Connection>) -> Result<End, LinkError> {
+    async fn stream(&self, connection: Option<Connection>, codec: bool) -> Result<End, LinkError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let window = connection.window(&self.config);
         let max_bytes = self.config.max_message_bytes;
-        let (session, outbound) =
-            Session::new(connection, window, max_bytes, &*self.source, &self.link);
+        let priors = match codec {
+            true => self.source.priors(),
+            false => Vec::new(),
+        };
+        let coding = Coding::new(&connection.welcome, priors);
+        let (source, link) = (&*self.source, &self.link);
+        let (session, outbound) = Session::new(connection, window, max_bytes, coding, source, link);
         session.run(outbound).await
     }
 
     /// Whether the stream that just ended brought an ack or lasted long. Only then is it no burden to call again soon
     /// on a cloud that welcomes and hangs up.
     fn proved_itself(&self) -> bool {
-        let link = self.link.borrow();
         let long = Duration::from_millis(self.config.backoff_max_ms);
-        link.up_since
-            .is_some_and(|up| up.elapsed() > long || link.last_ack.is_some_and(|at| at > up))
+        let up_since = self.link.borrow().up_since;
+        up_since.is_some_and(|up| up.elapsed() > long) || self.has_acked()
+    }
+
+    /// Whether the stream that just ended brought an ack.
+    fn has_acked(&self) -> bool {
+        let link = self.link.borrow();
+        let acked = link.up_since.zip(link.last_ack);
+        acked.is_some_and(|(up, at)| at > up)
     }
 
     /// Reports the end of a stream. An error is logged once.

@@ -26,6 +26,8 @@ pub struct Uplink {
     pub window: u32,
     /// Largest message in either direction in bytes; the cloud may take less.
     pub max_message_bytes: usize,
+    /// Whether latents travel coded, and with references, to a cloud that takes them so; else as plain containers.
+    pub codec: bool,
     /// Longest wait for a connection and for the cloud's welcome, in seconds.
     pub connect_timeout_s: u64,
     /// Seconds between HTTP/2 pings; the link counts as down after three times as long without an answer.
@@ -58,6 +60,7 @@ impl Default for Uplink {
             tls: UplinkTls::default(),
             window: 32,
             max_message_bytes: MAX_MESSAGE_BYTES,
+            codec: true,
             connect_timeout_s: 5,
             keepalive_s: 20,
             backoff_min_ms: 250,

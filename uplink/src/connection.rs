@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use patchwire_proto::v1::{
-    CloudMessage, EdgeMessage, Hello, Welcome, cloud_message, edge_message,
-    uplink_client::UplinkClient,
+use patchwire_proto::{
+    limits,
+    v1::{
+        CloudMessage, EdgeMessage, Hello, Welcome, cloud_message, edge_message,
+        uplink_client::UplinkClient,
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -88,6 +91,8 @@ impl Connection {
             let reason = "its first message is not a welcome";
             return Err(LinkError::Protocol(reason.into()));
         };
+        limits::check_welcome(&welcome)
+            .map_err(|error| LinkError::Protocol(format!("its welcome is wrong: {error}")))?;
         Ok(Self {
             outbound,
             inbound,

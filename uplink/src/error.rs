@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use daemon::{error::root_cause, files::FileError};
+use tonic::Code;
 
 /// Why frames cannot be read, or acks not be recorded.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -35,6 +36,9 @@ pub enum LinkError {
     /// A thread that re-encodes originals failed.
     #[error("an original could not be made lossless")]
     Original,
+    /// A thread that codes latents failed.
+    #[error("the latents of a frame could not be coded")]
+    Codec,
     /// No ack in time.
     #[error("the cloud acknowledged nothing for {0:?}")]
     Stalled(Duration),
@@ -47,6 +51,12 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Whether the cloud refused what this side sent, rather than that it or the link was gone.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let refusals = [Code::DataLoss, Code::InvalidArgument];
+        matches!(self, Self::Status(status) if refusals.contains(&status.code()))
+    }
+
     /// The error for a status that came before the welcome.
     pub(crate) fn before_welcome(status: tonic::Status) -> Self {
         match is_broken(&status) {

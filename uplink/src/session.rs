@@ -10,6 +10,7 @@ use patchwire_proto::{
     limits,
     v1::{CloudMessage, EdgeMessage, EncodedFrame, Hello, NodeStatus, edge_message::Body},
 };
+use prost::Message as _;
 use tokio::{
     sync::{mpsc, watch},
     time::{self, MissedTickBehavior},
@@ -18,6 +19,7 @@ use tonic::Streaming;
 
 use crate::{
     ack::{Ack, Outcome, Reply},
+    coding::{Coding, Ready},
     connection::Connection,
     error::LinkError,
     fit::Capacity,
@@ -41,11 +43,12 @@ pub(crate) struct Session<'a, S> {
     hello: watch::Receiver<Hello>,
     takes_status: bool,
     capacity: Capacity,
+    coding: Coding,
     window: Window,
     /// Place of the last frame that was read from the source.
     read_to: i64,
     /// The next frame to send.
-    next: Option<EncodedFrame>,
+    next: Option<Ready>,
     /// Reading stopped after frames that are too large; more may follow.
     reads_on: bool,
     /// No more frames are sent on this stream.
@@ -63,6 +66,7 @@ impl<'a, S: Source> Session<'a, S> {
         connection: Connection,
         window: usize,
         max_message_bytes: usize,
+        coding: Coding,
         source: &'a S,
         link: &'a watch::Sender<Link>,
     ) -> (Self, mpsc::Sender<EdgeMessage>) {
@@ -75,6 +79,7 @@ impl<'a, S: Source> Session<'a, S> {
             takes_status: connection.welcome.takes_status,
             window: Window::new(window, capacity.max_message_bytes()),
             capacity,
+            coding,
             read_to: 0,
             next: None,
             reads_on: false,
@@ -156,14 +161,14 @@ impl<'a, S: Source> Session<'a, S> {
                 body: Some(Body::Status(status)),
             });
         }
-        let mut frame = self.next.take();
-        if let Some(frame) = &mut frame {
-            let bytes = self.window.insert(frame)?;
-            self.source.sent(bytes);
+        let mut next = self.next.take();
+        if let Some(next) = &mut next {
+            self.window.insert(next)?;
+            self.source.sent(next.frame.encoded_len(), next.latents);
             self.source.unacknowledged(self.window.len());
         }
         Ok(EdgeMessage {
-            body: frame.map(Body::Frame),
+            body: next.map(|next| Body::Frame(next.frame)),
         })
     }
 
@@ -173,7 +178,7 @@ impl<'a, S: Source> Session<'a, S> {
         self.status = (self.last_status != Some(now)).then_some(now);
     }
 
-    /// Reads the next frame that the cloud can take. Frames that are too large stay in the source.
+    /// Reads and prepares the next frame that the cloud can take. Frames that are too large stay in the source.
     async fn read_next(&mut self) -> Result<(), LinkError> {
         self.reads_on = true;
         for _ in 0..SKIPPED_IN_A_ROW {
@@ -189,7 +194,7 @@ impl<'a, S: Source> Session<'a, S> {
             match fitted.too_large {
                 Some(reason) => self.skip(&fitted.frame, reason),
                 None => {
-                    self.next = Some(fitted.frame);
+                    self.next = Some(self.coding.prepare(fitted.frame).await?);
                     break;
                 }
             }

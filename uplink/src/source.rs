@@ -1,12 +1,14 @@
 //! The frames that a client sends.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use latent::prior::Prior;
 use patchwire_proto::v1::{EncodedFrame, NodeStatus};
 use tonic::transport::{self, Channel, Endpoint};
 
 use crate::{
     ack::Ack,
+    coding::SentLatents,
     error::{LinkError, SourceError},
     link::End,
 };
@@ -47,6 +49,11 @@ pub trait Source: Send + Sync + 'static {
         false
     }
 
+    /// Priors of the latent codec for the frames' programs, asked for each stream anew.
+    fn priors(&self) -> Vec<Arc<Prior>> {
+        Vec::new()
+    }
+
     /// Connects to the cloud.
     fn dial(
         &self,
@@ -64,8 +71,8 @@ pub trait Source: Send + Sync + 'static {
     /// A stream ended or could not be opened.
     fn disconnected(&self, _end: &Result<End, LinkError>) {}
 
-    /// A frame was sent whose message has so many bytes.
-    fn sent(&self, _bytes: usize) {}
+    /// A frame was sent whose message has so many bytes, with its latents if it has some.
+    fn sent(&self, _bytes: usize, _latents: Option<SentLatents>) {}
 
     /// So many frames are sent and not acknowledged.
     fn unacknowledged(&self, _frames: usize) {}

@@ -3,13 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use daemon::{boot::SPANS, trace};
-use patchwire_proto::{limits, v1::EncodedFrame};
-use prost::Message as _;
+use patchwire_proto::limits;
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
-use crate::error::LinkError;
+use crate::{coding::Ready, error::LinkError};
 
 /// A cloud that acknowledges nothing for this long counts as down.
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -19,7 +18,7 @@ const SLOWEST_BYTES_PER_S: usize = 2000;
 /// Frames that were sent and are not acknowledged, bounded in number and in bytes.
 pub(crate) struct Window {
     max_frames: usize,
-    /// Most bytes, so that memory is bounded; a single frame may have more.
+    /// Most bytes with all latents in containers, so that memory is bounded; a single frame may have more.
     max_bytes: usize,
     frames: HashMap<Uuid, Sent>,
     bytes: usize,
@@ -58,17 +57,18 @@ impl Window {
     }
 
     /// Whether a frame can be sent now.
-    pub(crate) fn fits(&self, frame: &EncodedFrame) -> bool {
-        let bytes = self.bytes + frame.encoded_len();
+    pub(crate) fn fits(&self, frame: &Ready) -> bool {
+        let bytes = self.bytes + frame.plain_bytes;
         self.is_empty() || (!self.is_full() && bytes <= self.max_bytes)
     }
 
-    /// Puts a frame into the window and returns the bytes of its message. The frame's trace continues in a span that
+    /// Puts a frame into the window. The frame's trace continues in a span that
     /// lasts until the ack.
     ///
     /// # Errors
     /// The frame's id is not valid.
-    pub(crate) fn insert(&mut self, frame: &mut EncodedFrame) -> Result<usize, LinkError> {
+    pub(crate) fn insert(&mut self, ready: &mut Ready) -> Result<(), LinkError> {
+        let frame = &mut ready.frame;
         let id = limits::frame_id(&frame.frame_id)
             .map_err(|error| LinkError::Protocol(format!("spooled {error}")))?;
         let at = Instant::now();
@@ -85,15 +85,14 @@ impl Window {
         if !own.is_empty() {
             frame.traceparent = own;
         }
-        let bytes = frame.encoded_len();
-        self.bytes += bytes;
+        self.bytes += ready.plain_bytes;
         let sent = Sent {
             at,
-            bytes,
+            bytes: ready.plain_bytes,
             _span: span,
         };
         self.frames.insert(id, sent);
-        Ok(bytes)
+        Ok(())
     }
 
     /// Removes an acknowledged frame and returns the time since it was sent.

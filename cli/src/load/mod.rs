@@ -16,6 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Error, Result, ensure};
 use daemon::{boot, error::one_line};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use latent::prior::Prior;
 use patchwire_proto::v1::{Hello, Program};
 use tokio::signal::ctrl_c;
 use tokio::sync::{mpsc, watch};
@@ -94,6 +95,7 @@ struct Fleet {
     tokens: Option<PathBuf>,
     pictures: Arc<[Picture]>,
     programs: Vec<Program>,
+    prior: Arc<Prior>,
     stats: Arc<Stats>,
 }
 
@@ -124,6 +126,7 @@ impl Fleet {
             tokens: args.tokens.clone(),
             pictures,
             programs,
+            prior: Arc::new(Prior::from_bytes(patchwire_models::PRIOR)?),
             stats,
         })
     }
@@ -169,6 +172,7 @@ impl Fleet {
             self.pictures.clone(),
             bits_per_patch,
             Duration::from_secs(config.keepalive_s),
+            self.prior.clone(),
             due,
             self.stats.clone(),
         );

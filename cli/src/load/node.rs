@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
+use latent::prior::Prior;
 use patchwire_proto::v1::{EncodedFrame, NodeStatus};
 use tokio::{
     net::TcpStream,
@@ -33,6 +34,8 @@ pub(super) struct Node {
     bits_per_patch: u32,
     /// Longest silence on a connection before its peer pings.
     heartbeat: Duration,
+    /// That of the pictures' program.
+    prior: Arc<Prior>,
     stats: Arc<Stats>,
     /// When frames were due.
     due: AsyncMutex<mpsc::Receiver<Instant>>,
@@ -55,6 +58,7 @@ impl Node {
         pictures: Arc<[Picture]>,
         bits_per_patch: u32,
         heartbeat: Duration,
+        prior: Arc<Prior>,
         due: mpsc::Receiver<Instant>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -63,6 +67,7 @@ impl Node {
             pictures,
             bits_per_patch,
             heartbeat,
+            prior,
             stats,
             due: AsyncMutex::new(due),
             queue: Mutex::default(),
@@ -151,6 +156,10 @@ impl Source for Node {
         let due = self.due.try_lock();
         let none_comes = due.is_ok_and(|due| due.is_closed() && due.is_empty());
         none_comes && self.queue().is_empty()
+    }
+
+    fn priors(&self) -> Vec<Arc<Prior>> {
+        vec![self.prior.clone()]
     }
 
     async fn dial(&self, endpoint: Endpoint) -> Result<Channel, transport::Error> {

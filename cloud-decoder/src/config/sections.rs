@@ -9,6 +9,7 @@ use daemon::{
     config::{ConfigError, rate_within, within},
     forwarded::Network,
 };
+use patchwire_proto::limits::MAX_REFERENCE_BYTES;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,11 @@ pub struct Grpc {
     pub client_ca: Option<PathBuf>,
     /// Largest accepted message in bytes.
     pub max_message_bytes: usize,
+    /// Maximum bytes of earlier latents that the frames of one stream refer to; with 0 there are no references. The edge
+    /// node takes as much memory.
+    pub reference_bytes: usize,
+    /// Maximum bytes of earlier latents of all streams. Streams that find too little left go without references.
+    pub all_reference_bytes: usize,
     /// Maximum frames of one stream without an ack.
     pub window: u32,
     /// Maximum uplink streams at once; each node has one.
@@ -123,6 +129,8 @@ impl Default for Grpc {
             listen: (Ipv4Addr::LOCALHOST, 50051).into(),
             client_ca: None,
             max_message_bytes: patchwire_proto::limits::MAX_MESSAGE_BYTES,
+            reference_bytes: 4 << 20,
+            all_reference_bytes: 1 << 30,
             window: 32,
             max_streams: 8192,
             node_rate: None,
@@ -151,6 +159,9 @@ impl Grpc {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let bytes = self.max_message_bytes as u64;
         within("grpc.max_message_bytes", bytes, 64 << 10, 1 << 30)?;
+        let (one, all) = (self.reference_bytes as u64, self.all_reference_bytes as u64);
+        within("grpc.reference_bytes", one, 0, MAX_REFERENCE_BYTES)?;
+        within("grpc.all_reference_bytes", all, one, 1 << 40)?;
         within("grpc.window", self.window.into(), 1, 1024)?;
         within("grpc.max_streams", self.max_streams as u64, 1, 1_000_000)?;
         if let Some(rate) = self.node_rate {

@@ -2,11 +2,12 @@
 
 use patchwire_proto::v1;
 
-use crate::frame::{Frame, FrameState};
+use crate::frame::{Frame, FrameState, Travelled};
 
 impl From<&Frame> for v1::FrameRecord {
     fn from(frame: &Frame) -> Self {
         let new = &frame.new;
+        let latents = new.arrival.latents;
         Self {
             frame_id: new.id.as_bytes().to_vec().into(),
             node_id: new.node_id.clone(),
@@ -50,6 +51,21 @@ impl From<&Frame> for v1::FrameRecord {
                 .map(|id| id.to_vec())
                 .unwrap_or_default()
                 .into(),
+            latents_travelled: latents
+                .map_or(v1::Travelled::Unspecified, |latents| latents.how.into())
+                .into(),
+            latents_wire_bytes: latents.map_or(0, |latents| latents.bytes),
+            container_bytes: new.container_bytes(),
+        }
+    }
+}
+
+impl From<Travelled> for v1::Travelled {
+    fn from(travelled: Travelled) -> Self {
+        match travelled {
+            Travelled::Plain => Self::Plain,
+            Travelled::Intra => Self::Intra,
+            Travelled::Reference => Self::Reference,
         }
     }
 }

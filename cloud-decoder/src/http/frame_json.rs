@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    frame::{Frame, FrameState, Label, Quality, is_sure},
+    frame::{Frame, FrameState, Label, Quality, Travelled, is_sure},
     store::catalogue::QueuePosition,
 };
 
@@ -43,11 +43,24 @@ pub(super) struct FrameJson<'a> {
     wire_bytes: Option<u64>,
     original_bytes: u64,
     label_bytes: u64,
+    /// How its latents travelled; null for a frame without latents, from before it was noted, or whose record was made
+    /// again from its object.
+    latents: Option<LatentsJson>,
     /// The original decodes to other pixels here than at the edge node, so the frame is not measured.
     original_differs: bool,
     /// Place in the queue of a frame that waits; only in the record of a single frame.
     pub(crate) queue: Option<QueuePosition>,
     images: Images,
+}
+
+/// A frame's latents on their way from the edge node.
+#[derive(Debug, Serialize, ToSchema)]
+struct LatentsJson {
+    travelled: Travelled,
+    /// Bytes that travelled.
+    wire_bytes: u64,
+    /// Bytes of the container that they travelled as or decode to.
+    container_bytes: u64,
 }
 
 /// Addresses of a frame's images, null where there is none.
@@ -91,9 +104,14 @@ impl<'a> From<&'a Frame> for FrameJson<'a> {
             measure_ms: frame.work.measure_ns as f64 / 1e6,
             store_ms: frame.work.store_ns as f64 / 1e6,
             finished_ms: Some(frame.work.finished_ms).filter(|&ms| ms > 0),
-            wire_bytes: Some(new.wire_bytes).filter(|&bytes| bytes > 0),
+            wire_bytes: Some(new.arrival.wire_bytes).filter(|&bytes| bytes > 0),
             original_bytes: new.original_bytes,
             label_bytes: new.label_bytes,
+            latents: new.arrival.latents.map(|latents| LatentsJson {
+                travelled: latents.how,
+                wire_bytes: latents.bytes,
+                container_bytes: new.container_bytes(),
+            }),
             original_differs: decoded
                 && new.original_type.is_some()
                 && frame

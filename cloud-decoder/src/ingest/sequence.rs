@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::validate::{CheckedFrame, validate};
 use crate::{
     decode::Decoders,
-    frame::NewFrame,
+    frame::{Arrival, NewFrame},
     metrics::{Metrics, Outcome},
     store::{FrameStore, Insertion, PendingRow},
 };
@@ -32,6 +32,7 @@ pub(super) type Answers = mpsc::Sender<Result<CloudMessage, Status>>;
 /// A frame that was read within the limits of its stream.
 pub(super) struct Admitted {
     pub(super) frame: EncodedFrame,
+    pub(super) arrival: Arrival,
     pub(super) since: Instant,
     /// Held until the ack is on its way.
     pub(super) held: Held,
@@ -95,8 +96,13 @@ struct Stored {
 
 impl Sequencer {
     /// Memory for a frame, which is given back when the permit is dropped.
-    pub(super) async fn reserve(&self, frame: &EncodedFrame) -> Option<OwnedSemaphorePermit> {
-        let bytes = frame.latents.len() + frame.original.as_ref().map_or(0, |o| o.data.len());
+    /// `latents` are the bytes of its container.
+    pub(super) async fn reserve(
+        &self,
+        frame: &EncodedFrame,
+        latents: usize,
+    ) -> Option<OwnedSemaphorePermit> {
+        let bytes = latents + frame.original.as_ref().map_or(0, |o| o.data.len());
         let bytes = u32::try_from(bytes.min(self.max_message_bytes)).unwrap_or(u32::MAX);
         self.in_flight.clone().acquire_many_owned(bytes).await.ok()
     }
@@ -140,6 +146,7 @@ impl Sequencer {
     ) -> Result<Stored, Status> {
         let Admitted {
             mut frame,
+            arrival,
             since,
             held,
         } = admitted;
@@ -156,10 +163,11 @@ impl Sequencer {
         let (mut bytes, mut latent_ones) = (0, None);
         let storing = async {
             let received_ms = self.store.now_ms().await.map_err(unavailable)?;
-            let checked = match validate(self.max_pixels, &node, received_ms, frame) {
+            let mut checked = match validate(self.max_pixels, &node, received_ms, frame) {
                 Ok(checked) => checked,
                 Err(reason) => return Ok(Err(Answer::rejected(reason))),
             };
+            checked.row.arrival = arrival;
             (bytes, latent_ones) = (checked.row.bytes, checked.row.latent_ones);
             self.insert(checked).await
         };

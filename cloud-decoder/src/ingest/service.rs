@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
+    coded::Codec,
     sequence::Sequencer,
     session::Session,
     shared::{Limits, Shared},
@@ -36,6 +37,11 @@ impl UplinkService {
         gate: Authenticator,
         shutdown: CancellationToken,
     ) -> Self {
+        let codec = Codec::new(
+            decoders.priors().to_vec(),
+            limits.reference_bytes,
+            limits.all_reference_bytes,
+        );
         let in_flight = IN_FLIGHT_BYTES.max(limits.max_message_bytes as u32);
         let sequencer = Sequencer {
             store,
@@ -49,6 +55,7 @@ impl UplinkService {
         let shared = Shared {
             sequencer: Arc::new(sequencer),
             nodes,
+            codec,
             streams: Arc::new(Semaphore::new(limits.max_streams)),
             limits,
             gate,

@@ -17,6 +17,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
+    coded::{Bounds, StreamCodec, arrival},
     quota::MAX_STREAMS,
     sequence::{Admitted, Answers},
     shared::Shared,
@@ -47,13 +48,13 @@ impl Session<'_> {
                 "node {node} has {MAX_STREAMS} streams open, which is the most allowed"
             )));
         };
-        let registered = self.welcome(hello).await?;
+        let (registered, codec) = self.welcome(hello).await?;
         let shared = self.shared;
         let (admitted, arriving) = mpsc::channel(1);
         let answers = self.answers.clone();
         let storing = shared.sequencer.store_in_order(&node, arriving, answers);
         let (read, stored) = tokio::join!(
-            self.read_frames(&node, &registered, caller, admitted),
+            self.read_frames(&node, &registered, codec, caller, admitted),
             storing
         );
         stored.and(read)
@@ -79,26 +80,29 @@ impl Session<'_> {
         Ok(hello)
     }
 
-    async fn welcome(&self, hello: Hello) -> Result<NodeStream, Status> {
+    async fn welcome(&self, hello: Hello) -> Result<(NodeStream, StreamCodec), Status> {
         tracing::info!(
             node = hello.node_id,
             version = hello.software_version,
             "uplink opened"
         );
         let limits = &self.shared.limits;
-        let welcome = Welcome {
+        let mut welcome = Welcome {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             max_message_bytes: limits.max_message_bytes as u64,
             window: limits.window,
             takes_status: true,
             takes_camera_originals: true,
             max_pixels: limits.max_pixels,
+            ..Welcome::default()
         };
+        let gauge = self.shared.sequencer.metrics.reference_bytes.clone();
+        let codec = self.shared.codec.open(&mut welcome, gauge);
         let registered = self.shared.nodes.called(hello);
         let body = Some(CloudBody::Welcome(welcome));
         let sent = self.answers.send(Ok(CloudMessage { body })).await;
         sent.map_err(|_| Status::cancelled("the node left"))?;
-        Ok(registered)
+        Ok((registered, codec))
     }
 
     /// Reads frames and hands them to be stored, until the stream ends or storing does.
@@ -106,6 +110,7 @@ impl Session<'_> {
         &mut self,
         node: &str,
         registered: &NodeStream,
+        mut codec: StreamCodec,
         caller: Option<Caller>,
         admitted: mpsc::Sender<Admitted>,
     ) -> Result<(), Status> {
@@ -136,9 +141,10 @@ impl Session<'_> {
             };
             match body {
                 Some(EdgeBody::Frame(frame)) => {
-                    let admit = self.admit(node, frame, &admitted);
-                    if shared.shutdown.run_until_cancelled(admit).await.is_none() {
-                        return Ok(());
+                    let admit = self.admit(node, frame, &mut codec, &admitted);
+                    match shared.shutdown.run_until_cancelled(admit).await {
+                        Some(admitted) => admitted?,
+                        None => return Ok(()),
                     }
                 }
                 Some(EdgeBody::Status(status)) => {
@@ -163,22 +169,39 @@ impl Session<'_> {
     }
 
     /// Waits for the node's rate, the queue and the memory that all streams share. Meanwhile nothing is read, which
-    /// slows a fast node down.
-    async fn admit(&self, node: &str, frame: EncodedFrame, admitted: &mpsc::Sender<Admitted>) {
+    /// slows a fast node down. Then the frame's latents are decoded.
+    async fn admit(
+        &self,
+        node: &str,
+        mut frame: EncodedFrame,
+        codec: &mut StreamCodec,
+        admitted: &mpsc::Sender<Admitted>,
+    ) -> Result<(), Status> {
         let shared = self.shared;
+        let bounds = Bounds {
+            max_message_bytes: shared.limits.max_message_bytes,
+            max_pixels: shared.limits.max_pixels,
+        };
+        let (arrival, latents) = arrival(&frame, bounds)?;
         let metrics = &shared.sequencer.metrics;
         if let Some(wait) = shared.limits.quotas.wait(node) {
             metrics.held_back.inc();
             sleep(wait).await;
         }
         shared.sequencer.store.queue_capacity().await;
-        let memory = shared.sequencer.reserve(&frame).await;
+        let memory = shared.sequencer.reserve(&frame, latents).await;
+        codec.decode(&mut frame, &shared.shutdown).await?;
+        if let Some(travelled) = arrival.latents {
+            metrics.travelled(travelled, latents as u64);
+        }
         let admit = Admitted {
             frame,
+            arrival,
             since: Instant::now(),
             held: (memory, Raised::new(&metrics.ingest_in_flight)),
         };
         // If storing has ended, it reports the reason itself.
         admitted.send(admit).await.ok();
+        Ok(())
     }
 }

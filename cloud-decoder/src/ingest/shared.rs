@@ -6,7 +6,7 @@ use daemon::tokens::Authenticator;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{quota::Quotas, sequence::Sequencer};
+use super::{coded::Codec, quota::Quotas, sequence::Sequencer};
 use crate::cluster::NodeRegistry;
 
 /// Limits of the uplink.
@@ -14,6 +14,10 @@ pub(crate) struct Limits {
     /// Largest frame, width times height.
     pub(crate) max_pixels: u64,
     pub(crate) max_message_bytes: usize,
+    /// Most bytes of the table of references of one stream.
+    pub(crate) reference_bytes: usize,
+    /// Most bytes of the tables of all streams.
+    pub(crate) all_reference_bytes: usize,
     /// Frames of one stream that may be without their ack.
     pub(crate) window: u32,
     /// Most streams at once.
@@ -29,6 +33,7 @@ pub(crate) struct Limits {
 pub(super) struct Shared {
     pub(super) sequencer: Arc<Sequencer>,
     pub(super) nodes: NodeRegistry,
+    pub(super) codec: Codec,
     pub(super) limits: Limits,
     pub(super) gate: Authenticator,
     pub(super) shutdown: CancellationToken,

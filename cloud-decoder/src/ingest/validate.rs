@@ -10,12 +10,12 @@ use prost::Message as _;
 
 use crate::{
     analysis::scene,
-    frame::{Label, NewFrame, Score},
+    frame::{Arrival, Label, NewFrame, Score},
     store::stored_frame::{Record, StoredFrame},
 };
 
 /// Bytes that gRPC puts before each message.
-const GRPC_PREFIX: usize = 5;
+pub(super) const GRPC_PREFIX: usize = 5;
 
 /// A frame that may be stored.
 pub struct CheckedFrame {
@@ -27,7 +27,7 @@ pub struct CheckedFrame {
     pub original: Bytes,
 }
 
-/// Checks a frame that arrived at `received_ms`, in milliseconds since the Unix epoch. A decoder for it need not be
+/// Checks a frame that arrived at `received_ms`, in milliseconds since the Unix epoch, with its latents decoded. A decoder for it need not be
 /// installed: it may come later.
 ///
 /// # Errors One sentence that says why the frame will never be accepted.
@@ -89,7 +89,10 @@ pub fn validate(
             .unwrap_or_default(),
         latent_shares: shares.whole,
         scene_grid: shares.grid,
-        wire_bytes,
+        arrival: Arrival {
+            wire_bytes,
+            latents: None,
+        },
         original_bytes: original.len() as u64,
         label_bytes,
         original_crc32c,

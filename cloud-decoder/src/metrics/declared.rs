@@ -7,7 +7,7 @@ use prometheus_client::metrics::{
     counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, histogram::linear_buckets,
 };
 
-use super::labels::{DatabaseCall, Kind, ObjectCall, Outcome, StandingAlarms};
+use super::labels::{DatabaseCall, Kind, ObjectCall, Outcome, StandingAlarms, TravelledAs};
 use crate::{
     alarm::{Alarm, AlarmKind},
     frame,
@@ -26,6 +26,12 @@ daemon::metrics! {
         certificate_expires: Gauge = "tls_certificate_expires_timestamp_seconds",
             "When the certificate of tls.cert expires, in seconds since the Unix epoch; 0 without one";
         uplinks: Gauge = "uplinks", "Open uplink streams";
+        latent_bytes: Counters<TravelledAs> = "uplink_latent_bytes",
+            "Bytes of the latents of frames, as they travelled";
+        container_bytes: Counters<TravelledAs> = "uplink_container_bytes",
+            "Bytes of the containers of these latents, which is what they would be without the codec";
+        reference_bytes: Gauge = "uplink_reference_bytes",
+            "Bytes of earlier latents that frames of the open streams may refer to";
         drained: Counter = "uplinks_drained", "Uplink streams that were asked to reconnect";
         held_back: Counter = "frames_held_back",
             "Frames that waited because their node sends more than its rate";
@@ -70,6 +76,15 @@ daemon::metrics! {
 }
 
 impl Metrics {
+    /// Counts a frame's latents as they travelled.
+    pub(crate) fn travelled(&self, latents: frame::TravelledLatents, container_bytes: u64) {
+        let how = latents.how.into();
+        let bytes = self.latent_bytes.get_or_create(&how);
+        bytes.inc_by(latents.bytes);
+        let bytes = self.container_bytes.get_or_create(&how);
+        bytes.inc_by(container_bytes);
+    }
+
     /// Counts a frame, and the time from its arrival to its answer.
     pub(crate) fn received(&self, outcome: Outcome, after: Duration) {
         self.frames.get_or_create(&outcome).inc();

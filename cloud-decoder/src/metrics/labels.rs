@@ -7,7 +7,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::alarm::{Alarm, AlarmKind};
+use crate::{
+    alarm::{Alarm, AlarmKind},
+    frame::Travelled,
+};
 
 label! {
     /// The answer to a frame that a node sent.
@@ -15,6 +18,25 @@ label! {
         Accepted = "accepted",
         Duplicate = "duplicate",
         Rejected = "rejected",
+    }
+}
+
+label! {
+    /// How a frame's latents travelled: as a container, coded alone, or coded with a reference.
+    pub(crate) TravelledAs as "travelled" {
+        Plain = "plain",
+        Intra = "intra",
+        Reference = "reference",
+    }
+}
+
+impl From<Travelled> for TravelledAs {
+    fn from(travelled: Travelled) -> Self {
+        match travelled {
+            Travelled::Plain => Self::Plain,
+            Travelled::Intra => Self::Intra,
+            Travelled::Reference => Self::Reference,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl FrameStore {
         }
         let day = frame.new.received_ms / DAY_MS;
         self.watchlist
-            .came_again(day, &new.node_id, &new.camera_id, new.wire_bytes)
+            .came_again(day, &new.node_id, &new.camera_id, new.arrival.wire_bytes)
             .await?;
         offer(&*self.queue, &[frame]).await?;
         Ok(Some(Insertion::Duplicate))

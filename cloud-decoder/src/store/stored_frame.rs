@@ -87,6 +87,7 @@ impl Record {
         let original = frame.original.as_ref().map_or(&empty, |o| &o.data);
         let mut kept = EncodedFrame {
             latents: Bytes::new(),
+            coded_latents: Bytes::new(),
             traceparent: String::new(),
             label: frame.label.clone(),
             original: None,

@@ -7,7 +7,7 @@ pub mod queue;
 pub mod watchlist;
 
 use cloud_decoder::{
-    frame::{Label, NewFrame, Score},
+    frame::{Arrival, Label, NewFrame, Score, Travelled, TravelledLatents},
     store::catalogue::{Catalogue, Database, FrameRows, Watchlist},
 };
 use uuid::Uuid;
@@ -59,7 +59,13 @@ pub fn frame(camera: &str) -> NewFrame {
         source_bytes: 1000,
         latent_shares: vec![128; 256],
         scene_grid: vec![128; 64],
-        wire_bytes: 270,
+        arrival: Arrival {
+            wire_bytes: 190,
+            latents: Some(TravelledLatents {
+                how: Travelled::Reference,
+                bytes: 100,
+            }),
+        },
         original_bytes: 40,
         label_bytes: 30,
         original_crc32c: Some(0xfedc_ba98),

@@ -7,6 +7,9 @@
 //! lines and lines that begin with `#` are skipped. Cameras without a line use `programs.compress` and
 //! `programs.classify`, or else the shipped programs.
 //!
+//! The latents of a program in a file `NAME.nqe` travel coded if its prior is beside it, in a file `NAME.pwp`. The
+//! prior of the shipped program is built in.
+//!
 //! All files are read again when they change. A frame in progress is finished by the programs that it began with, and
 //! every frame names its program, so a switch loses no frame.
 
@@ -17,6 +20,7 @@ use std::{
 };
 
 use daemon::files::{self, FileError, Live};
+use latent::prior::Prior;
 use nqe::Task;
 use patchwire_proto::limits::{MAX_PROGRAMS, check_id};
 
@@ -27,6 +31,8 @@ use crate::config;
 const CAMERAS: &str = "cameras";
 /// Extension of program files.
 const EXTENSION: &str = "nqe";
+/// Extension of a program's prior.
+const PRIOR_EXTENSION: &str = "pwp";
 /// The camera that stands for all cameras without a line.
 const ALL: &str = "*";
 
@@ -36,7 +42,8 @@ type Key = (Task, Option<PathBuf>);
 /// Loads the configured programs, and loads them again when their files change.
 ///
 /// # Errors
-/// A program that cannot be read, is not valid, is over budget, is for the other task or fails on a warm-up patch.
+/// A program that cannot be read, is not valid, is over budget, is for the other task or fails on a warm-up patch; a
+/// prior that cannot be read, is not valid or is of another program.
 pub(crate) fn follow_programs(
     config: &config::Programs,
     rate: &config::Rate,
@@ -56,6 +63,8 @@ pub(crate) fn follow_programs(
 #[derive(PartialEq)]
 struct Contents {
     programs: BTreeMap<Key, Vec<u8>>,
+    /// Priors by their files, each with its program.
+    priors: BTreeMap<PathBuf, (Key, Vec<u8>)>,
     /// File of the program that a line chooses, by camera and task.
     lines: BTreeMap<(String, Task), PathBuf>,
     /// Programs of cameras without a line.
@@ -77,10 +86,16 @@ impl Contents {
         let classify = default(Task::Classify, &config.classify);
         let chosen = lines.iter();
         let chosen = chosen.map(|((_, task), path)| (*task, Some(path.clone())));
-        let mut programs = BTreeMap::new();
+        let (mut programs, mut priors) = (BTreeMap::new(), BTreeMap::new());
         for key in chosen.chain([compress.clone(), classify.clone()]) {
             let bytes = match &key {
-                (_, Some(path)) => files::read(path)?,
+                (task, Some(path)) => {
+                    let prior = path.with_extension(PRIOR_EXTENSION);
+                    if *task == Task::Compress && prior.exists() {
+                        priors.insert(prior.clone(), (key.clone(), files::read(&prior)?));
+                    }
+                    files::read(path)?
+                }
                 (Task::Compress, None) => patchwire_models::COMPRESS.to_vec(),
                 (Task::Classify, None) => patchwire_models::CLASSIFY.to_vec(),
             };
@@ -93,6 +108,7 @@ impl Contents {
         }
         Ok(Self {
             programs,
+            priors,
             lines,
             compress,
             classify,
@@ -121,7 +137,30 @@ impl Contents {
                 Task::Classify => choice.classify = program,
             }
         }
-        Ok(Programs::new(all, cameras))
+        Ok(Programs::new(all, cameras, self.load_priors(&loaded)?))
+    }
+
+    /// The shipped prior, which frames in the spool may still need, and those of the files.
+    fn load_priors(
+        &self,
+        loaded: &BTreeMap<Key, Arc<Loaded>>,
+    ) -> Result<Vec<Arc<Prior>>, FileError> {
+        let load = |bytes: &[u8]| {
+            let prior = Prior::from_bytes(bytes);
+            prior.map_err(|error| format!("cannot be loaded: {error}"))
+        };
+        let shipped = load(patchwire_models::PRIOR);
+        let shipped = shipped.map_err(|why| FileError::Content("the shipped prior".into(), why))?;
+        let mut priors = vec![Arc::new(shipped)];
+        for (path, (key, bytes)) in &self.priors {
+            let prior = load(bytes).and_then(|prior| match *prior.program() == loaded[key].id() {
+                true => Ok(prior),
+                false => Err("is of another program than the one beside it".into()),
+            });
+            let prior = prior.map_err(|why| FileError::Content(path.clone(), why))?;
+            priors.push(Arc::new(prior));
+        }
+        Ok(priors)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use daemon::error::one_line;
+use latent::prior::Prior;
 use nqe::{Emulator, Program, Task};
 use patchwire_proto::limits::MAX_LABEL_TEXT;
 
@@ -33,6 +34,7 @@ pub(crate) struct Choice {
 pub(crate) struct Programs {
     all: Choice,
     cameras: BTreeMap<String, Choice>,
+    priors: Vec<Arc<Prior>>,
 }
 
 impl Loaded {
@@ -84,8 +86,21 @@ impl Loaded {
 
 impl Programs {
     /// `all` for the cameras that are not among `cameras`.
-    pub(super) fn new(all: Choice, cameras: BTreeMap<String, Choice>) -> Self {
-        Self { all, cameras }
+    pub(super) fn new(
+        all: Choice,
+        cameras: BTreeMap<String, Choice>,
+        priors: Vec<Arc<Prior>>,
+    ) -> Self {
+        Self {
+            all,
+            cameras,
+            priors,
+        }
+    }
+
+    /// Priors of the latent codec for these programs.
+    pub(crate) fn priors(&self) -> &[Arc<Prior>] {
+        &self.priors
     }
 
     /// The programs of a camera.

@@ -38,6 +38,8 @@ pub enum Verdict {
     Ignore,
     /// Ends the stream with an error.
     HangUp,
+    /// Ends the stream because of what it was sent.
+    Refuse,
 }
 
 type Judge = Arc<dyn Fn(usize, &EncodedFrame) -> Verdict + Send + Sync>;
@@ -52,7 +54,8 @@ pub struct Cloud {
 #[derive(Clone, Default)]
 struct Seen {
     authorizations: Arc<Mutex<Vec<Option<String>>>>,
-    frames: Arc<Mutex<Vec<EncodedFrame>>>,
+    /// Each with the number of its stream.
+    frames: Arc<Mutex<Vec<(usize, EncodedFrame)>>>,
     hellos: Arc<Mutex<Vec<Hello>>>,
     statuses: Arc<Mutex<Vec<NodeStatus>>>,
 }
@@ -63,6 +66,8 @@ struct Service {
     window: u32,
     current: bool,
     limits: Limits,
+    /// What the welcome says about the codec.
+    codec: Welcome,
 }
 
 /// Largest frames that a cloud says it takes.
@@ -103,7 +108,17 @@ impl Cloud {
     pub async fn start_for(limits: Limits) -> Self {
         let addr = ([127, 0, 0, 1], 0).into();
         let judge = |_: usize, _: &EncodedFrame| Verdict::Accept;
-        Self::open_for(Server::builder(), addr, 8, true, limits, judge).await
+        let codec = Welcome::default();
+        Self::open_for(Server::builder(), addr, 8, true, limits, codec, judge).await
+    }
+
+    /// One whose welcome says this about the codec.
+    pub async fn start_offering(
+        codec: Welcome,
+        judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let addr = ([127, 0, 0, 1], 0).into();
+        Self::open_for(Server::builder(), addr, 8, true, NO_LIMITS, codec, judge).await
     }
 
     /// One that accepts everything, behind TLS.
@@ -128,7 +143,8 @@ impl Cloud {
         current: bool,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::open_for(builder, addr, window, current, NO_LIMITS, judge).await
+        let codec = Welcome::default();
+        Self::open_for(builder, addr, window, current, NO_LIMITS, codec, judge).await
     }
 
     async fn open_for(
@@ -137,6 +153,7 @@ impl Cloud {
         window: u32,
         current: bool,
         limits: Limits,
+        codec: Welcome,
         judge: impl Fn(usize, &EncodedFrame) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(addr).await.expect("bind the cloud");
@@ -148,6 +165,7 @@ impl Cloud {
             window,
             current,
             limits,
+            codec,
         };
         let service = UplinkServer::new(service).max_decoding_message_size(64 << 20);
         let server = tokio::spawn(async move {
@@ -161,6 +179,12 @@ impl Cloud {
     }
 
     pub fn frames(&self) -> Vec<EncodedFrame> {
+        let frames = self.numbered_frames().into_iter();
+        frames.map(|(_, frame)| frame).collect()
+    }
+
+    /// Frames with the number of their stream.
+    pub fn numbered_frames(&self) -> Vec<(usize, EncodedFrame)> {
         self.seen.frames.lock().expect("lock").clone()
     }
 
@@ -199,7 +223,8 @@ impl uplink_server::Uplink for Service {
         let mut inbound = request.into_inner();
         let (outbound, messages) = mpsc::channel(64);
         let (seen, judge, window) = (self.seen.clone(), Arc::clone(&self.judge), self.window);
-        let (current, limits) = (self.current, self.limits);
+        let (current, limits, codec) = (self.current, self.limits, self.codec.clone());
+        let number = self.seen.authorizations.lock().expect("lock").len();
         tokio::spawn(async move {
             while let Ok(Some(message)) = inbound.message().await {
                 let answer = match message.body.expect("a body") {
@@ -212,6 +237,7 @@ impl uplink_server::Uplink for Service {
                             takes_status: current,
                             takes_camera_originals: current,
                             max_pixels: limits.max_pixels,
+                            ..codec.clone()
                         })
                     }
                     edge_message::Body::Status(status) => {
@@ -221,7 +247,7 @@ impl uplink_server::Uplink for Service {
                     edge_message::Body::Frame(frame) => {
                         let before = {
                             let mut frames = seen.frames.lock().expect("lock");
-                            frames.push(frame.clone());
+                            frames.push((number, frame.clone()));
                             frames.len() - 1
                         };
                         let (status, reason) = match judge(before, &frame) {
@@ -234,6 +260,10 @@ impl uplink_server::Uplink for Service {
                             Verdict::Duplicate => (AckStatus::Duplicate, ""),
                             Verdict::Reject(reason) => (AckStatus::Rejected, reason),
                             Verdict::Ignore => continue,
+                            Verdict::Refuse => {
+                                let _sent = outbound.send(Err(Status::data_loss("no"))).await;
+                                return;
+                            }
                             Verdict::HangUp => {
                                 let _sent = outbound.send(Err(Status::unavailable("gone"))).await;
                                 return;

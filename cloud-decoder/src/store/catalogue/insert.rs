@@ -26,7 +26,8 @@ use crate::{
 /// due.
 const COLUMNS: &str = "frame_id, node_id, camera_id, captured_ms, received_ms, width, height, source_format, state,
     latent_bits, latent_ones, program_id, label_program_id, label_scores, original_type, encode_ns, bytes, source_bytes,
-    latent_shares, traceparent, scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c, digest";
+    latent_shares, traceparent, scene_grid, wire_bytes, original_bytes, label_bytes, original_crc32c, digest,
+    latents_travelled, latents_wire_bytes";
 
 impl FrameRows {
     /// Stores frames in one durable transaction. Each answer is the new row, or `None` when the frame was there already
@@ -147,11 +148,13 @@ async fn insert_frames(
             .next(present(&new.latent_shares))
             .next(new.traceparent.as_str())
             .next(present(&new.scene_grid))
-            .next(saturate(new.wire_bytes))
+            .next(saturate(new.arrival.wire_bytes))
             .next(saturate(new.original_bytes))
             .next(saturate(new.label_bytes))
             .next(new.original_crc32c.map(i64::from))
             .next(hash(new.digest.as_ref()))
+            .next(new.arrival.latents.map(|latents| latents.how.name()))
+            .next(new.arrival.latents.map(|latents| saturate(latents.bytes)))
             .push(")");
     }
     let insert = insert.push(" ON CONFLICT (frame_id) DO NOTHING RETURNING frame_id, seq");

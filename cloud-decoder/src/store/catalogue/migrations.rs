@@ -4,7 +4,7 @@ use sqlx::migrate::{Migration, MigrationType::Simple, Migrator};
 
 type Step = (i64, &'static str, &'static str);
 
-pub(super) const SQLITE: [Step; 7] = [
+pub(super) const SQLITE: [Step; 8] = [
     (
         1,
         "frames",
@@ -40,9 +40,14 @@ pub(super) const SQLITE: [Step; 7] = [
         "decoder",
         include_str!("../../../migrations/sqlite/0013_decoder.sql"),
     ),
+    (
+        14,
+        "codec",
+        include_str!("../../../migrations/sqlite/0014_codec.sql"),
+    ),
 ];
 
-pub(super) const POSTGRES: [Step; 4] = [
+pub(super) const POSTGRES: [Step; 5] = [
     (
         1,
         "frames",
@@ -62,6 +67,11 @@ pub(super) const POSTGRES: [Step; 4] = [
         4,
         "decoder",
         include_str!("../../../migrations/postgres/0004_decoder.sql"),
+    ),
+    (
+        5,
+        "codec",
+        include_str!("../../../migrations/postgres/0005_codec.sql"),
     ),
 ];
 

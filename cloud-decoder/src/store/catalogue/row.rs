@@ -4,7 +4,9 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use uuid::Uuid;
 
 use super::error::BadRow;
-use crate::frame::{Frame, FrameState, Label, NewFrame, Quality, Work};
+use crate::frame::{
+    Arrival, Frame, FrameState, Label, NewFrame, Quality, Travelled, TravelledLatents, Work,
+};
 
 impl FromRow<'_, AnyRow> for Frame {
     fn from_row(row: &AnyRow) -> Result<Self, sqlx::Error> {
@@ -44,6 +46,16 @@ impl FromRow<'_, AnyRow> for Frame {
             original_seam_ratio: number("original_seam_ratio")?,
         };
         let original_crc32c: Option<i64> = row.try_get("original_crc32c")?;
+        let how: Option<&str> = row.try_get("latents_travelled")?;
+        let wire_bytes: Option<i64> = row.try_get("latents_wire_bytes")?;
+        let latents = match how.zip(wire_bytes) {
+            Some((how, wire_bytes)) => Some(TravelledLatents {
+                how: Travelled::named(how)
+                    .ok_or_else(|| bad("how its latents travelled is unknown"))?,
+                bytes: wire_bytes as u64,
+            }),
+            None => None,
+        };
         Ok(Self {
             new: NewFrame {
                 id: id(row, "frame_id")?,
@@ -64,7 +76,10 @@ impl FromRow<'_, AnyRow> for Frame {
                 source_bytes: count("source_bytes")?,
                 latent_shares: bytes("latent_shares")?.unwrap_or_default(),
                 scene_grid: bytes("scene_grid")?.unwrap_or_default(),
-                wire_bytes: count("wire_bytes")?,
+                arrival: Arrival {
+                    wire_bytes: count("wire_bytes")?,
+                    latents,
+                },
                 original_bytes: count("original_bytes")?,
                 label_bytes: count("label_bytes")?,
                 original_crc32c: original_crc32c.and_then(|crc| u32::try_from(crc).ok()),

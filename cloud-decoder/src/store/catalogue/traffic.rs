@@ -1,6 +1,5 @@
 //! Bytes by day, edge node and camera.
 
-use latent::OVERHEAD_BYTES;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,7 +10,7 @@ use super::{
     sums::saturate,
     watches::MAX_WATCHED,
 };
-use crate::frame::NewFrame;
+use crate::frame::{NewFrame, Travelled};
 
 /// Bytes between cameras, edge nodes and this service. HTTP/2, TLS and TCP are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -22,8 +21,14 @@ pub struct Bytes {
     pub told_frames: i64,
     /// Bytes that cameras sent to their edge nodes.
     pub source_bytes: i64,
-    /// Latent containers.
+    /// Latents as they travelled, in containers or coded.
     pub latent_bytes: i64,
+    /// Of these, those that were coded alone.
+    pub intra_bytes: i64,
+    /// Of these, those that were coded with a reference to the camera's frame before.
+    pub reference_bytes: i64,
+    /// Bytes that latents would have had more in containers.
+    pub saved_bytes: i64,
     /// Labels.
     pub label_bytes: i64,
     /// Originals.
@@ -34,16 +39,19 @@ pub struct Bytes {
 
 from_row! {
     Bytes:
-        frames, told_frames, source_bytes, latent_bytes, label_bytes, original_bytes,
-        overhead_bytes
+        frames, told_frames, source_bytes, latent_bytes, intra_bytes, reference_bytes, saved_bytes,
+        label_bytes, original_bytes, overhead_bytes
 }
 
 /// Columns of the table `traffic` after the day, the node and the camera, in the order of [`Bytes::columns`].
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 10] = [
     "frames",
     "told_frames",
     "source_bytes",
     "latent_bytes",
+    "intra_bytes",
+    "reference_bytes",
+    "saved_bytes",
     "label_bytes",
     "original_bytes",
     "overhead_bytes",
@@ -56,6 +64,9 @@ impl Bytes {
             self.told_frames,
             self.source_bytes,
             self.latent_bytes,
+            self.intra_bytes,
+            self.reference_bytes,
+            self.saved_bytes,
             self.label_bytes,
             self.original_bytes,
             self.overhead_bytes,
@@ -70,6 +81,9 @@ impl Bytes {
             told_frames: self.told_frames + other.told_frames,
             source_bytes: self.source_bytes + other.source_bytes,
             latent_bytes: self.latent_bytes + other.latent_bytes,
+            intra_bytes: self.intra_bytes + other.intra_bytes,
+            reference_bytes: self.reference_bytes + other.reference_bytes,
+            saved_bytes: self.saved_bytes + other.saved_bytes,
             label_bytes: self.label_bytes + other.label_bytes,
             original_bytes: self.original_bytes + other.original_bytes,
             overhead_bytes: self.overhead_bytes + other.overhead_bytes,
@@ -123,18 +137,24 @@ pub struct TrafficSpan {
 /// The bytes of a frame that arrived for the first time.
 pub(super) fn frame_traffic(new: &NewFrame) -> Bytes {
     let (label, original) = (saturate(new.label_bytes), saturate(new.original_bytes));
-    let latents = match new.latent_bits {
-        0 => 0,
-        bits => saturate(bits / 8 + OVERHEAD_BYTES as u64),
+    let container = saturate(new.container_bytes());
+    let latents = new.arrival.latents;
+    let travelled = latents.map_or(container, |latents| saturate(latents.bytes));
+    let of = |how| match latents {
+        Some(latents) if latents.how == how => travelled,
+        _ => 0,
     };
     Bytes {
         frames: 1,
         told_frames: (new.source_bytes > 0).into(),
         source_bytes: saturate(new.source_bytes),
-        latent_bytes: latents,
+        latent_bytes: travelled,
+        intra_bytes: of(Travelled::Intra),
+        reference_bytes: of(Travelled::Reference),
+        saved_bytes: (container - travelled).max(0),
         label_bytes: label,
         original_bytes: original,
-        overhead_bytes: (saturate(new.wire_bytes) - latents - label - original).max(0),
+        overhead_bytes: (saturate(new.arrival.wire_bytes) - travelled - label - original).max(0),
     }
 }
 
