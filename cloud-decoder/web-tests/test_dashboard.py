@@ -96,7 +96,7 @@ def test_latents_tell_how_they_travelled(tmp_path, open_page):
         page = open_page(pair.cloud.url)
         expect(tiles(page)).to_have_count(2)
         card = page.locator("[data-camera=gate]")
-        expect(card).to_contain_text("of it latents")
+        expect(card).to_contain_text("kB latents")
         expect(card).to_contain_text("saved")
         ways = card.locator(".parts").get_attribute("aria-label")
         assert "latents after a frame before" in ways and "latents not coded 0 B" in ways

@@ -129,7 +129,7 @@ function fact(value, name) {
 function latents(traffic) {
   return h("span", { class: "latents" },
     h("span", { class: "numbers" },
-      fact(bytes(traffic.latent_bytes / traffic.frames), " of it latents"),
+      fact(bytes(traffic.latent_bytes / traffic.frames), " latents"),
       traffic.saved_bytes > 0 ? fact(percent(bytesOf.saved(traffic)), " saved") : null),
     bytesOf.ways(traffic));
 }
