@@ -51,7 +51,7 @@ pub(super) fn measure(
     prior: Option<&Arc<Prior>>,
 ) -> Result<(VideoFacts, Vec<Rate>)> {
     let filter = choice.filter();
-    let mut video = Video::open(path, &filter)?;
+    let mut video = Video::open(path, &[], &filter)?;
     let rates = decoder.rates().iter();
     let mut lanes: Vec<Lane> = rates.map(|&bits| Lane::new(bits, prior)).collect();
     let counter = terminal::counter("video");

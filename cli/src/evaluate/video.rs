@@ -75,10 +75,11 @@ pub(super) struct Video {
 }
 
 impl Video {
-    /// Opens the video in `path`, of which `filter` passes frames.
-    pub(super) fn open(path: &Path, filter: &str) -> Result<Self> {
+    /// Opens the video in `path`, of which `filter` passes frames. `options` are ffmpeg's, for the input.
+    pub(super) fn open(path: &Path, options: &[&str], filter: &str) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let started = runtime.block_on(async { Ffmpeg::lossless(path.as_os_str(), filter) });
+        let started =
+            runtime.block_on(async { Ffmpeg::lossless(options, path.as_os_str(), filter) });
         Ok(Self {
             name: file_name(path),
             ffmpeg: started.with_context(|| format!("cannot read {}", path.display()))?,

@@ -37,6 +37,16 @@ enum Ending {
     H264,
 }
 
+impl Ending {
+    /// In names of files, and ffmpeg's name of the format.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mjpeg => "mjpeg",
+            Self::H264 => "h264",
+        }
+    }
+}
+
 impl Named for Entry {
     fn codec(&self) -> &str {
         &self.codec
@@ -51,14 +61,11 @@ pub(super) fn measure(
 ) -> Result<Vec<Peer>> {
     let entries: Vec<Entry> = peer::list(peers)?;
     let measured = entries.into_iter().map(|entry| {
-        let ending = match entry.ending {
-            Ending::Mjpeg => "mjpeg",
-            Ending::H264 => "h264",
-        };
+        let ending = entry.ending.name();
         let stream = peers.join(format!("{}-{}.{ending}", entry.codec, entry.bits));
         let cannot = || format!("cannot open {}", stream.display());
         let bytes = std::fs::metadata(&stream).with_context(cannot)?.len();
-        let images = compare(video, choice, &stream)?;
+        let images = compare(video, choice, &stream, ending)?;
         let mut mean = MeanFigures::of(&images);
         let seconds = images.len() as f64 / fps;
         let pixels = images
@@ -79,10 +86,16 @@ pub(super) fn measure(
     measured.collect()
 }
 
-/// Figures of each frame of `stream`.
-fn compare(video: &Path, choice: &Choice, stream: &Path) -> Result<Vec<ImageFigures>> {
-    let mut originals = Video::open(video, &choice.filter())?;
-    let mut rebuilt = Video::open(stream, ALL)?;
+/// Figures of each frame of `stream`, which is of ffmpeg's format `format`: a stream without a container does not
+/// always tell.
+fn compare(
+    video: &Path,
+    choice: &Choice,
+    stream: &Path,
+    format: &str,
+) -> Result<Vec<ImageFigures>> {
+    let mut originals = Video::open(video, &[], &choice.filter())?;
+    let mut rebuilt = Video::open(stream, &["-f", format], ALL)?;
     let mut images = Vec::new();
     let counter = terminal::counter("peers");
     let other = || {

@@ -60,14 +60,20 @@ impl Ffmpeg {
         }
     }
 
-    /// Starts it on a file. The output is the frames that `filter` passes, as PPM images without loss.
+    /// Starts it on a file. The output is the frames that `filter` passes, as PPM images without loss. `options` are for
+    /// the input.
     ///
     /// # Errors
     /// It is not installed or does not start.
-    pub fn lossless(input: &OsStr, filter: &str) -> Result<Self, FfmpegError> {
+    pub fn lossless(options: &[&str], input: &OsStr, filter: &str) -> Result<Self, FfmpegError> {
         let coding = ["-c:v", "ppm", "-pix_fmt", "rgb24"];
         let filter = format!("{filter},{RENUMBER}");
-        Self::run(&[], input, &filter, &[&coding[..], &RENUMBERED].concat())
+        Self::run(
+            options,
+            input,
+            &filter,
+            &[&coding[..], &RENUMBERED].concat(),
+        )
     }
 
     fn run(

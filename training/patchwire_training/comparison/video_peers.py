@@ -67,15 +67,15 @@ def ffmpeg(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def frames(path: Path, video_filter: str, width: int, height: int) -> Iterator[Iterator[np.ndarray]]:
+def frames(source: list[str], video_filter: str, width: int, height: int) -> Iterator[Iterator[np.ndarray]]:
     """The frames of a video that a filter passes, each [height, width, 3] of RGB, one after the other."""
     shape = ["-vf", f"{video_filter},{RENUMBER}", "-r", "25", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    with subprocess.Popen(ffmpeg("-i", str(path), "-an", "-sn", *shape, "-"), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(ffmpeg(*source, "-an", "-sn", *shape, "-"), stdout=subprocess.PIPE) as process:
         parts = iter(partial(process.stdout.read, 3 * width * height), b"")
         yield (np.frombuffer(part, np.uint8).reshape(height, width, 3) for part in parts)
         process.stdout.close()
     if process.returncode:
-        sys.exit(f"ffmpeg cannot read {path}")
+        sys.exit(f"ffmpeg cannot read {source[-1]}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,12 @@ class Taken:
     def psnr(self, stream: Path) -> float:
         """Mean over the frames of the PSNR in dB of `stream`."""
         size, total, count = (self.width, self.height), 0.0, 0
-        with frames(self.video, self.selection, *size) as originals, frames(stream, "null", *size) as rebuilt:
+        # A stream without a container does not always tell its format.
+        bare = ["-f", stream.suffix[1:], "-i", str(stream)]
+        with (
+            frames(["-i", str(self.video)], self.selection, *size) as originals,
+            frames(bare, "null", *size) as rebuilt,
+        ):
             for original, picture in zip(originals, rebuilt, strict=True):
                 error = np.square(original.astype(np.int32) - picture).mean()
                 total += 10 * np.log10(255**2 / max(error, 1e-9))
