@@ -175,7 +175,7 @@ impl Report {
         let mut table = terminal::table(&header.concat(), 1);
         for RateFigures { bits, mean, load } in &self.rates {
             let rate = match load {
-                Some(load) => figure(Some(load.kbit_s), 0),
+                Some(load) => figure(Some(load.kbit_s), 1),
                 None => figure(mean.bpp, 4),
             };
             table.add_row(row("patchwire", *bits, rate, mean));
@@ -188,11 +188,7 @@ impl Report {
                 wire_bits_per_latent_bit: alone,
             };
             let without = [
-                (
-                    "patchwire, without references",
-                    load.intra_kbit_s,
-                    Some(alone),
-                ),
+                ("patchwire, intra", load.intra_kbit_s, Some(alone)),
                 ("patchwire, plain", load.plain_kbit_s, None),
             ];
             for (name, kbit_s, wire) in without {
@@ -200,12 +196,12 @@ impl Report {
                     wire,
                     ..mean.clone()
                 };
-                table.add_row(row(name, *bits, figure(Some(kbit_s), 0), &mean));
+                table.add_row(row(name, *bits, figure(Some(kbit_s), 1), &mean));
             }
         }
         for peer in &self.peers {
             let rate = match &peer.video {
-                Some(video) => figure(Some(video.kbit_s), 0),
+                Some(video) => figure(Some(video.kbit_s), 1),
                 None => figure(peer.mean.bpp, 4),
             };
             table.add_row(row(&peer.codec, peer.bits, rate, &peer.mean));

@@ -83,7 +83,7 @@ def codec(figures: dict, frames: list[bytes]) -> list[Row]:
     rows = [Row("latent codec", ratio * latents, ratio, facts["encode_ms"], facts["decode_ms"])]
     if "video" in figures:
         ratio = figures["rates"][-1]["intra_wire_bits_per_latent_bit"]
-        rows.append(Row("latent codec, without references", ratio * latents, ratio, float("nan"), float("nan")))
+        rows.append(Row("latent codec, intra", ratio * latents, ratio, float("nan"), float("nan")))
     return rows
 
 

@@ -57,7 +57,7 @@ CODECS = (
         "h264",
         ("-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-threads", "1", "-pix_fmt", "yuv420p"),
         "-crf",
-        [crf / 2 for crf in range(102, -1, -1)],
+        [crf / 10 for crf in range(510, -1, -1)],
     ),
 )
 
