@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ::latent::codec::{self, CodecError, Header};
 use ::latent::{LatentFrame, MAX_BITS, OVERHEAD_BYTES, PATCH};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use purenet::Decoder;
 use crate::args::{DecodeArgs, EncodeArgs};
 use crate::frames::{self, Frame, read_bounded};
 use crate::models;
-use crate::terminal::out;
+use crate::terminal::{grouped, out};
 
 /// Bytes of the largest latent container that the format allows.
 pub(crate) const MAX_CONTAINER_BYTES: u64 = {
@@ -32,10 +33,15 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
     if let Some(bits) = args.bits {
         latents = latents.prefix(bits)?;
     }
-    write(&args.output, &latents.encode())?;
+    let bytes = match args.coded {
+        true => code(args.program.as_deref(), &emulator, &latents)?,
+        false => latents.encode(),
+    };
+    write(&args.output, &bytes)?;
     let line = format!(
-        "{}: {}x{}, {} patches of {} bits, {:.4} bpp, program {}",
+        "{}: {} bytes, {}x{}, {} patches of {} bits, {:.4} bpp, program {}",
         args.output.display(),
+        grouped(bytes.len() as u64),
         latents.width,
         latents.height,
         latents.patches(),
@@ -46,10 +52,24 @@ pub(crate) fn encode(args: &EncodeArgs) -> Result<()> {
     Ok(out(line)?)
 }
 
+/// A frame as it travels when its camera has sent none before.
+fn code(program: Option<&Path>, emulator: &Emulator, latents: &LatentFrame) -> Result<Bytes> {
+    let prior = models::prior(program, emulator.program())?;
+    let prior = prior
+        .context("the program has no prior: there is no file beside it with the ending .pwp")?;
+    ensure!(
+        latents.bits <= prior.bits(),
+        "the program's prior is for {} bits a patch, and the latents have {}",
+        prior.bits(),
+        latents.bits
+    );
+    Ok(codec::encode(&prior, latents, None))
+}
+
 /// `patchwire decode`.
 pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
     let decoder = models::decoder(args.decoder.as_deref(), args.fast)?;
-    let latents = read(&args.latents)?;
+    let latents = read(&args.latents, args.decoder.as_deref())?;
     let rgb = reconstruct(&decoder, &latents)?;
     let (width, height) = (latents.width, latents.height);
     let picture = media::reconstruction::encode(&rgb, width, height, &decoder.id())?;
@@ -64,12 +84,30 @@ pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
     Ok(out(line)?)
 }
 
-/// The latents in a file: a latent container, or an object of the cloud's store that holds one.
-pub(crate) fn read(path: &Path) -> Result<LatentFrame> {
-    let file = read_bounded(path, MAX_CONTAINER_BYTES + MAX_RECORD_BYTES)?;
+/// The latents in a file: coded, a latent container, or an object of the cloud's store that holds one. The prior of coded
+/// ones may be beside the `decoder`'s file.
+pub(crate) fn read(path: &Path, decoder: Option<&Path>) -> Result<LatentFrame> {
+    let file = Bytes::from(read_bounded(path, MAX_CONTAINER_BYTES + MAX_RECORD_BYTES)?);
+    if is_coded(&file) {
+        let cannot = || format!("cannot decode {}", path.display());
+        let header = Header::read(&file).with_context(cannot)?;
+        let prior = models::prior_with_id(header.prior, decoder)?;
+        let prior = prior
+            .ok_or(CodecError::Prior(header.prior))
+            .with_context(cannot)?;
+        if header.referenced {
+            return Err(CodecError::Reference).with_context(cannot);
+        }
+        return codec::decode(&prior, &file, None, || true).with_context(cannot);
+    }
     let not_one = || format!("{} is not a latent container", path.display());
-    let stored = StoredFrame::decode(Bytes::from(file)).with_context(not_one)?;
+    let stored = StoredFrame::decode(file).with_context(not_one)?;
     LatentFrame::decode(stored.latents).with_context(not_one)
+}
+
+/// Whether a file of latents begins as coded ones do.
+pub(crate) fn is_coded(file: &[u8]) -> bool {
+    file.first() == Some(&codec::VERSION)
 }
 
 /// The latents of a frame.

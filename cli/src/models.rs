@@ -1,10 +1,11 @@
-//! Programs and decoder weights: the shipped ones, or a user's own.
+//! Programs, decoder weights and priors: the shipped ones, or a user's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use nqe::{Emulator, Program, Task};
+use latent::prior::{Prior, PriorId};
+use nqe::{Emulator, Program, ProgramId, Task};
 use purenet::Decoder;
 use sha2::{Digest as _, Sha256};
 
@@ -47,6 +48,46 @@ pub(crate) fn decoder_with_id(id: [u8; 32], path: Option<&Path>) -> Result<Optio
     let found = at_hand.find(|bytes| Sha256::digest(bytes)[..] == id);
     let loaded = found.map(Decoder::from_safetensors).transpose();
     loaded.context("the picture's decoder does not load")
+}
+
+/// The prior of the latents that the program in `path` makes, or the shipped one: the file beside it with the ending
+/// `.pwp`, or the shipped prior. `None` if there is none of this program.
+pub(crate) fn prior(path: Option<&Path>, program: &Program) -> Result<Option<Arc<Prior>>> {
+    let of_it = |prior: &Prior| prior.program() == program.id().as_bytes();
+    match prior_beside(path)? {
+        Some((prior, file)) => {
+            let (is, needed) = (ProgramId::from(*prior.program()), program.id());
+            ensure!(
+                of_it(&prior),
+                "{} is of program {is}, and program {needed} is beside it",
+                file.display()
+            );
+            Ok(Some(Arc::new(prior)))
+        }
+        None => Ok(Some(shipped_prior()?).filter(of_it).map(Arc::new)),
+    }
+}
+
+/// The prior with an id: the one beside the decoder in `path`, with the ending `.pwp`, or the shipped one. `None` if
+/// neither has this id.
+pub(crate) fn prior_with_id(id: PriorId, path: Option<&Path>) -> Result<Option<Prior>> {
+    let beside = prior_beside(path)?.map(|(prior, _)| prior);
+    let mut at_hand = beside.into_iter().chain([shipped_prior()?]);
+    Ok(at_hand.find(|prior| prior.id() == id))
+}
+
+fn shipped_prior() -> Result<Prior> {
+    Prior::from_bytes(patchwire_models::PRIOR).context("the shipped prior does not load")
+}
+
+fn prior_beside(path: Option<&Path>) -> Result<Option<(Prior, PathBuf)>> {
+    let file = path.map(|path| path.with_extension("pwp"));
+    let Some(file) = file.filter(|file| file.exists()) else {
+        return Ok(None);
+    };
+    let prior = Prior::from_bytes(&read_bounded(&file, MAX_MODEL_BYTES)?);
+    let prior = prior.with_context(|| format!("{} does not load", file.display()))?;
+    Ok(Some((prior, file)))
 }
 
 fn emulator(path: Option<&Path>, shipped: &[u8], task: Task) -> Result<Emulator> {

@@ -50,7 +50,7 @@ fn check(args: &VerifyArgs) -> Result<(bool, String)> {
         (Some(latents), Some(picture), _) => Pair {
             name: picture.display().to_string(),
             picture: read_bounded(picture, MAX_FILE_BYTES)?,
-            latents: latents::read(latents)?,
+            latents: latents::read(latents, args.decoder.as_deref())?,
         },
         (_, _, Some([url, id])) => fetch(url, id, &args.access)?,
         _ => unreachable!("the grammar asks for two files, or for a cloud and an id"),

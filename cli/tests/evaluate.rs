@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::keys;
+use latent::prior::Prior;
 use nqe::{Emulator, Program};
 use purenet::Decoder;
 use serde_json::Value;
@@ -33,11 +34,26 @@ fn figures_are_those_of_encode_and_decode() {
 
     assert_eq!(
         keys(&json),
-        ["images", "mean", "original_seam_ratio", "program", "rates"]
+        [
+            "codec",
+            "images",
+            "mean",
+            "original_seam_ratio",
+            "program",
+            "rates"
+        ]
     );
     let images = json["images"].as_array().expect("a list");
     assert_eq!(images.len(), 2);
-    let figures = ["bpp", "ms_ssim", "psnr_db", "seam_ratio", "ssim"];
+    let figures = [
+        "bpp",
+        "ms_ssim",
+        "psnr_db",
+        "seam_ratio",
+        "ssim",
+        "wire_bits_per_latent_bit",
+        "wire_bpp",
+    ];
     assert_eq!(keys(&json["mean"]), figures);
     for name in figures {
         let values: Vec<f64> = images.iter().map(|i| number(&i[name])).collect();
@@ -63,12 +79,24 @@ fn figures_are_those_of_encode_and_decode() {
             "psnr_db",
             "seam_ratio",
             "ssim",
-            "width"
+            "width",
+            "wire_bits_per_latent_bit",
+            "wire_bpp"
         ]
     );
     assert_eq!(fig["name"], "fig.jpg");
     assert_eq!((&fig["width"], &fig["height"]), (&768.into(), &512.into()));
     assert_eq!(number(&fig["bpp"]), 0.25);
+
+    let coded = path("coded.pwl");
+    common::succeeds(["encode", &path("images/fig.jpg"), "--coded", "-o", &coded]);
+    let bits = 8.0 * std::fs::metadata(coded).expect("it was written").len() as f64;
+    let (wire, latents) = (number(&fig["wire_bpp"]), 768.0 * 512.0 * 0.25);
+    assert!((wire - bits / (768.0 * 512.0)).abs() < 1e-12, "{fig}");
+    let ratio = number(&fig["wire_bits_per_latent_bit"]);
+    assert!((ratio - bits / latents).abs() < 1e-12, "{fig}");
+    let prior = Prior::from_bytes(patchwire_models::PRIOR).expect("shipped prior");
+    assert_eq!(json["codec"]["prior"], prior.id().to_string());
 
     common::succeeds(["encode", &path("images/fig.jpg"), "-o", &path("fig.pwl")]);
     common::succeeds(["decode", &path("fig.pwl"), "-o", &path("fig.png")]);
@@ -76,6 +104,41 @@ fn figures_are_those_of_encode_and_decode() {
     let (rebuilt, ..) = common::pixels(Path::new(&path("fig.png")));
     let psnr = quality::psnr(&original, &rebuilt, width, height).expect("same size");
     assert!((number(&fig["psnr_db"]) - psnr).abs() < 1e-9);
+}
+
+#[test]
+fn a_prior_beside_the_program_has_to_be_its_own() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(folder.path().join("images")).expect("folder can be made");
+    let sample = common::samples().join("dogs.jpg");
+    std::fs::copy(sample, path("images/dogs.jpg")).expect("sample can be copied");
+    std::fs::write(path("own.nqe"), patchwire_models::COMPRESS).expect("file can be written");
+    let run = [
+        "evaluate",
+        "--fast",
+        "--json",
+        "-",
+        "--images",
+        &path("images"),
+    ]
+    .map(str::to_owned);
+    let own = path("own.nqe");
+    let run = || run.iter().map(String::as_str).chain(["--program", &own]);
+
+    // The shipped prior is found by the program's id.
+    let json: Value = serde_json::from_str(&common::succeeds(run())).expect("JSON");
+    assert!(json["codec"]["prior"].is_string(), "{json}");
+
+    // A prior of another program beside it.
+    let mut other = patchwire_models::PRIOR.to_vec();
+    other[4] ^= 1;
+    std::fs::write(path("own.pwp"), &other).expect("file can be written");
+    let error = common::fails(run());
+    assert!(error.contains("own.pwp is of program"), "{error}");
+    std::fs::write(path("own.pwp"), "PWP").expect("file can be written");
+    let error = common::fails(run());
+    assert!(error.contains("own.pwp does not load"), "{error}");
 }
 
 #[test]
@@ -116,12 +179,23 @@ fn every_rate_of_the_decoder_has_its_means() {
     for rate in rates {
         assert_eq!(
             keys(rate),
-            ["bits", "bpp", "ms_ssim", "psnr_db", "seam_ratio", "ssim"]
+            [
+                "bits",
+                "bpp",
+                "ms_ssim",
+                "psnr_db",
+                "seam_ratio",
+                "ssim",
+                "wire_bits_per_latent_bit",
+                "wire_bpp"
+            ]
         );
         let (width, height) = (SIZE.0.div_ceil(32) * 32, SIZE.1.div_ceil(32) * 32);
         let padded = f64::from(width * height) / f64::from(SIZE.0 * SIZE.1);
         let bpp = number(&rate["bits"]) / 1024.0 * padded;
         assert!((number(&rate["bpp"]) - bpp).abs() < 1e-12, "{rate}");
+        let wire = number(&rate["wire_bits_per_latent_bit"]) * bpp;
+        assert!((number(&rate["wire_bpp"]) - wire).abs() < 1e-9, "{rate}");
     }
     let last = rates.last().expect("one rate at least");
     for name in ["bpp", "ms_ssim", "psnr_db", "seam_ratio", "ssim"] {

@@ -49,6 +49,8 @@ fn the_shipped_models_are_shown() {
         "{shown}"
     );
     assert!(shown.contains("multiply-accumulates a pixel"), "{shown}");
+    let prior = latent::prior::Prior::from_bytes(patchwire_models::PRIOR).expect("shipped prior");
+    assert!(shown.contains(&prior.id().to_string()), "{shown}");
 }
 
 #[test]

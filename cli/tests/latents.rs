@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage, imageops};
-use latent::LatentFrame;
+use latent::{LatentFrame, codec, prior::Prior};
 
 #[test]
 fn an_image_of_any_size_comes_back_at_its_size() {
@@ -72,6 +72,68 @@ fn a_prefix_of_the_bits_is_kept_and_a_wrong_one_refused() {
         let error = common::fails(["encode", &sample, "-o", &path("x.pwl"), "--bits", bits]);
         assert!(error.contains(&format!("prefix of {bits} bits")), "{error}");
     }
+}
+
+#[test]
+fn coded_latents_are_those_of_the_container() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sample = common::samples().join("dogs.jpg").display().to_string();
+    for (name, more) in [("plain", &[][..]), ("coded", &["--coded"])] {
+        let file = path(&format!("{name}.pwl"));
+        common::succeeds([&["encode", &sample, "-o", &file, "--bits", "192"], more].concat());
+        let picture = path(&format!("{name}.png"));
+        common::succeeds(["decode", &file, "-o", &picture, "--fast"]);
+        common::succeeds(["verify", &file, &picture]);
+    }
+    let read = |name: &str| std::fs::read(path(name)).expect("it was written");
+    assert_eq!(read("plain.png"), read("coded.png"));
+    let (plain, coded) = (read("plain.pwl"), read("coded.pwl"));
+    assert!(coded.len() < plain.len(), "{} bytes", coded.len());
+    let prior = Prior::from_bytes(patchwire_models::PRIOR).expect("shipped prior");
+    let decoded = codec::decode(&prior, &coded, None, || true).expect("coded latents");
+    assert_eq!(decoded.encode(), plain);
+
+    let shown = common::succeeds(["inspect", &path("coded.pwl")]);
+    for text in [
+        "512x768 pixels, 192 bits",
+        &prior.id().to_string(),
+        &format!("{:08x}", decoded.checksum()),
+    ] {
+        assert!(shown.contains(text), "{shown}");
+    }
+    let shown = common::succeeds(["inspect", &path("plain.pwl")]);
+    assert!(shown.contains("512x768 pixels, 192 bits"), "{shown}");
+}
+
+#[test]
+fn a_prior_is_found_by_the_id_in_coded_latents() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sample = common::samples().join("dogs.jpg").display().to_string();
+    let (coded, picture) = (path("coded.pwl"), path("x.png"));
+    common::succeeds(["encode", &sample, "--coded", "-o", &coded]);
+    let mut bytes = std::fs::read(&coded).expect("it was written");
+    // The id of the prior.
+    bytes[8] ^= 1;
+    std::fs::write(&coded, &bytes).expect("file can be written");
+    let error = common::fails(["decode", &coded, "-o", &picture]);
+    assert!(
+        error.contains("coded.pwl") && error.contains("the prior"),
+        "{error}"
+    );
+    // The flag of a reference.
+    bytes[8] ^= 1;
+    bytes[1] = 1;
+    std::fs::write(&coded, &bytes).expect("file can be written");
+    let error = common::fails(["decode", &coded, "-o", &picture]);
+    assert!(
+        error.contains("coded.pwl") && error.contains("refer"),
+        "{error}"
+    );
+    std::fs::write(&coded, &bytes[..10]).expect("file can be written");
+    let error = common::fails(["inspect", &coded]);
+    assert!(error.contains("shorter than"), "{error}");
 }
 
 #[test]

@@ -258,6 +258,25 @@ fn a_video_of_a_variable_rate_has_as_many_frames_as_it_has() {
 }
 
 #[test]
+fn every_frame_of_a_video_is_sent_once_whatever_its_clock() {
+    if !common::has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let video = folder.path().join("video.avi").display().to_string();
+    // Times in an AVI file are numbers of its frames.
+    let mut make = Command::new("ffmpeg");
+    make.args(["-nostdin", "-loglevel", "error", "-f", "lavfi"]);
+    make.args(["-i", "testsrc2=size=64x64:rate=10:duration=1", &video]);
+    assert!(make.status().expect("ffmpeg starts").success());
+    let (output, asked) = send_stream(b"", 10, &[&video]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(shown.contains("10 frames"), "{shown}");
+    assert_eq!(asked.len(), 10);
+}
+
+#[test]
 fn a_proxy_of_the_environment_is_named_and_this_machine_reached_without() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("http://{}", proxy.local_addr().expect("an address"));

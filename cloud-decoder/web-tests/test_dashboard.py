@@ -88,6 +88,30 @@ def test_a_frame_tells_its_program_and_the_time_of_each_stage(pair, open_page):
         expect(facts).to_contain_text(part)
 
 
+def test_latents_tell_how_they_travelled(tmp_path, open_page):
+    pair = Pair(tmp_path)
+    try:
+        # Frames of a camera that does not move.
+        first, second = pair.send("gate"), pair.send("gate")
+        page = open_page(pair.cloud.url)
+        expect(tiles(page)).to_have_count(2)
+        card = page.locator("[data-camera=gate]")
+        expect(card).to_contain_text("kB latents")
+        expect(card).to_contain_text("saved")
+        ways = card.locator(".parts").get_attribute("aria-label")
+        assert "latents after a frame before" in ways and "latents not coded 0 B" in ways
+        expect(page.locator("#totals")).to_contain_text("off the latents")
+        for frame, way in [(first, "Coded alone"), (second, "Coded against the camera's frame before")]:
+            latents = pair.cloud.json(f"/api/v1/frames/{frame}")["latents"]
+            page = open_page(f"{pair.cloud.url}/#/frame/{frame}")
+            facts = page.locator("#viewer .facts")
+            expect(facts).to_contain_text(way)
+            expect(facts).to_contain_text(f"{latents['wire_bytes']:,} bytes in place of {latents['container_bytes']:,}")
+        assert latents["wire_bytes"] < latents["container_bytes"] / 4
+    finally:
+        pair.stop()
+
+
 def test_a_picture_tells_its_decoder_and_whether_another_has_come(tmp_path, open_page):
     pair = Pair(tmp_path)
     try:

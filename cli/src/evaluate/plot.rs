@@ -1,16 +1,18 @@
-//! Rate-distortion plot: PSNR and MS-SSIM over bits per pixel, as SVG.
+//! Rate-distortion plot: PSNR and MS-SSIM over bits per pixel, or over kbit/s of a video, as SVG.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged as _;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::axis::{Axis, Span};
 use super::figures::MeanFigures;
-use super::peers::{Peer, Unit};
-use super::report::RateFigures;
+use super::peer::Unit;
+use super::report::{RateFigures, Report};
 
 const SIZE: (u32, u32) = (1200, 440);
 const FONT: &str = "Helvetica, Arial, sans-serif";
@@ -41,10 +43,21 @@ const LABEL_STEP: i32 = 16;
 struct Series<'a> {
     name: String,
     color: RGBColor,
-    points: Vec<&'a MeanFigures>,
+    /// Bits per pixel or kbit/s, and the means.
+    points: Vec<(f64, &'a MeanFigures)>,
     /// Codes patches at a constant bitrate; drawn as markers.
     marker: bool,
-    ours: bool,
+    line: Line,
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// As our latents travel.
+    Ours,
+    /// As they would otherwise.
+    OursThin,
+    Theirs,
 }
 
 /// A figure with its name above the panel.
@@ -68,46 +81,75 @@ const METRICS: [Metric; 2] = [
 ];
 
 /// Writes the plot to `path`.
-pub(super) fn write(path: &Path, rates: &[RateFigures], peers: &[Peer]) -> Result<()> {
+pub(super) fn write(path: &Path, report: &Report) -> Result<()> {
     let mut svg = String::new();
-    draw(&mut svg, &series(rates, peers)).map_err(|error| anyhow!("cannot plot: {error}"))?;
+    let axis = match report.video {
+        Some(_) => Axis::Load,
+        None => Axis::Pixels,
+    };
+    draw(&mut svg, axis, &series(report)).map_err(|error| anyhow!("cannot plot: {error}"))?;
     std::fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Peers in the order of their first row, then ours, so that it is drawn on top.
-fn series<'a>(rates: &'a [RateFigures], peers: &'a [Peer]) -> Vec<Series<'a>> {
+fn series(report: &Report) -> Vec<Series<'_>> {
     let mut all: Vec<Series<'_>> = Vec::new();
-    for peer in peers {
+    for peer in &report.peers {
+        let rate = peer.video.as_ref().map(|video| video.kbit_s);
+        let Some(rate) = rate.or(peer.mean.bpp) else {
+            continue;
+        };
         if let Some(known) = all.iter_mut().find(|s| s.name == peer.codec) {
-            known.points.push(&peer.mean);
+            known.points.push((rate, &peer.mean));
         } else {
             all.push(Series {
                 name: peer.codec.clone(),
                 color: THEIRS[all.len() % THEIRS.len()],
-                points: vec![&peer.mean],
+                points: vec![(rate, &peer.mean)],
                 marker: peer.unit == Unit::Patch,
-                ours: false,
+                line: Line::Theirs,
             });
         }
     }
-    all.push(Series {
-        name: "patchwire".to_owned(),
-        color: OURS,
-        points: rates.iter().map(|rate| &rate.mean).collect(),
-        marker: false,
-        ours: true,
-    });
+    let mut ours = |name: &str, line, rate: fn(&RateFigures) -> Option<f64>| {
+        let points = report
+            .rates
+            .iter()
+            .filter_map(|r| Some((rate(r)?, &r.mean)));
+        all.push(Series {
+            name: name.to_owned(),
+            color: OURS,
+            points: points.collect(),
+            marker: false,
+            line,
+        });
+    };
+    match report.video {
+        Some(_) => {
+            ours("patchwire, plain", Line::OursThin, |r| {
+                Some(r.load?.plain_kbit_s)
+            });
+            ours("patchwire, intra", Line::OursThin, |r| {
+                Some(r.load?.intra_kbit_s)
+            });
+            ours("patchwire", Line::Ours, |r| Some(r.load?.kbit_s));
+        }
+        None => {
+            ours("patchwire, plain", Line::OursThin, |r| r.mean.bpp);
+            ours("patchwire", Line::Ours, |r| Some(r.mean.wire?.wire_bpp));
+        }
+    }
     all
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Span, RangedCoordf64>>;
 
-fn draw(svg: &mut String, series: &[Series<'_>]) -> Drawn {
+fn draw(svg: &mut String, axis: Axis, series: &[Series<'_>]) -> Drawn {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&PAPER)?;
     for (area, metric) in root.split_evenly((1, 2)).iter().zip(&METRICS) {
-        panel(&root, area, metric, series)?;
+        panel(&root, area, axis, metric, series)?;
     }
     root.present()?;
     Ok(())
@@ -116,6 +158,7 @@ fn draw(svg: &mut String, series: &[Series<'_>]) -> Drawn {
 fn panel(
     root: &DrawingArea<SVGBackend<'_>, Shift>,
     area: &DrawingArea<SVGBackend<'_>, Shift>,
+    axis: Axis,
     metric: &Metric,
     series: &[Series<'_>],
 ) -> Drawn {
@@ -124,14 +167,15 @@ fn panel(
         .map(|s| {
             let figures = s.points.iter();
             let mut points: Vec<_> = figures
-                .filter_map(|p| Some((p.bpp?, (metric.of)(p)?)))
+                .filter_map(|&(rate, mean)| Some((axis.place(rate), (metric.of)(mean)?)))
                 .collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             (s, points)
         })
         .collect();
     let points = || curves.iter().flat_map(|(_, points)| points.iter().copied());
-    let right = points().map(|p| p.0).fold(0.05, f64::max) * 1.04;
+    let span = axis.span(points().map(|p| p.0));
+    let right = span.range().end;
     let (low, high) = range(points().map(|p| p.1));
 
     let title = (FONT, TITLE).into_font().color(&INK);
@@ -144,7 +188,7 @@ fn panel(
         .margin_left(8)
         .x_label_area_size(44)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..right, low..high)?;
+        .build_cartesian_2d(span, low..high)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -153,10 +197,10 @@ fn panel(
         .axis_style(SOFT)
         .x_labels(6)
         .y_labels(7)
-        .x_label_formatter(&|x| format!("{x:.2}"))
+        .x_label_formatter(&|&x| axis.label(x))
         .y_label_formatter(&|y| format!("{y:.*}", metric.digits))
         .label_style(small.clone())
-        .x_desc("bits per pixel")
+        .x_desc(axis.title())
         .axis_desc_style(small)
         .draw()?;
 
@@ -170,7 +214,7 @@ fn panel(
     }
     let (x, _) = chart.backend_coord(&(right, low));
     for (y, series) in spread(labels) {
-        let font = if series.ours {
+        let font = if series.line == Line::Ours {
             (FONT, LARGE, FontStyle::Bold).into_font()
         } else {
             (FONT, SMALL).into_font()
@@ -185,7 +229,11 @@ fn panel(
 /// The points of a series, joined by a line unless they are marks of their own.
 fn curve(chart: &mut Chart<'_, '_>, series: &Series<'_>, points: &[(f64, f64)]) -> Drawn {
     let color = series.color;
-    let width = if series.ours { 4 } else { 2 };
+    let width = match series.line {
+        Line::Ours => 4,
+        Line::OursThin => 1,
+        Line::Theirs => 2,
+    };
     if !series.marker {
         chart.draw_series(LineSeries::new(
             points.iter().copied(),

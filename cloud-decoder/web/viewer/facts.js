@@ -3,6 +3,7 @@
 import { isLoaded } from "../lib/decoders.js";
 import { bytes, count, dateTime, decibel, h, millis, percent, rate, ratio, similarity } from "../lib/dom.js";
 import { program } from "../lib/nodes.js";
+import { travelled } from "../lib/traffic.js";
 
 const PATCH = 32;
 
@@ -136,6 +137,7 @@ export function facts(frame) {
     ]),
     group("Size", [
       frame.latent_bits > 0 && ["Latents", bytes(latents)],
+      frame.latents !== null && travelled(frame.latents),
       frame.source_bytes !== null && ["Camera's file", bytes(frame.source_bytes)],
       frame.wire_bytes !== null && ["On the uplink", bytes(frame.wire_bytes), "The whole message, without HTTP/2, TLS and TCP"],
       frame.original_bytes > 0 && ["Of which the original", bytes(frame.original_bytes)],

@@ -3,6 +3,7 @@
 import * as api from "../lib/api.js";
 import { $, ago, bytes, colourOf, count, dateTime, decibel, h, painted, percent, plural, rate, renew } from "../lib/dom.js";
 import * as nodes from "../lib/nodes.js";
+import * as bytesOf from "../lib/traffic.js";
 import * as wall from "../lib/wall.js";
 
 /** Cards shown at first, and added by each press of the button below them. */
@@ -23,32 +24,13 @@ function stat(name, value, unit, detail, extra) {
     h("p", { class: "detail" }, detail));
 }
 
-/** The kinds of bytes on the uplink, in the order of the bar. */
-const KINDS = [["latents", "latent_bytes", "--line-0"], ["originals", "original_bytes", "--line-3"],
-  ["labels", "label_bytes", "--line-2"], ["overhead", "overhead_bytes", "--line-7"]];
-
-const uplink = (traffic) => KINDS.reduce((sum, [, name]) => sum + traffic[name], 0);
-
-/** The uplink's bytes by kind, as a bar. */
-function kinds(traffic) {
-  const all = uplink(traffic);
-  const bar = h("div", { class: "parts", role: "img", "aria-label": KINDS.map(([name, key]) => `${name} ${bytes(traffic[key])}`).join(", ") });
-  for (const [name, key, colour] of KINDS) {
-    if (traffic[key] === 0) continue;
-    const part = h("i", { title: `${name}: ${bytes(traffic[key])}` });
-    part.style.width = `${(traffic[key] / all) * 100}%`;
-    part.style.background = `var(${colour})`;
-    bar.append(part);
-  }
-  return bar;
-}
-
 function bandwidth({ traffic, traffic_days: days, saved }) {
-  const all = uplink(traffic);
+  const all = bytesOf.uplink(traffic);
   const originals = traffic.original_bytes > 0 ? `, ${percent(traffic.original_bytes / all)} of it originals` : "";
   const against = saved === null ? `latents ${bytes(traffic.latent_bytes)}${originals}`
     : `${saved >= 0 ? `${percent(saved)} less` : `${percent(-saved)} more`} than the ${bytes(traffic.source_bytes)} that cameras sent${originals}`;
-  return stat(`Uplink, ${days} days`, bytes(all), null, all > 0 ? against : "no bytes were sent", all > 0 ? kinds(traffic) : null);
+  const coding = traffic.saved_bytes > 0 ? `; coding took ${percent(bytesOf.saved(traffic))} off the latents` : "";
+  return stat(`Uplink, ${days} days`, bytes(all), null, all > 0 ? `${against}${coding}` : "no bytes were sent", bytesOf.kinds(traffic));
 }
 
 function totals(sum, list) {
@@ -143,6 +125,15 @@ function fact(value, name) {
   return h("span", {}, h("b", {}, value), name);
 }
 
+/** A camera's latents: their bytes, and the ways in which they travelled. */
+function latents(traffic) {
+  return h("span", { class: "latents" },
+    h("span", { class: "numbers" },
+      fact(bytes(traffic.latent_bytes / traffic.frames), " latents"),
+      traffic.saved_bytes > 0 ? fact(percent(bytesOf.saved(traffic)), " saved") : null),
+    bytesOf.ways(traffic));
+}
+
 function card(camera, pressed, traffic) {
   const name = camera.camera;
   const [state, word] = health(camera);
@@ -156,11 +147,12 @@ function card(camera, pressed, traffic) {
   h("span", { class: "who" }, h("i", { class: "swatch" }), h("b", {}, name), h("span", { class: "health", "data-state": state }, word)),
   h("span", { class: "numbers" },
     fact(count(camera.frames), camera.frames === 1 ? " frame" : " frames"),
-    traffic?.frames > 0 ? fact(bytes(uplink(traffic) / traffic.frames), " each") : null),
+    traffic?.frames > 0 ? fact(bytes(bytesOf.uplink(traffic) / traffic.frames), " each") : null),
   h("span", { class: "numbers" },
     camera.recent_psnr_db === null ? null : fact(decibel(camera.recent_psnr_db), " dB"),
     camera.mean_bpp === null ? null : fact(rate(camera.mean_bpp), " bit/px"),
-    camera.failed > 0 ? fact(count(camera.failed), " parked") : null));
+    camera.failed > 0 ? fact(count(camera.failed), " parked") : null),
+  traffic?.latent_bytes > 0 ? latents(traffic) : null);
   element.querySelector(".swatch").style.background = `var(${colourOf(name)})`;
   return element;
 }
@@ -197,7 +189,7 @@ async function numbers(camera, common) {
     api.traffic({ by: "camera" }), api.traffic({ by: "node" }),
   ]);
   totals(sum, known);
-  nodes.show(known, new Map(byNode.map((line) => [line.name, uplink(line)])));
+  nodes.show(known, new Map(byNode.map((line) => [line.name, bytesOf.uplink(line)])));
   alerts(sum, known, standing.alarms);
   cards(list, camera, traffic);
 }

@@ -1,4 +1,4 @@
-//! `ffmpeg`, which turns streams and videos into motion JPEG.
+//! `ffmpeg`, which turns streams and videos into images.
 
 use std::{ffi::OsStr, io, process::Stdio};
 
@@ -12,12 +12,18 @@ use tokio::{
 /// Bytes of its error output that are kept; the last line is reported.
 const ERROR_BYTES: usize = 4096;
 
+/// Numbers the frames as if they came at a constant rate, in units of that rate; otherwise ffmpeg duplicates and drops
+/// frames. The option that turns this off has different names in old and new versions.
+const RENUMBER: &str = "settb=1/25,setpts=N";
+/// The output's rate then.
+const RENUMBERED: [&str; 2] = ["-r", "25"];
+
 /// A running `ffmpeg`. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Ffmpeg {
     child: Child,
     errors: JoinHandle<Vec<u8>>,
-    /// Motion JPEG.
+    /// One image after the other.
     pub output: BufReader<ChildStdout>,
 }
 
@@ -36,28 +42,52 @@ pub enum FfmpegError {
 }
 
 impl Ffmpeg {
-    /// Starts it on a file or an address. `options` are for the input; with `rate`, the output has that many frames per
-    /// second.
+    /// Starts it on a file or an address. The output is motion JPEG. `options` are for the input; with `rate`, the output
+    /// has that many frames per second.
     ///
     /// # Errors
     /// It is not installed or does not start.
     pub fn start(options: &[&str], input: &OsStr, rate: Option<f64>) -> Result<Self, FfmpegError> {
+        let coding = ["-c:v", "mjpeg", "-q:v", "2"];
+        match rate {
+            Some(rate) => Self::run(options, input, &format!("fps={rate}"), &coding),
+            None => Self::run(
+                options,
+                input,
+                RENUMBER,
+                &[&coding[..], &RENUMBERED].concat(),
+            ),
+        }
+    }
+
+    /// Starts it on a file. The output is the frames that `filter` passes, as PPM images without loss. `options` are for
+    /// the input.
+    ///
+    /// # Errors
+    /// It is not installed or does not start.
+    pub fn lossless(options: &[&str], input: &OsStr, filter: &str) -> Result<Self, FfmpegError> {
+        let coding = ["-c:v", "ppm", "-pix_fmt", "rgb24"];
+        let filter = format!("{filter},{RENUMBER}");
+        Self::run(
+            options,
+            input,
+            &filter,
+            &[&coding[..], &RENUMBERED].concat(),
+        )
+    }
+
+    fn run(
+        options: &[&str],
+        input: &OsStr,
+        filter: &str,
+        coding: &[&str],
+    ) -> Result<Self, FfmpegError> {
         let mut command = Command::new("ffmpeg");
         command.args(["-nostdin", "-hide_banner", "-loglevel", "error"]);
-        command
-            .args(options)
-            .arg("-i")
-            .arg(input)
-            .args(["-an", "-sn"]);
-        match rate {
-            Some(rate) => command.args(["-vf", &format!("fps={rate}")]),
-            // Numbers the frames as if they came at a constant rate; otherwise frames of a variable rate are
-            // duplicated. The option for this has different names in old and new versions.
-            None => command.args(["-vf", "setpts=N/25/TB", "-r", "25"]),
-        };
+        command.args(options).arg("-i").arg(input);
+        command.args(["-an", "-sn", "-vf", filter]).args(coding);
         // Writes each frame at once, not when a buffer is full.
-        command.args(["-f", "image2pipe", "-flush_packets", "1"]);
-        command.args(["-c:v", "mjpeg", "-q:v", "2", "pipe:1"]);
+        command.args(["-f", "image2pipe", "-flush_packets", "1", "pipe:1"]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

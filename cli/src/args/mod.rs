@@ -1,8 +1,15 @@
 //! The command line's grammar.
 
+mod values;
+
 use std::{convert::Infallible, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use values::{Named, Part};
+use values::{
+    or_default, parse_load_rate, parse_node, parse_part, parse_rate, parse_seconds, parse_size,
+};
 
 /// An edge node on this machine.
 const EDGE: &str = "http://127.0.0.1:8080";
@@ -33,7 +40,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Measure reconstruction quality and classification accuracy.
     Evaluate(EvaluateArgs),
-    /// Show what a program or a decoder is made of, or what an edge node has loaded.
+    /// Show what a program, a decoder or a file of latents is made of, or what an edge node has loaded.
     Inspect(InspectArgs),
     /// Write programs and decoders as ONNX models, for other engines.
     Export(ExportArgs),
@@ -134,23 +141,26 @@ pub(crate) struct EncodeArgs {
     /// Latent container to write.
     #[arg(short, long, value_name = "FILE.pwl")]
     pub(crate) output: PathBuf,
+    /// Write coded latents, as they travel over the uplink, instead of a container.
+    #[arg(long)]
+    pub(crate) coded: bool,
     /// Keep only the first BITS of each patch [default: all].
     #[arg(long, value_name = "BITS")]
     pub(crate) bits: Option<u32>,
-    /// Compression program [default: the shipped one].
+    /// Compression program; beside it may be its prior for --coded, as FILE.pwp [default: the shipped ones].
     #[arg(long, value_name = "FILE.nqe")]
     pub(crate) program: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DecodeArgs {
-    /// Latent container.
+    /// Latent container, or coded latents.
     #[arg(value_name = "FILE.pwl")]
     pub(crate) latents: PathBuf,
     /// PNG to write.
     #[arg(short, long, value_name = "FILE.png")]
     pub(crate) output: PathBuf,
-    /// Decoder weights [default: the shipped ones].
+    /// Decoder weights; beside them may be the prior of coded latents, as FILE.pwp [default: the shipped ones].
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) decoder: Option<PathBuf>,
     /// The small decoder that is shipped.
@@ -160,7 +170,7 @@ pub(crate) struct DecodeArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Latent container, also as the cloud's object store has it.
+    /// Latent container, also as the cloud's object store has it, or coded latents.
     #[arg(
         value_name = "LATENTS.pwl",
         required_unless_present = "cloud",
@@ -181,31 +191,44 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["images", "cifar10"])))]
+#[command(
+    group(clap::ArgGroup::new("what").required(true).multiple(true).args(["images", "video", "cifar10"])),
+    group(clap::ArgGroup::new("pictures").args(["images", "video"])),
+)]
 pub(crate) struct EvaluateArgs {
     /// Compress and rebuild every image of this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
+    /// Compress and rebuild frames of this video (read by ffmpeg); each refers to the frame before.
+    #[arg(long, value_name = "FILE", requires = "fps")]
+    pub(crate) video: Option<PathBuf>,
+    /// Frames to take from each second of the video, at most as many as it has.
+    #[arg(long, value_name = "N", requires = "video", value_parser = parse_rate)]
+    pub(crate) fps: Option<f64>,
+    /// First and last frame of the part of the video to take them from, counted from 0 [default: the whole video].
+    #[arg(long, value_name = "FIRST..LAST", requires = "video", value_parser = parse_part)]
+    pub(crate) frames: Option<Part>,
     /// Classify the 10,000 images of DIR/test_batch.bin (CIFAR-10, binary version).
     #[arg(long, value_name = "DIR")]
     pub(crate) cifar10: Option<PathBuf>,
-    /// Compression program [default: the shipped one].
-    #[arg(long, value_name = "FILE.nqe", requires = "images")]
+    /// Compression program; beside it may be its prior, as FILE.pwp [default: the shipped ones].
+    #[arg(long, value_name = "FILE.nqe", requires = "pictures")]
     pub(crate) program: Option<PathBuf>,
     /// Decoder weights [default: the shipped ones].
-    #[arg(long, value_name = "FILE.safetensors", requires = "images")]
+    #[arg(long, value_name = "FILE.safetensors", requires = "pictures")]
     pub(crate) decoder: Option<PathBuf>,
     /// The small decoder that is shipped.
-    #[arg(long, requires = "images", conflicts_with = "decoder")]
+    #[arg(long, requires = "pictures", conflicts_with = "decoder")]
     pub(crate) fast: bool,
     /// Classification program [default: the shipped one].
     #[arg(long, value_name = "FILE.nqe", requires = "cifar10")]
     pub(crate) classifier: Option<PathBuf>,
-    /// Measure other codecs' pictures of the same images too, made by `patchwire_training.comparison.peers`.
-    #[arg(long, value_name = "PEERS", requires = "images")]
+    /// Measure other codecs' pictures of the same images or frames too, made by
+    /// `patchwire_training.comparison.peers` or `video_peers`.
+    #[arg(long, value_name = "PEERS", requires = "pictures")]
     pub(crate) peers: Option<PathBuf>,
-    /// Plot PSNR and MS-SSIM over bits per pixel as SVG.
-    #[arg(long, value_name = "FILE.svg", requires = "images")]
+    /// Plot PSNR and MS-SSIM over bits per pixel, or over kbit/s of a video, as SVG.
+    #[arg(long, value_name = "FILE.svg", requires = "pictures")]
     pub(crate) plot: Option<PathBuf>,
     /// Write the figures as JSON; "-" is standard output.
     #[arg(long, value_name = "FILE")]
@@ -214,8 +237,8 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Program or decoder [default: those that are shipped].
-    #[arg(value_name = "FILE.nqe|FILE.safetensors")]
+    /// Program, decoder, prior or latents [default: the models that are shipped].
+    #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Show the programs that a running edge node has loaded, and which cameras use them.
     #[arg(long, value_name = "URL", conflicts_with = "file")]
@@ -323,66 +346,4 @@ pub(crate) struct ProvisionArgs {
     /// Validity of the certificates in days.
     #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
-}
-
-/// A node, and the names and addresses that it has besides its node_id.
-#[derive(Clone, Debug)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-    others: Vec<String>,
-}
-
-impl Named {
-    /// All that it is called by.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let others = self.others.iter().cloned();
-        std::iter::once(self.name.clone()).chain(others).collect()
-    }
-}
-
-fn parse_node(text: &str) -> Result<Named, String> {
-    let (name, others) = text.split_once('=').unwrap_or((text, ""));
-    patchwire_proto::limits::check_id("node_id", name).map_err(|error| error.to_string())?;
-    let others = others.split(',').map(str::trim);
-    Ok(Named {
-        name: name.to_owned(),
-        others: others
-            .filter(|other| !other.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    })
-}
-
-/// An environment variable that is empty counts as unset.
-fn or_default(text: &str, default: &str) -> String {
-    let text = if text.is_empty() { default } else { text };
-    text.to_owned()
-}
-
-fn parse_load_rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.0..=100_000.0).contains(&rate) => Ok(rate),
-        _ => Err("a rate is a number of frames a second from 0 to 100000".to_owned()),
-    }
-}
-
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
-    let sides = text.split_once('x');
-    let sides = sides.and_then(|(width, height)| Some((side(width)?, side(height)?)));
-    sides.ok_or_else(|| "a size is like 640x480, of 1 to 4096 pixels a side".to_owned())
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("allowed are 0.1 to 600 seconds".to_owned()),
-    }
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.00001..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("a rate is a number of frames a second from 0.00001 to 1000".to_owned()),
-    }
 }

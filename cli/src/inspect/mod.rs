@@ -1,4 +1,6 @@
-//! `inspect`: the parts of a program or a decoder, and their cost.
+//! `inspect`: the parts of a program or a decoder and their cost, and the header of a file of latents.
+
+mod latents;
 
 use std::fmt::{self, Write};
 
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
             let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
             describe(&bytes).with_context(|| {
                 format!(
-                    "{} is neither a program nor a decoder that loads",
+                    "{} is no program, decoder, prior or file of latents that loads",
                     path.display()
                 )
             })
@@ -52,6 +54,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
             let shipped = [
                 patchwire_models::CLASSIFY,
                 patchwire_models::COMPRESS,
+                patchwire_models::PRIOR,
                 patchwire_models::DECODER,
                 patchwire_models::FAST_DECODER,
             ];
@@ -65,6 +68,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
 fn describe(bytes: &[u8]) -> Result<()> {
     let text = if is_program(bytes) {
         program(&Program::from_bytes(bytes)?)?
+    } else if let Some(text) = latents::describe(bytes) {
+        text?
     } else {
         let decoder = Decoder::from_safetensors(bytes)?;
         describe_decoder(&decoder, Model::from_safetensors(bytes)?.layout())?
