@@ -137,6 +137,6 @@ pub(crate) fn reconstruct(decoder: &Decoder, latents: &LatentFrame) -> Result<Ve
     Ok(decoder.decode(&latents.payload, latents.width, latents.height)?)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

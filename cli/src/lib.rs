@@ -11,6 +11,7 @@ mod demo;
 mod edge;
 mod evaluate;
 mod export;
+mod fit_prior;
 mod frames;
 mod http;
 mod inspect;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::FitPrior(args) => fit_prior::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Certs(args) => certs::run(&args),

@@ -4,7 +4,9 @@ mod support;
 
 use std::{fs, sync::Arc};
 
-use latent::{LatentFrame, codec::Header, prior::Prior, stream::StreamEncoder};
+use latent::{
+    LatentFrame, codec::Header, prior::Prior, references::References, stream::StreamEncoder,
+};
 use patchwire_proto::v1::{
     AckStatus, EncodedFrame, FrameRecord, GetFrameRequest, Travelled,
     edge_message::Body as EdgeBody,
@@ -156,6 +158,34 @@ async fn coded_frames_are_stored_as_the_edge_encoded_them() {
 }
 
 #[tokio::test]
+async fn a_frame_like_the_one_before_travels_in_few_bytes() {
+    let cloud = Cloud::start().await;
+    let prior = shipped();
+    let mut sender = Sender::open(&cloud, vec![prior.clone()]).await;
+    let mut latents = latents(&prior, 320, 240, 256, 1);
+    let mut travelled = Vec::new();
+    for changed in 0..3 {
+        let mut patches = latents.payload.to_vec();
+        patches[changed] ^= 1;
+        latents.payload = patches.into();
+        // The camera of another name has no reference yet.
+        for camera in ["gate", "yard"] {
+            let frame = plain(camera, &latents);
+            sender.stored(&cloud, &frame).await;
+            let way = is_stored(&cloud, &frame).await["latents"].clone();
+            travelled.push((way["travelled"].clone(), way["wire_bytes"].as_u64()));
+        }
+    }
+    let (first, later) = travelled.split_at(2);
+    assert!(first.iter().all(|(way, _)| way == "intra"), "{travelled:?}");
+    let (_, whole) = first[0];
+    for (way, bytes) in later {
+        assert_eq!(way, "reference", "{travelled:?}");
+        assert!(bytes < &whole.map(|whole| whole / 4), "{travelled:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_welcome_offers_the_codec_and_its_priors_and_a_table() {
     let cloud = Cloud::start_with(|config| config.grpc.reference_bytes = 12_345).await;
     let node = cloud.node().await;
@@ -170,7 +200,7 @@ async fn both_ends_drop_the_same_references_from_a_table_that_is_too_small() {
     let prior = shipped();
     let frame = |camera: u32, seed| latents(&prior, 320, 240, 256, camera + seed);
     // Room for two of five cameras, and for none of the large frames.
-    let room = 2 * (frame(0, 0).payload.len() + latent::references::ENTRY_BYTES) + 100;
+    let room = 2 * entry_bytes(&frame(0, 0)) + 100;
     let cloud = Cloud::start_with(|config| config.grpc.reference_bytes = room).await;
     let mut sender = Sender::open(&cloud, vec![prior.clone()]).await;
     for (at, camera) in [0, 1, 0, 2, 0, 3, 4, 4, 0, 1, 1, 2].into_iter().enumerate() {
@@ -185,6 +215,13 @@ async fn both_ends_drop_the_same_references_from_a_table_that_is_too_small() {
         let held = table_bytes(&cloud).await;
         assert!(held <= room as f64, "{held} bytes of {room}");
     }
+}
+
+/// Bytes that a frame takes in a table.
+fn entry_bytes(frame: &LatentFrame) -> usize {
+    let mut table = References::new(usize::MAX);
+    table.keep("gate", frame.clone());
+    table.bytes()
 }
 
 /// Bytes of all tables of the cloud.
@@ -367,7 +404,7 @@ async fn the_tables_of_all_streams_are_bounded_together() {
         })
         .collect();
     // Room for three of the six cameras.
-    let one = frames[0].latents.len() + latent::references::ENTRY_BYTES;
+    let one = entry_bytes(&latents(&prior, 320, 240, 256, 0));
     let cloud = Cloud::start_with(|config| {
         config.grpc.reference_bytes = 3 * one;
         config.grpc.all_reference_bytes = 3 * one;

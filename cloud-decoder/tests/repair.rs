@@ -86,6 +86,8 @@ fn lasting(mut record: Value) -> Value {
         "store_ms",
         "finished_ms",
         "received_ms",
+        // How a frame came is in its row alone.
+        "latents",
     ] {
         parts.remove(name);
     }

@@ -2,6 +2,7 @@
 //! tests replay. `docs/fuzzing.md` has the bounds and what was run.
 #![forbid(unsafe_code)]
 
+mod coded;
 mod decoder;
 mod frame;
 mod latent;
@@ -32,7 +33,7 @@ pub struct Door {
 }
 
 /// All doors.
-pub static DOORS: [&Door; 5] = [&PROGRAM, &LATENT, &UPLINK, &FRAME, &DECODER];
+pub static DOORS: [&Door; 6] = [&PROGRAM, &LATENT, &CODED, &UPLINK, &FRAME, &DECODER];
 
 /// The program loader, and the emulator on what loads.
 pub static PROGRAM: Door = Door {
@@ -48,6 +49,14 @@ pub static LATENT: Door = Door {
     run: latent::run,
     fixed: 8 << 20,
     each: 8,
+};
+
+/// Coded latents, and the references of a stream.
+pub static CODED: Door = Door {
+    name: "coded",
+    run: coded::run,
+    fixed: 1 << 20,
+    each: 64,
 };
 
 /// The messages of the gRPC stream, both ways, and their checks.

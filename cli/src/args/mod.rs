@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write programs and decoders as ONNX models, for other engines.
     Export(ExportArgs),
+    /// Fit the prior of the latent codec to latents that a program has made.
+    FitPrior(FitPriorArgs),
     /// Measure how fast this machine encodes and decodes, compared with its instructions' peak.
     Bench(BenchArgs),
     /// Load a cloud decoder as many edge nodes would, and measure its answers.
@@ -166,6 +168,19 @@ pub(crate) struct DecodeArgs {
     /// The small decoder that is shipped.
     #[arg(long, conflicts_with = "decoder")]
     pub(crate) fast: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FitPriorArgs {
+    /// Folder of latent containers, each of a frame that is coded alone.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) stills: PathBuf,
+    /// Folder of latent containers of one camera, whose names are in the order of its frames; may be repeated.
+    #[arg(long = "video", value_name = "DIR", required = true)]
+    pub(crate) videos: Vec<PathBuf>,
+    /// Prior to write.
+    #[arg(short, long, value_name = "FILE.pwp")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

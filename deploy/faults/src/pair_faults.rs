@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) const CLOUD_DECODERS: &str = "CLOUD_DECODER_DECODERS";
 const CLOUD_TABLE: &str = "CLOUD_DECODER_GRPC__REFERENCE_BYTES";
-/// For about fourteen cameras.
+/// For about nine cameras.
 const SMALL_TABLE: &str = "4096";
 const EDGE_PROGRAM: &str = "EDGE_NODE_PROGRAMS__COMPRESS";
 /// A service reads a changed file within two seconds.

@@ -22,14 +22,19 @@ struct Sample {
     reference: Option<Reference>,
 }
 
-/// Fits the prior of a program, and returns its file. `stills` are frames without a frame before, `videos` the frames of
-/// cameras in their order; frames of other programs or with other bits a patch than `bits` are left out. `steps` is told
-/// the share that is done, 0 to 1.
+/// A camera's frames are learned from at its own rate and at these fractions of it.
+const STRIDES: [usize; 4] = [1, 2, 5, 10];
+/// At each fraction, from so many beginnings at most.
+const BEGINNINGS: usize = 3;
+
+/// Fits the prior of a program whose latents have so many bits a patch, and returns its file. `stills` are frames without
+/// a frame before, `videos` the frames of cameras in their order; those of other programs, or with other bits a patch,
+/// are left out. `progress` is told the share that is done, 0 to 1.
 pub fn fit(
     program: [u8; 32],
     bits: u32,
     stills: Vec<LatentFrame>,
-    videos: Vec<Vec<LatentFrame>>,
+    videos: &[Vec<LatentFrame>],
     mut progress: impl FnMut(f64),
 ) -> Vec<u8> {
     let fits = |frame: &LatentFrame| (frame.program, frame.bits) == (program, bits);
@@ -38,15 +43,23 @@ pub fn fit(
         reference: None,
     });
     let alone = alone.collect();
-    let following = videos
-        .into_iter()
-        .flat_map(|frames| following(frames.into_iter().filter(fits)));
-    let following = following.collect();
+    let mut after = Vec::new();
+    for frames in videos {
+        let frames: Vec<_> = frames.iter().filter(|frame| fits(frame)).collect();
+        for stride in STRIDES {
+            let beginnings = stride.min(BEGINNINGS);
+            for beginning in 0..beginnings {
+                let skipped = beginning * stride / beginnings;
+                let taken = frames.iter().skip(skipped).step_by(stride);
+                after.extend(following(taken.copied()));
+            }
+        }
+    }
     let empty = || Statistics::new(bits as usize);
     let (mut prior, _) = Prior::new(program, bits, empty(), empty());
-    for (mode, samples) in [(Mode::Intra, alone), (Mode::Inter, following)] {
-        let samples = shuffled(samples);
+    for (mode, samples) in [(Mode::Intra, alone), (Mode::Inter, after)] {
         let begun = if mode == Mode::Intra { 0.0 } else { 0.5 };
+        let samples = shuffled(samples);
         fit_mode(&mut prior, mode, &samples, |share| {
             progress(begun + share / 2.0)
         });
@@ -67,22 +80,22 @@ fn fit_mode(prior: &mut Prior, mode: Mode, samples: &[Sample], mut progress: imp
 }
 
 /// Each frame but the first with the one before.
-fn following(mut frames: impl Iterator<Item = LatentFrame>) -> Vec<Sample> {
+fn following<'a>(mut frames: impl Iterator<Item = &'a LatentFrame>) -> Vec<Sample> {
     let mut samples = Vec::new();
     let Some(first) = frames.next() else {
         return samples;
     };
-    let mut reference = Reference::new(first);
+    let mut reference = Reference::new(first.clone());
     for frame in frames {
         if (frame.width, frame.height) != (reference.frame.width, reference.frame.height) {
-            reference = Reference::new(frame);
+            reference = Reference::new(frame.clone());
             continue;
         }
         samples.push(Sample {
             frame: frame.clone(),
             reference: Some(reference.clone()),
         });
-        reference.follow(frame);
+        reference.follow(frame.clone());
     }
     samples
 }

@@ -1,0 +1,1 @@
+"""The latent codec: an independent model of it, and its golden frames."""
