@@ -84,8 +84,8 @@ pub(crate) fn decode(args: &DecodeArgs) -> Result<()> {
     Ok(out(line)?)
 }
 
-/// The latents in a file: coded, a latent container, or an object of the cloud's store that holds one. The prior of coded
-/// ones may be beside the `decoder`'s file.
+/// The latents in a file: coded, a latent container, or an object of the cloud's store that holds one. The prior of
+/// coded ones may be beside the `decoder`'s file.
 pub(crate) fn read(path: &Path, decoder: Option<&Path>) -> Result<LatentFrame> {
     let file = Bytes::from(read_bounded(path, MAX_CONTAINER_BYTES + MAX_RECORD_BYTES)?);
     if is_coded(&file) {

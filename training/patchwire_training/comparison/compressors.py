@@ -1,10 +1,10 @@
 """zstd and xz on the latents of the compression program, beside the latent codec.
 
 ``python -m patchwire_training.comparison.compressors --figures FIGURES --images DIR``, or ``--video FILE`` in place of
-the images, compresses the latents of the images or frames that FIGURES, the JSON of ``patchwire evaluate``, was measured
-on, and prints a table: bytes a frame, bits per latent bit, and milliseconds a frame on one core. The compressors get the
-patches alone, the codec's bytes include its header. Of a video, zstd also gets the latents of the frame before as a
-dictionary, and both compress all frames as one file, which no frame could wait for.
+the images, compresses the latents of the images or frames that FIGURES, the JSON of ``patchwire evaluate``, was
+measured on, and prints a table: bytes a frame, bits per latent bit, and milliseconds a frame on one core. The
+compressors get the patches alone, the codec's bytes include its header. Of a video, zstd also gets the latents of the
+frame before as a dictionary, and both compress all frames as one file, which no frame could wait for.
 """
 
 from __future__ import annotations
