@@ -229,7 +229,7 @@ pub fn decode(
     prior: &Prior,
     coded: &[u8],
     reference: Option<&Reference>,
-    goes_on: impl FnMut() -> bool,
+    goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<LatentFrame, CodecError> {
     let header = Header::read(coded)?;
     if header.prior != prior.id() {
@@ -270,7 +270,7 @@ fn read(
     header: &Header,
     patches: &[u8],
     reference: Option<&Reference>,
-    goes_on: impl FnMut() -> bool,
+    goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<u8>, CodecError> {
     let mut reader = Reader {
         mixers: Mixers::new(prior),
@@ -342,14 +342,14 @@ impl Visitor for Writer<'_> {
 }
 
 /// Decodes the bits of a frame.
-struct Reader<'a, F> {
+struct Reader<'a> {
     mixers: Mixers,
     decoder: Decoder<'a>,
-    goes_on: F,
+    goes_on: &'a mut dyn FnMut() -> bool,
     stopped: bool,
 }
 
-impl<F: FnMut() -> bool> Visitor for Reader<'_, F> {
+impl Visitor for Reader<'_> {
     #[inline(always)]
     fn bit(&mut self, mode: Mode, _place: usize, statistics: &Place, contexts: &Contexts) -> u8 {
         let mixer = self.mixers.of(mode);

@@ -217,27 +217,27 @@ impl Surroundings {
     /// Takes bit `k`, once it is known.
     #[inline(always)]
     pub(crate) fn take(&mut self, mode: Mode, k: usize, bit: u8) {
-        self.planes[k & (ROOM - 1)] = bit;
-        fall(
-            &mut self.from_left,
-            bit ^ self.planes[Plane::Left as usize * self.bits + k],
-        );
-        fall(
-            &mut self.from_above,
-            bit ^ self.planes[Plane::Above as usize * self.bits + k],
-        );
-        if mode == Mode::Intra {
-            return;
-        }
         let of = |plane: Plane| (plane as usize * self.bits + k) & (ROOM - 1);
-        let changed = bit ^ self.planes[of(Plane::Before)];
-        let surprise = changed & self.planes[of(Plane::Sure)];
-        let (changed_at, surprise_at) = (of(Plane::Changed), of(Plane::Surprise));
-        self.planes[changed_at] = changed;
-        self.planes[surprise_at] = surprise;
-        fall(&mut self.changed, changed);
-        fall(&mut self.surprised, surprise);
-        self.changes += u16::from(changed);
+        let at = |plane: Plane| self.planes[of(plane)];
+        let (left, above) = (bit ^ at(Plane::Left), bit ^ at(Plane::Above));
+        let changed = bit ^ at(Plane::Before);
+        let surprise = changed & at(Plane::Sure);
+        let (own, changed_at, surprise_at) =
+            (of(Plane::Own), of(Plane::Changed), of(Plane::Surprise));
+        self.planes[own] = bit;
+        match mode {
+            Mode::Intra => {
+                fall(&mut self.from_left, left);
+                fall(&mut self.from_above, above);
+            }
+            Mode::Inter => {
+                self.planes[changed_at] = changed;
+                self.planes[surprise_at] = surprise;
+                fall(&mut self.changed, changed);
+                fall(&mut self.surprised, surprise);
+                self.changes += u16::from(changed);
+            }
+        }
     }
 }
 

@@ -92,7 +92,7 @@ fn step(old: u8, bit: u8, frame: u32) -> u8 {
     let mostly = old >> 3;
     let confidence = if mostly == 1 { old - 8 } else { 7 - old };
     if bit == mostly {
-        let surer = frame % EVERY[usize::from(confidence)] == 0;
+        let surer = frame.is_multiple_of(EVERY[usize::from(confidence)]);
         return state(mostly, (confidence + u8::from(surer)).min(7));
     }
     match confidence.checked_sub(FALL) {

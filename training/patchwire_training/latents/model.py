@@ -281,9 +281,10 @@ def patches(prior: Prior, frame: Frame, reference: Reference | None) -> Coder:
                     own, shared = 7 if other else surprised, state * 8 + surprised
                 mode.code(place, cells, own, shared, bit, coder)
                 planes["own"][k] = bit
-                means.take("left", bit ^ at("left"))
-                means.take("above", bit ^ at("above"))
-                if mode is inter:
+                if mode is intra:
+                    means.take("left", bit ^ at("left"))
+                    means.take("above", bit ^ at("above"))
+                else:
                     differs = bit ^ at("before")
                     planes["changed"][k] = differs
                     planes["surprise"][k] = differs & at("sure")
