@@ -17,8 +17,8 @@ use crate::{
 
 pub(crate) const CLOUD_DECODERS: &str = "CLOUD_DECODER_DECODERS";
 const CLOUD_TABLE: &str = "CLOUD_DECODER_GRPC__REFERENCE_BYTES";
-/// For about nine cameras.
-const SMALL_TABLE: &str = "4096";
+/// For about four cameras.
+const SMALL_TABLE: &str = "2048";
 const EDGE_PROGRAM: &str = "EDGE_NODE_PROGRAMS__COMPRESS";
 /// A service reads a changed file within two seconds.
 const READ_WITHIN: Duration = Duration::from_secs(4);
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     NewProgram,
     /// Half of the cameras get the other compression program while the edge runs, or all get the first one again.
     SwitchedProgram,
-    /// The cloud's table of references has room for a few cameras, or for all again.
+    /// The cloud's table of references has room for less than half of the cameras, or for all again.
     SmallTable,
     /// The cloud gets the decoder of the later program, or loses it.
     NewDecoder,

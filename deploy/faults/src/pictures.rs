@@ -12,13 +12,15 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Cameras that take turns.
 pub(crate) const CAMERAS: u64 = 50;
+/// Cameras of pictures of all forms: few, so that the frames of one follow each other while a stream lasts.
+const VARIED_CAMERAS: u64 = 10;
 /// The camera whose frames are files in a folder.
 pub(crate) const FOLDER: &str = "folder";
 /// The camera whose frames come as a stream.
 pub(crate) const STREAM: &str = "stream";
 
-/// Most squares on a picture.
-const SQUARES: u32 = 12;
+/// Squares of a camera, and those of a picture on them, are fewer than this.
+const SQUARES: u32 = 7;
 /// One picture in so many has four patches, the others have one: most of the work is not to be that of the decoder.
 const SQUARE_EVERY: u64 = 8;
 /// One picture in so many has about two megapixels, where pictures vary.
@@ -118,6 +120,7 @@ impl Picture {
     /// Pictures of all forms and tasks, a few of which are large.
     pub(crate) fn varied(seed: u64, number: u64) -> Self {
         let mut picture = Self::plain(seed, number);
+        picture.camera = format!("camera-{}", number % VARIED_CAMERAS);
         let mut rng = picture.dice(1);
         picture.form = match rng.random_range(0..8) {
             0..3 => Form::Raw,
@@ -193,12 +196,13 @@ impl Picture {
         }
     }
 
-    /// A gradient with squares and noise on it, so that no two are alike.
+    /// The camera's gradient and squares, and on them squares and noise of this picture, so that no two are alike and
+    /// those of a camera resemble each other.
     fn scene(&self) -> Vec<u8> {
-        let mut rng = self.dice(0);
+        let (mut camera, mut rng) = (self.camera_dice(), self.dice(0));
         let (width, height) = (self.width, self.height);
-        let from: [u8; 3] = rng.random();
-        let to: [u8; 3] = rng.random();
+        let from: [u8; 3] = camera.random();
+        let to: [u8; 3] = camera.random();
         let whole = width + height;
         let mut rgb = Vec::with_capacity((width * height * 3) as usize);
         for y in 0..height {
@@ -210,21 +214,34 @@ impl Picture {
                 }
             }
         }
-        for _ in 0..rng.random_range(2..SQUARES) {
-            let colour: [u8; 3] = rng.random();
-            let (left, top) = (rng.random_range(0..width), rng.random_range(0..height));
-            let size = rng.random_range(4..width.min(height) / 2);
-            for y in top..(top + size).min(height) {
-                for x in left..(left + size).min(width) {
-                    let at = ((y * width + x) * 3) as usize;
-                    rgb[at..at + 3].copy_from_slice(&colour);
-                }
+        for dice in [&mut camera, &mut rng] {
+            for _ in 0..dice.random_range(2..SQUARES) {
+                self.square(&mut rgb, dice);
             }
         }
         for value in &mut rgb {
             *value = value.saturating_add(rng.random_range(0..8));
         }
         rgb
+    }
+
+    fn square(&self, rgb: &mut [u8], dice: &mut StdRng) {
+        let (width, height) = (self.width, self.height);
+        let colour: [u8; 3] = dice.random();
+        let (left, top) = (dice.random_range(0..width), dice.random_range(0..height));
+        let size = dice.random_range(4..width.min(height) / 2);
+        for y in top..(top + size).min(height) {
+            for x in left..(left + size).min(width) {
+                let at = ((y * width + x) * 3) as usize;
+                rgb[at..at + 3].copy_from_slice(&colour);
+            }
+        }
+    }
+
+    fn camera_dice(&self) -> StdRng {
+        let name = self.camera.bytes().map(u64::from);
+        let name = name.fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        StdRng::seed_from_u64(self.seed ^ name)
     }
 
     fn dice(&self, of: u64) -> StdRng {
