@@ -229,7 +229,7 @@ pub fn decode(
     prior: &Prior,
     coded: &[u8],
     reference: Option<&Reference>,
-    goes_on: &mut dyn FnMut() -> bool,
+    mut goes_on: impl FnMut() -> bool,
 ) -> Result<LatentFrame, CodecError> {
     let header = Header::read(coded)?;
     if header.prior != prior.id() {
@@ -249,7 +249,7 @@ pub fn decode(
         true if patches.len() > header.payload_bytes() => return Err(CodecError::Surplus),
         true if patches.len() < header.payload_bytes() => return Err(CodecError::Ends),
         true => patches.to_vec(),
-        false => read(prior, &header, patches, reference, goes_on)?,
+        false => read(prior, &header, patches, reference, &mut goes_on)?,
     };
     let frame = LatentFrame {
         bits: header.bits,

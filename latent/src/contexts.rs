@@ -129,7 +129,7 @@ impl Surroundings {
 
     #[inline(always)]
     fn at(&self, plane: Plane, k: usize) -> u32 {
-        self.planes[plane as usize * self.bits + k & (ROOM - 1)].into()
+        self.planes[(plane as usize * self.bits + k) & (ROOM - 1)].into()
     }
 
     /// Begins a patch whose neighbours' planes, and with a frame before [`Plane::Before`] and the history, are set.
@@ -256,7 +256,7 @@ pub(crate) fn restless(changes: u32) -> u32 {
 }
 
 fn is_sure(state: u8) -> bool {
-    state < SURE || state > 15 - SURE
+    !(SURE..=15 - SURE).contains(&state)
 }
 
 /// Buckets of a mean of differences from a neighbour, by its upper bits: 0 to 5.

@@ -93,7 +93,7 @@ impl StreamDecoder {
         &mut self,
         camera: &str,
         coded: &[u8],
-        goes_on: &mut dyn FnMut() -> bool,
+        goes_on: impl FnMut() -> bool,
     ) -> Result<LatentFrame, CodecError> {
         let header = Header::read(coded)?;
         let Some(prior) = self.priors.get(&header.prior) else {

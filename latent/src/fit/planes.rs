@@ -83,7 +83,7 @@ impl<I: Iterator<Item = u8>> Visitor for Gatherer<I> {
     }
 
     fn ends(&mut self, around: &Surroundings) {
-        if self.seen % self.every == 0 {
+        if self.seen.is_multiple_of(self.every) {
             let (word, shift) = (self.planes.patches / 64, self.planes.patches % 64);
             for (name, bit) in around.named().iter().enumerate() {
                 self.planes.planes[name * self.planes.words + word] |= u64::from(*bit) << shift;
