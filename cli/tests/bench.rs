@@ -41,6 +41,12 @@ fn every_path_and_size_is_measured() {
             assert_eq!(row["share_of_peak"].is_f64(), peak, "{row}");
         }
     }
+    let codec = rows("codec");
+    assert_eq!(codec.len(), 2, "{shown}");
+    for row in codec {
+        number(&row, "encode_ms");
+        number(&row, "decode_ms");
+    }
     for (name, originals) in [("large", 1.0), ("fast", 1.0), ("fast", 0.01)] {
         let of_pair = |row: &&Value| row["decoder"] == name && row["originals_share"] == originals;
         let pairs = rows("pair");

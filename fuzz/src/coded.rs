@@ -81,6 +81,10 @@ fn write(input: &[u8]) {
         }
         let coded = encoder.encode("a", &frame).expect("the prior describes it");
         let read = decoder.decode("a", &coded.bytes, || true);
-        assert!(read == Ok(frame), "a frame comes as it went: {:?}", read.err());
+        assert!(
+            read == Ok(frame),
+            "a frame comes as it went: {:?}",
+            read.err()
+        );
     }
 }

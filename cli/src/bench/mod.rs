@@ -1,5 +1,6 @@
-//! `bench`: how fast the encoder, the decoder and the pair of services are on this machine.
+//! `bench`: how fast the encoder, the decoder, the latent codec and the pair of services are on this machine.
 
+mod codec;
 mod load;
 mod measure;
 mod networks;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::terminal;
+use codec::CodecFigures;
 use load::PairFigures;
 use measure::Peaks;
 use networks::{DecoderFigures, EncoderFigures};
@@ -23,6 +25,7 @@ struct Report {
     peaks: Peaks,
     encoder: Vec<EncoderFigures>,
     decoder: Vec<DecoderFigures>,
+    codec: Vec<CodecFigures>,
     pair: Vec<PairFigures>,
 }
 
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let report = Report {
         encoder,
         decoder: networks::decoder(&peaks, threads, span)?,
+        codec: codec::measure(span)?,
         pair: if args.networks {
             Vec::new()
         } else {
@@ -94,6 +98,7 @@ fn table(report: &Report) -> String {
             share(row.share_of_peak),
         ]);
     }
+    let codec = codec::table(&report.codec);
     let header = [
         "both services",
         "decoder",
@@ -115,7 +120,7 @@ fn table(report: &Report) -> String {
             terminal::figure(row.rss_mb, 0),
         ]);
     }
-    let mut text = format!("{peaks}\n{encoder}\n{decoder}");
+    let mut text = format!("{peaks}\n{encoder}\n{decoder}\n{codec}");
     if !report.pair.is_empty() {
         text += &format!("\n{pair}");
     }

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::measure::{Peaks, median_time, pool};
 
 /// The frame that is encoded and decoded.
-const WIDTH: u32 = 1280;
-const HEIGHT: u32 = 720;
+pub(super) const WIDTH: u32 = 1280;
+pub(super) const HEIGHT: u32 = 720;
 /// Side of the frame for paths without vector instructions, which take milliseconds per patch.
 const SCALAR_SIDE: u32 = 96;
 
@@ -141,7 +141,7 @@ fn patches(width: u32, height: u32) -> u32 {
 }
 
 /// Bytes without a pattern; the work does not depend on them.
-fn noise(count: usize) -> Vec<u8> {
+pub(super) fn noise(count: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {
         state = state

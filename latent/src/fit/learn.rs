@@ -3,7 +3,7 @@
 //! The logits that weights are fitted to leave out the bit at hand, so that a cell with few examples is not trusted as
 //! though it had been tried on others.
 
-use super::Sample;
+use super::samples::Sample;
 use crate::{
     contexts::{CELLS, Contexts, INPUTS, Mode, OWN_SETS, SHARED_SETS},
     patches::Visitor,

@@ -6,21 +6,15 @@
 
 mod learn;
 mod planes;
+mod samples;
 mod select;
 
 use crate::{
     LatentFrame,
     contexts::Mode,
-    patches::{Visitor, walk},
     prior::{Place, Prior, Statistics},
-    references::Reference,
 };
-
-/// A frame to learn from, with the camera's frame before in [`Mode::Inter`].
-struct Sample {
-    frame: LatentFrame,
-    reference: Option<Reference>,
-}
+use samples::{Sample, following, shuffled};
 
 /// A camera's frames are learned from at its own rate and at these fractions of it.
 const STRIDES: [usize; 4] = [1, 2, 5, 10];
@@ -77,51 +71,4 @@ fn fit_mode(prior: &mut Prior, mode: Mode, samples: &[Sample], mut progress: imp
     drop(planes);
     let learned = learn::learn(prior, mode, samples, |share| progress(0.5 + share / 2.0));
     *prior.statistics_mut(mode) = learned;
-}
-
-/// Each frame but the first with the one before.
-fn following<'a>(mut frames: impl Iterator<Item = &'a LatentFrame>) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    let Some(first) = frames.next() else {
-        return samples;
-    };
-    let mut reference = Reference::new(first.clone());
-    for frame in frames {
-        if (frame.width, frame.height) != (reference.frame.width, reference.frame.height) {
-            reference = Reference::new(frame.clone());
-            continue;
-        }
-        samples.push(Sample {
-            frame: frame.clone(),
-            reference: Some(reference.clone()),
-        });
-        reference.follow(frame.clone());
-    }
-    samples
-}
-
-/// The samples in an order without pattern, always the same.
-fn shuffled(mut samples: Vec<Sample>) -> Vec<Sample> {
-    // A linear congruential generator (Knuth's MMIX).
-    let mut state: u64 = 1;
-    for last in (1..samples.len()).rev() {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        samples.swap(last, (state >> 33) as usize % (last + 1));
-    }
-    samples
-}
-
-impl Sample {
-    /// Takes a visitor that gives this frame's bits over it.
-    fn walk(&self, prior: &Prior, visitor: &mut impl Visitor) {
-        walk(prior, self.frame.shape(), self.reference.as_ref(), visitor);
-    }
-
-    /// The bits of the frame, in their order.
-    fn bits(&self) -> impl Iterator<Item = u8> {
-        let bytes = self.frame.payload.iter();
-        bytes.flat_map(|byte| (0..8).map(move |k| byte >> k & 1))
-    }
 }

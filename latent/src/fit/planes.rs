@@ -1,6 +1,6 @@
 //! Bits of many patches as planes, 64 patches in a word, to count with.
 
-use super::Sample;
+use super::samples::Sample;
 use crate::{
     contexts::{Contexts, Mode, PLANES, Surroundings},
     patches::Visitor,
