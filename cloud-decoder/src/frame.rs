@@ -268,8 +268,8 @@ pub struct Frame {
     pub begun: u32,
     /// Of these, decodings that ran alone in a process that had decoded other frames.
     pub deaths: u32,
-    /// Id of the decoder that made the pictures, once decoded; absent for a picture of an earlier decoder, from before it
-    /// was kept.
+    /// Id of the decoder that made the pictures, once decoded; absent for a picture of an earlier decoder, from before
+    /// it was kept.
     pub decoder_id: Option<[u8; 32]>,
     /// Set once decoded.
     pub quality: Option<Quality>,

@@ -13,8 +13,8 @@ use tokio::{sync::watch, task::spawn_blocking, time};
 
 /// How often the files are read again.
 pub const PERIOD: Duration = Duration::from_secs(2);
-/// Largest file, in bytes.
-pub const MAX_BYTES: u64 = 1 << 20;
+/// Largest file, in bytes: no program, prior, certificate or token has as many.
+pub const MAX_BYTES: u64 = 16 << 20;
 
 /// Why a file cannot be used, in one sentence.
 #[derive(Debug, thiserror::Error)]

@@ -162,15 +162,10 @@ impl Header {
         columns as usize * rows as usize * (self.bits / 8) as usize
     }
 
-    /// Whether a frame before is of the same program and size.
+    /// Whether a frame before is of the same program and size, and the prior describes it.
     fn fits(&self, reference: &Reference, prior: &Prior) -> bool {
-        let LatentFrame {
-            width,
-            height,
-            program,
-            ..
-        } = reference.frame;
-        (width, height, &program) == (self.width, self.height, prior.program())
+        let frame = &reference.frame;
+        (frame.width, frame.height) == (self.width, self.height) && prior.describes(frame)
     }
 
     fn write(&self, out: &mut BytesMut) {
@@ -279,7 +274,7 @@ fn read(
         stopped: false,
     };
     let shape = Shape::new(header.width, header.height, header.bits);
-    let payload = walk(prior, shape, reference, &mut reader);
+    let mut payload = walk(prior, shape, reference, &mut reader);
     if reader.stopped {
         return Err(CodecError::Stopped);
     }
@@ -289,6 +284,8 @@ fn read(
     if reader.decoder.has_rest() {
         return Err(CodecError::Surplus);
     }
+    // The table of references keeps it, and counts its bytes.
+    payload.shrink_to_fit();
     Ok(payload)
 }
 

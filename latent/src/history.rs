@@ -1,7 +1,7 @@
 //! How each bit of a camera's latents has behaved over the stream: 4 bits of state for each.
 //!
 //! States 0 to 7 say that the bit is mostly 0, 8 to 15 that it is mostly 1; 0 and 15 are the surest. A bit that agrees
-//! makes its state surer by one, the surer the more rarely, so that four bits remember some thirty frames; one that
+//! makes its state surer by one, the surer the more rarely, so that four bits remember some twenty frames; one that
 //! differs makes it less sure by two, and the least sure change sides. So a bit whose value lies near its quantizer's
 //! threshold, and flickers, is told from one that changes because something moved.
 
@@ -61,10 +61,12 @@ impl History {
         let (old, new) = (Self::bytes(old), Self::bytes(new));
         let kept = old.min(new);
         let patches = self.states.chunks_exact(old).zip(begun.chunks_exact(new));
-        self.states = patches
-            .flat_map(|(old, begun)| old[..kept].iter().chain(&begun[kept..]))
-            .copied()
-            .collect();
+        let mut states = Vec::with_capacity(begun.len());
+        for (old, begun) in patches {
+            states.extend_from_slice(&old[..kept]);
+            states.extend_from_slice(&begun[kept..]);
+        }
+        self.states = states;
     }
 
     /// Writes the states of the bits from bit `from` on, one in a byte.

@@ -15,7 +15,7 @@
 //!
 //! | bytes   | field   | content                                                                             |
 //! |---------|---------|-------------------------------------------------------------------------------------|
-//! | 2048 * 2 | shared | 128 sets of 8 weights, i16                                                          |
+//! | 2048    | shared  | 128 sets of 8 weights, i16                                                          |
 //! | 2n * 938 | places | for each: 3 * 7 bits of contexts, u16; 6 * 128 logits, i8; 8 sets of 8 weights, i16 |
 //!
 //! Weights are in 4,096ths, logits in 16ths of a natural unit. The bits of a context are numbered
@@ -31,7 +31,7 @@ use crate::{
 };
 
 const MAGIC: &[u8; 4] = b"PWP1";
-/// Inputs of a mix: the contexts, and one that is always the same, which makes up the rest.
+/// Inputs of a mix: the contexts, one that is always the same, and one that is 0 and makes eight of them.
 pub(crate) const LANES: usize = 8;
 const SHARED_BYTES: usize = SHARED_SETS * LANES * 2;
 const PLACE_BYTES: usize = SELECTED * NAMED * 2 + INPUTS * CELLS + OWN_SETS * LANES * 2;

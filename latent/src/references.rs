@@ -2,15 +2,18 @@
 //!
 //! Both ends of a stream hold one and change it in the order of the stream, as both ends of an HTTP/2 connection hold
 //! HPACK's dynamic table (RFC 7541, section 2.3.2). So it needs no message of its own, and the rule by which it drops
-//! entries is part of the format: an entry costs five times its patches' bytes, for their history takes four, and [`ENTRY_BYTES`], and while the entries cost more
-//! than the table may hold, the one that was kept longest ago goes.
+//! entries is part of the format: an entry costs five times its patches' bytes, for their history takes four, and
+//! [`ENTRY_BYTES`]; while the entries cost more than the table may hold, the one that was kept longest ago goes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{LatentFrame, history::History};
 
 /// Bytes that an entry counts beside those of its patches.
-pub const ENTRY_BYTES: usize = 256;
+pub const ENTRY_BYTES: usize = 512;
 
 /// The last latents of each camera, program and size.
 #[derive(Debug)]
@@ -19,9 +22,9 @@ pub struct References {
     bytes: usize,
     /// Grows with each entry that is kept.
     clock: u64,
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Arc<Key>, Entry>,
     /// Entries by the time at which they were kept.
-    ages: BTreeMap<u64, Key>,
+    ages: BTreeMap<u64, Arc<Key>>,
 }
 
 /// Frames with the same key refer to each other.
@@ -93,16 +96,6 @@ impl References {
         self.bytes
     }
 
-    /// Number of entries.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The last frame of a camera that has this program and size.
     pub fn find(
         &self,
@@ -118,16 +111,17 @@ impl References {
     /// Keeps a frame in place of the one before. A frame that alone costs more than the table holds is not kept, nor is
     /// the one before it.
     pub fn keep(&mut self, camera: &str, frame: LatentFrame) {
-        let key = Key::new(camera, &frame.program, frame.width, frame.height);
+        let key = Arc::new(Key::new(camera, &frame.program, frame.width, frame.height));
         let before = self.remove(&key);
         let cost = cost(&frame);
         if cost > self.max_bytes {
             return;
         }
         while self.bytes + cost > self.max_bytes {
-            let Some((_, oldest)) = self.ages.pop_first() else {
+            let Some(oldest) = self.ages.first_entry() else {
                 break;
             };
+            let oldest = oldest.get().clone();
             self.remove(&oldest);
         }
         let reference = match before {

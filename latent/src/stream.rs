@@ -1,7 +1,7 @@
 //! The codec's state on one uplink stream: which priors both ends know, and the table of references.
 //!
-//! Both ends begin empty. [`StreamEncoder::encode`] and [`StreamDecoder::decode`] are called once for each frame, in the
-//! order in which the frames go over the stream; the frames that travel as plain containers do not take part.
+//! Both ends begin empty. [`StreamEncoder::encode`] and [`StreamDecoder::decode`] are called once for each frame, in
+//! the order in which the frames go over the stream; the frames that travel as plain containers do not take part.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -48,18 +48,12 @@ impl StreamEncoder {
         }
     }
 
-    /// Whether frames of this program can be coded.
-    pub fn takes(&self, frame: &LatentFrame) -> bool {
-        let prior = self.priors.get(&frame.program);
-        prior.is_some_and(|prior| frame.bits <= prior.bits())
-    }
-
     /// Codes a frame; `None` when it has to travel as a plain container.
     pub fn encode(&mut self, camera: &str, frame: &LatentFrame) -> Option<Coded> {
-        if !self.takes(frame) {
+        let prior = self.priors.get(&frame.program)?;
+        if !prior.describes(frame) {
             return None;
         }
-        let prior = self.priors.get(&frame.program)?;
         let LatentFrame { width, height, .. } = *frame;
         let found = self.references.find(camera, &frame.program, width, height);
         let bytes = codec::encode(prior, frame, found);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use latent::{
     LatentFrame,
     codec::{self, CodecError, HEADER_BYTES, Header},
+    prior::Prior,
     references::Reference,
     stream::{StreamDecoder, StreamEncoder},
 };
@@ -110,6 +111,34 @@ fn a_reference_of_another_size_is_refused() {
 }
 
 #[test]
+fn a_reference_with_more_bits_than_the_prior_describes_is_refused() {
+    // The golden prior for the first half of its bits: places and names are of the planes' smaller numbers.
+    let file = support::prior_file();
+    let modes = file[38..].chunks(2048 + 32 * 938);
+    let halves = modes.flat_map(|mode| {
+        let (shared, places) = mode.split_at(2048);
+        let places = places.chunks(938).take(16);
+        let places = places.flat_map(|place| [&[0; 42][..], &place[42..]].concat());
+        shared.iter().copied().chain(places).collect::<Vec<_>>()
+    });
+    let half = [&file[..36], &[8, 0][..], &halves.collect::<Vec<_>>()].concat();
+    let half = Prior::from_bytes(&half).expect("a prior");
+    let before = Reference::new(frame(300, 200, 8));
+    let mut coded = codec::encode(&half, &changed(&frame(300, 200, 8), 3), Some(&before)).to_vec();
+    assert_eq!(
+        Header::read(&coded).map(|header| header.referenced),
+        Ok(true)
+    );
+    coded[16] ^= 1;
+    let read = |reference| codec::decode(&half, &coded, Some(&reference), || true).unwrap_err();
+    assert!(matches!(read(before), CodecError::Checksum { .. }));
+    assert_eq!(
+        read(Reference::new(frame(300, 200, 16))),
+        CodecError::Reference
+    );
+}
+
+#[test]
 fn decoding_stops_when_it_is_told_to() {
     let coded = codec::encode(&prior(), &frame(300, 200, 16), None);
     let mut asked = 0;
@@ -164,7 +193,7 @@ fn frames_that_no_prior_describes_are_not_coded() {
 fn the_table_drops_what_was_kept_longest_ago() {
     // Room for two cameras.
     let frames: Vec<_> = (0..3).map(|at| changed(&frame(96, 96, 16), at)).collect();
-    let mut encoder = StreamEncoder::new([prior()], 2 * (5 * 18 + 256) + 100);
+    let mut encoder = StreamEncoder::new([prior()], 2 * (5 * 18 + 512) + 100);
     let mut referenced = |camera| {
         encoder
             .encode(camera, &frames[0])
@@ -180,7 +209,7 @@ fn the_table_drops_what_was_kept_longest_ago() {
 
 #[test]
 fn a_frame_that_the_table_cannot_hold_takes_its_former_entry_away() {
-    let mut encoder = StreamEncoder::new([prior()], 5 * 18 + 256 - 1);
+    let mut encoder = StreamEncoder::new([prior()], 5 * 18 + 512 - 1);
     let mut referenced = |bits| {
         encoder
             .encode("a", &frame(96, 96, bits))
@@ -193,7 +222,7 @@ fn a_frame_that_the_table_cannot_hold_takes_its_former_entry_away() {
 
 #[test]
 fn priors_that_are_none_are_named() {
-    use latent::prior::{Prior, PriorError};
+    use latent::prior::PriorError;
     let file = support::prior_file();
     let error = |file: &[u8]| Prior::from_bytes(file).unwrap_err();
     assert_eq!(error(b"PWP2"), PriorError::Magic);

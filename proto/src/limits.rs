@@ -204,7 +204,8 @@ pub fn check_status(status: &NodeStatus) -> Result<(), Invalid> {
     check_number("held_frames", status.held_frames, MAX_COUNT)
 }
 
-/// Checks every field of a frame whose latents are not coded, its checksum last, and returns its latents if it has some.
+/// Checks every field of a frame whose latents are not coded, its checksum last, and returns its latents if it has
+/// some.
 ///
 /// # Errors
 /// The first field that is wrong.

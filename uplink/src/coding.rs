@@ -70,7 +70,9 @@ impl Coding {
         let container_bytes = frame.latents.len();
         let plain_bytes = frame.encoded_len();
         let mut travelled = Travelled::Plain;
-        if let Some(encoder) = self.encoder.take() {
+        if container_bytes > 0
+            && let Some(encoder) = self.encoder.take()
+        {
             let (camera, container) = (frame.camera_id.clone(), frame.latents.clone());
             let coding = spawn_blocking(move || code(encoder, &camera, container));
             let (encoder, coded) = coding.await.map_err(|_| LinkError::Codec)?;
@@ -104,7 +106,6 @@ fn code(
 ) -> (StreamEncoder, Option<latent::stream::Coded>) {
     // A damaged container travels as it is, and the cloud refuses it.
     let latents = LatentFrame::decode(container).ok();
-    let latents = latents.filter(|latents| encoder.takes(latents));
     let coded = latents.and_then(|mut latents| {
         // The table keeps the patches, and must not keep the message that they are a part of.
         latents.payload = Bytes::copy_from_slice(&latents.payload);

@@ -51,10 +51,15 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the cloud refused what this side sent, rather than that it or the link was gone.
+    /// Whether a frame could not be coded, or the cloud refused what this side sent, rather than that the cloud or the
+    /// link was gone.
     pub(crate) fn is_refusal(&self) -> bool {
-        let refusals = [Code::DataLoss, Code::InvalidArgument];
-        matches!(self, Self::Status(status) if refusals.contains(&status.code()))
+        let refusals = [Code::DataLoss, Code::InvalidArgument, Code::Internal];
+        match self {
+            Self::Codec => true,
+            Self::Status(status) => refusals.contains(&status.code()),
+            _ => false,
+        }
     }
 
     /// The error for a status that came before the welcome.

@@ -36,7 +36,8 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     /// Check that a picture is the one that its decoder makes of its latents, in every pixel.
     ///
-    /// A picture names its decoder. Exit status: 0 if all pixels are the same, 1 if some differ, 2 if it cannot be told.
+    /// A picture names its decoder. Exit status: 0 if all pixels are the same, 1 if some differ, 2 if it cannot be
+    /// told.
     Verify(VerifyArgs),
     /// Measure reconstruction quality and classification accuracy.
     Evaluate(EvaluateArgs),

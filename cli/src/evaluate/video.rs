@@ -16,7 +16,7 @@ use crate::frames::{Frame, file_name};
 const MAX_FRAMES: usize = 100_000;
 /// Most bytes of a line of a PPM image's header.
 const MAX_LINE: u64 = 32;
-/// What is added before a frame's number is rounded down, for rates that are no binary fractions.
+/// Added before a frame's number is rounded down, for rates that are no binary fractions.
 const SLACK: f64 = 1e-6;
 
 /// The frames that are taken from a video: the nearest at or before each tick of a clock, which starts at the first.

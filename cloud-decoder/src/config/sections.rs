@@ -75,8 +75,8 @@ pub struct Grpc {
     pub client_ca: Option<PathBuf>,
     /// Largest accepted message in bytes.
     pub max_message_bytes: usize,
-    /// Maximum bytes of earlier latents that the frames of one stream refer to; with 0 there are no references. The edge
-    /// node takes as much memory.
+    /// Maximum bytes of earlier latents that the frames of one stream refer to; with 0 there are no references. The
+    /// edge node takes as much memory.
     pub reference_bytes: usize,
     /// Maximum bytes of earlier latents of all streams. Streams that find too little left go without references.
     pub all_reference_bytes: usize,

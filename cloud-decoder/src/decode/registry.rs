@@ -108,8 +108,7 @@ fn priors(files: &[PathBuf]) -> anyhow::Result<Vec<Arc<Prior>>> {
     let embedded = embedded.context("the embedded prior cannot be loaded")?;
     let mut priors = BTreeMap::from([(embedded.id(), Arc::new(embedded))]);
     for file in files {
-        let bytes =
-            fs::read(file).with_context(|| format!("prior {} cannot be read", file.display()))?;
+        let bytes = daemon::files::read(file)?;
         let prior = Prior::from_bytes(&bytes)
             .with_context(|| format!("prior {} cannot be loaded", file.display()))?;
         priors.insert(prior.id(), Arc::new(prior));

@@ -8,7 +8,10 @@ use latent::{
     prior::Prior,
     stream::StreamDecoder,
 };
-use patchwire_proto::v1::{EncodedFrame, Welcome};
+use patchwire_proto::{
+    limits::check_id,
+    v1::{EncodedFrame, Welcome},
+};
 use prometheus_client::metrics::gauge::Gauge;
 use prost::Message as _;
 use tokio::{
@@ -55,7 +58,8 @@ struct Table {
 }
 
 impl Codec {
-    /// `table_bytes` is the most that the table of one stream takes, `all_tables_bytes` the most that all take together.
+    /// `table_bytes` is the most that the table of one stream takes, `all_tables_bytes` the most that all take
+    /// together.
     pub(super) fn new(
         priors: Vec<Arc<Prior>>,
         table_bytes: usize,
@@ -70,8 +74,8 @@ impl Codec {
         }
     }
 
-    /// The codec of a stream, and its offer in the welcome. There is no table when the tables of other streams leave too
-    /// little memory. `gauge` counts the bytes of all tables.
+    /// The codec of a stream, and its offer in the welcome. There is no table when the tables of other streams leave
+    /// too little memory. `gauge` counts the bytes of all tables.
     pub(super) fn open(&self, welcome: &mut Welcome, gauge: Gauge) -> StreamCodec {
         let fits = self.tables.available_permits() >= self.table_bytes;
         let table_bytes = if fits { self.table_bytes } else { 0 };
@@ -94,8 +98,8 @@ impl Codec {
 /// How a frame arrived, and the bytes of its latents once they are decoded. Nothing is allocated for that.
 ///
 /// # Errors
-/// The status that ends the stream: both kinds of latents, or coded ones whose header is not valid or tells of a frame
-/// that is larger than the welcome allows.
+/// The status that ends the stream: both kinds of latents, or coded ones of a camera whose id is not valid, with a
+/// header that is not valid, or of a frame that is larger than the welcome allows.
 pub(super) fn arrival(frame: &EncodedFrame, bounds: Bounds) -> Result<(Arrival, usize), Status> {
     let wire_bytes = (frame.encoded_len() + GRPC_PREFIX) as u64;
     let coded = &frame.coded_latents;
@@ -115,6 +119,9 @@ pub(super) fn arrival(frame: &EncodedFrame, bounds: Bounds) -> Result<(Arrival, 
         let sentence = "a frame has both latents and coded latents";
         return Err(Status::invalid_argument(sentence));
     }
+    // The table of references keeps it.
+    let camera = check_id("camera_id", &frame.camera_id);
+    camera.map_err(|error| Status::invalid_argument(error.to_string()))?;
     let header = Header::read(coded);
     let header = header.map_err(|error| Status::invalid_argument(error.to_string()))?;
     let pixels = u64::from(header.width) * u64::from(header.height);
@@ -189,6 +196,7 @@ fn refusal(error: &CodecError) -> Status {
     let sentence = error.to_string();
     match error {
         CodecError::Prior(_) | CodecError::Bits { .. } => Status::invalid_argument(sentence),
+        CodecError::Stopped => Status::unavailable("the service is shutting down"),
         _ => Status::data_loss(sentence),
     }
 }

@@ -1,7 +1,7 @@
 //! Ingest: the streams of edge nodes, each frame acknowledged once it is durable.
 //!
-//! [`service`] opens streams, [`session`] reads one within its limits, [`coded`] decodes latents, [`validate`] checks each
-//! frame, and [`sequence`] stores them in their order.
+//! [`service`] opens streams, [`session`] reads one within its limits, [`coded`] decodes latents, [`validate`] checks
+//! each frame, and [`sequence`] stores them in their order.
 
 mod coded;
 mod quota;

@@ -27,8 +27,8 @@ pub struct CheckedFrame {
     pub original: Bytes,
 }
 
-/// Checks a frame that arrived at `received_ms`, in milliseconds since the Unix epoch, with its latents decoded. A decoder for it need not be
-/// installed: it may come later.
+/// Checks a frame that arrived at `received_ms`, in milliseconds since the Unix epoch, with its latents decoded. A
+/// decoder for it need not be installed: it may come later.
 ///
 /// # Errors One sentence that says why the frame will never be accepted.
 pub fn validate(

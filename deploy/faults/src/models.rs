@@ -45,8 +45,8 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Makes the later version in `folder`: a program with an id of its own, its prior, and the only decoder there, which
-    /// paints otherwise, so that a frame decoded by the wrong one is told from a right one.
+    /// Makes the later version in `folder`: a program with an id of its own, its prior, and the only decoder there,
+    /// which paints otherwise, so that a frame decoded by the wrong one is told from a right one.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let (program, id) = renamed(patchwire_models::COMPRESS)?;
         let decoder = repainted(patchwire_models::DECODER, &id)?;

@@ -42,8 +42,8 @@ pub enum FfmpegError {
 }
 
 impl Ffmpeg {
-    /// Starts it on a file or an address. The output is motion JPEG. `options` are for the input; with `rate`, the output
-    /// has that many frames per second.
+    /// Starts it on a file or an address. The output is motion JPEG. `options` are for the input; with `rate`, the
+    /// output has that many frames per second.
     ///
     /// # Errors
     /// It is not installed or does not start.
@@ -60,8 +60,8 @@ impl Ffmpeg {
         }
     }
 
-    /// Starts it on a file. The output is the frames that `filter` passes, as PPM images without loss. `options` are for
-    /// the input.
+    /// Starts it on a file. The output is the frames that `filter` passes, as PPM images without loss. `options` are
+    /// for the input.
     ///
     /// # Errors
     /// It is not installed or does not start.

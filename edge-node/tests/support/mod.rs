@@ -66,7 +66,7 @@ struct Service {
     window: u32,
     current: bool,
     limits: Limits,
-    /// What the welcome says about the codec.
+    /// The welcome's offer of the codec.
     codec: Welcome,
 }
 

@@ -1,8 +1,8 @@
 //! Fits a prior to example frames of one program.
 //!
-//! First [`select`] chooses, for each place, the bits that tell most about it. Then [`learn`] counts how often a bit is 1
-//! in each cell of its contexts, and fits the weights that mix them. The work is in floating point and is done once; the
-//! prior is integers.
+//! First [`select`] chooses, for each place, the bits that tell most about it. Then [`learn`] counts how often a bit is
+//! 1 in each cell of its contexts, and fits the weights that mix them. The work is in floating point and is done once;
+//! the prior is integers.
 
 mod learn;
 mod planes;
@@ -21,9 +21,9 @@ const STRIDES: [usize; 4] = [1, 2, 5, 10];
 /// At each fraction, from so many beginnings at most.
 const BEGINNINGS: usize = 3;
 
-/// Fits the prior of a program whose latents have so many bits a patch, and returns its file. `stills` are frames without
-/// a frame before, `videos` the frames of cameras in their order; those of other programs, or with other bits a patch,
-/// are left out. `progress` is told the share that is done, 0 to 1.
+/// Fits the prior of a program whose latents have so many bits a patch, and returns its file. `stills` are frames
+/// without a frame before, `videos` the frames of cameras in their order; those of other programs, or with other bits a
+/// patch, are left out. `progress` is told the share that is done, 0 to 1.
 pub fn fit(
     program: [u8; 32],
     bits: u32,
