@@ -360,8 +360,13 @@ async fn what_breaks_the_protocol_ends_the_stream() {
         }),
         ..coded(&|bytes| bytes.truncate(100))
     };
+    let nameless = EncodedFrame {
+        camera_id: "x".repeat(20_000),
+        ..coded(&|_| ())
+    };
     for (frame, said) in [
         (both, "both latents and coded latents"),
+        (nameless, "camera_id"),
         (
             coded(&|bytes| bytes.truncate(19)),
             "shorter than their 20 bytes of header",

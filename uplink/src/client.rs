@@ -84,8 +84,8 @@ impl<S: Source> Client<S> {
     /// Sends frames until `stop`, or until the source is finished. Begins with the connection that is given, if any.
     ///
     /// After a failure the next stream is opened after a random wait, between zero and a bound that doubles with each
-    /// failure ("full jitter"); after a drained stream it is opened at once. After streams that the cloud ended because
-    /// of what it was sent, two in a row and without any ack, all frames of the next one travel as containers.
+    /// failure ("full jitter"); after a drained stream it is opened at once. After two streams that ended because a
+    /// frame could not be coded or was refused, without any ack meanwhile, all frames of the next one travel as containers.
     pub async fn run(self, mut connection: Option<Connection>, stop: CancellationToken) {
         let mut backoff = Backoff::new(self.config.backoff_min_ms, self.config.backoff_max_ms);
         let mut refusals = 0;
