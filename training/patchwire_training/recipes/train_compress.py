@@ -35,6 +35,8 @@ LOG_EVERY = 400
 
 FITS = {1: transform_fit, 2: classed_fit}
 """By classes of patches."""
+ANEW = Path()
+"""In place of the file of a fast decoder."""
 FAST_PATCHES = 20_000
 """To which the fast decoder's start is fitted."""
 PREFIX_SHARE, PREFIX_WEIGHT = 0.34, 0.4
@@ -157,7 +159,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--start", type=Path, help="folder of an exported run to go on from, instead of fitting anew")
-    parser.add_argument("--fast", action="store_true", help="the fast decoder, behind the pair of --start")
+    parser.add_argument(
+        "--fast", type=Path, nargs="?", const=ANEW, help="the fast decoder, behind the pair of --start; anew, or from a file"
+    )
     parser.add_argument("--frame", type=Path, help="decoder.safetensors whose full-frame part to begin with")
     parser.add_argument("--fit-patches", type=int, default=200_000, help="patches to which the program is fitted")
     parser.add_argument("--classes", type=int, choices=FITS, default=2, help="of patches that the program tells apart")
@@ -189,8 +193,11 @@ def main() -> None:
     elif args.start:
         chip, decoder = take_pair(args.start)
         if args.fast:
-            sample = train.batch(random.Random(args.seed), FAST_PATCHES, 32).float()
-            decoder = FastDecoder.start(decoder, encode(chip, sample).flatten(1))
+            if args.fast is ANEW:
+                sample = train.batch(random.Random(args.seed), FAST_PATCHES, 32).float()
+                decoder = FastDecoder.start(decoder, encode(chip, sample).flatten(1))
+            else:
+                decoder = FastDecoder.load(args.fast)
     else:
         sample = train.batch(random.Random(args.seed), args.fit_patches, 32)
         recipe = FITS[args.classes]
