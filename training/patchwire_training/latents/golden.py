@@ -22,6 +22,8 @@ SIZES = {"a": (320, 96), "b": (200, 130), "c": (20, 300)}
 """Pixels of the frames by camera."""
 LENGTHS = [16, 16, 8, 8, 16, 16, 16, 16, 16, 16, 16, 16]
 """Bits a patch of the frames in turn."""
+NOISE = 6
+"""Turn in which half of the bits change."""
 
 
 def prior(rng: np.random.Generator) -> bytes:
@@ -43,14 +45,15 @@ def prior(rng: np.random.Generator) -> bytes:
 
 
 def frames(rng: np.random.Generator) -> list[tuple[str, model.Frame]]:
-    """Frames of cameras whose patches are alike, and whose bits change more and more."""
+    """Frames of cameras whose patches are alike, and whose bits change more and more, with noise in between."""
     sent, last = [], {}
     for turn, length in enumerate(LENGTHS):
         for camera, (width, height) in SIZES.items():
             shape = -(-height // model.PATCH), -(-width // model.PATCH), BITS
             if camera not in last:
                 last[camera] = rng.integers(0, 2, BITS) ^ (rng.random(shape) < 0.05)
-            last[camera] = last[camera] ^ (rng.random(shape) < 0.015 * turn)
+            share = 0.5 if turn == NOISE else 0.015 * turn
+            last[camera] = last[camera] ^ (rng.random(shape) < share)
             sent.append((camera, model.Frame(width, height, PROGRAM, last[camera][:, :, :length].astype(np.uint8))))
     return sent
 
