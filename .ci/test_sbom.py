@@ -22,8 +22,8 @@ def test_everything_in_it_is_locked_licensed_and_told_once(bills, binary):
     refs = [c["bom-ref"] for c in bill["components"]]
     assert len(refs) > 50 and len(refs) == len(set(refs)) and set(refs) <= locked
     assert all(c["licenses"][0]["expression"] for c in bill["components"])
-    ours = {"daemon", "kernels", "media", "nqe", "patchwire-models", "patchwire-proto", "purenet", "quality", "uplink"}
-    ours |= {"edge-node", "cloud-decoder"}
+    ours = {"daemon", "kernels", "latent", "media", "nqe", "patchwire-models", "patchwire-proto", "purenet", "quality"}
+    ours |= {"uplink", "edge-node", "cloud-decoder"}
     assert all("hashes" in c or c["name"] in ours for c in bill["components"])
 
 
