@@ -1,8 +1,8 @@
 //! The contexts of a bit: what is known of its patch, of its neighbours and of the camera's frame before.
 //!
-//! A patch's surroundings are planes of bits, one byte each, so that a prior can name any of them by one number: `plane
-//! * bits + k` is bit `k` of a plane, see [`Plane`]. Besides bits that the prior names there are contexts that are the
-//! same for all priors: they count how much of the patch has come otherwise than in its neighbours or in the frame
+//! A patch's surroundings are planes of bits, one byte each, so that a prior can name any of them by one number: bit `k`
+//! of a plane is `plane * bits + k`, see [`Plane`]. Besides bits that the prior names there are contexts that are the
+//! same for all priors. They count how much of the patch has come otherwise than in its neighbours or in the frame
 //! before, each as a mean that falls by a 32nd with each bit.
 
 /// Bits that a prior may name, by the patch that they are of.
