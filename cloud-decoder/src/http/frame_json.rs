@@ -30,8 +30,8 @@ pub(super) struct FrameJson<'a> {
     label: Option<&'a Label>,
     /// Whether the likeliest class is far enough ahead.
     label_sure: Option<bool>,
-    /// SHA-256 of the file of the decoder that made the pictures; null for a frame that is not decoded, and for
-    /// pictures of an earlier decoder, from before it was kept.
+    /// SHA-256 of the file of the decoder that made the pictures; null for a frame that is not decoded, and for pictures of
+    /// an earlier decoder, from before it was kept.
     decoder_id: Option<String>,
     quality: Option<Quality>,
     encode_ms: f64,
